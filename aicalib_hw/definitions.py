@@ -1,0 +1,110 @@
+"""The closed table of definitions: what exactly each measured number counts.
+
+A definition is an identifier, a sentence, a formula, a unit and a source. Identifiers of one
+family differ in the parts between slashes (precision, accumulator, path); `require` accepts
+only what stands in the table, and two measurements with different identifiers never meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aicalib_hw.errors import DefinitionMismatch, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One definition: `id`, the unit it is stated in, a sentence, a formula and its source."""
+
+    id: str
+    unit: str
+    sentence: str
+    formula: str
+    source: str
+
+
+_TABLE: dict[str, Definition] = {}
+
+
+def _add(id: str, unit: str, sentence: str, formula: str, source: str) -> None:
+    _TABLE[id] = Definition(id, unit, sentence, formula, source)
+
+
+# (precision of the operands, accumulator, unit of the rate)
+_VECTOR_PATHS = (
+    ("fp64", "fp64", "FLOP/s"),
+    ("fp32", "fp32", "FLOP/s"),
+    ("bf16", "fp32", "FLOP/s"),
+    ("int8", "int32", "OP/s"),
+)
+for _precision, _accumulator, _rate in _VECTOR_PATHS:
+    _name = f"{_precision}-accumulate-{_accumulator}"
+    _add(
+        f"flop/{_name}/vector/sustained",
+        _rate,
+        f"{_precision} multiply-adds on the vector units, accumulated in {_accumulator}: all operations "
+        "of all cores over their common window",
+        "rate = sum(2 x multiply-adds) / (min(stop) - max(start)), work inside the common window only",
+        "specification, procedure 1; the window rule is an assumption of this project",
+    )
+    _add(
+        f"flop/{_name}/vector/peak",
+        _rate,
+        f"{_precision} multiply-adds on the vector units, accumulated in {_accumulator}: the best moment in "
+        "which slices overlap in time on every core",
+        "rate = max over moments of sum over cores(operations of the slice / duration of the slice)",
+        "definition of this project; not comparable with sustained",
+    )
+for _precision in ("fp64", "fp32"):
+    _add(
+        f"flop/{_precision}-accumulate-{_precision}/gemm/best-call",
+        "FLOP/s",
+        f"{_precision} matrix product of the installed BLAS, fastest of the repeated calls",
+        "rate = 2 m n k / duration of the call",
+        "operation count of a dense matrix product without Strassen, as the TOP500 rules demand",
+    )
+
+_add(
+    "power/active/mean",
+    "W",
+    "active power of the whole input, mean of the meter's updates that lie wholly in the window",
+    "P = sum(P_i) / n",
+    "specification, procedure 6",
+)
+_add(
+    "energy/active/meter-integrator",
+    "J",
+    "active energy of the window by the meter's own integrator",
+    "E = 3600 x (Wh at stop - Wh at start)",
+    "specification, item 'energy'; the integrator is the meter's",
+)
+_add(
+    "energy/active/interval-mean-hold",
+    "J",
+    "active energy of the window by step-hold of interval means, overlap-weighted at the edges",
+    "E = sum(P_i x overlap_i)",
+    "step-hold is exact for interval means; trapezoids are not",
+)
+DEFINITIONS: dict[str, Definition] = _TABLE
+
+
+def require(id: str) -> Definition:
+    """Return the definition of this identifier; raise UsageError if the table has none."""
+    try:
+        return DEFINITIONS[id]
+    except KeyError:
+        raise UsageError(
+            f"unknown definition {id!r}",
+            advice="see `aicalib_hw.definitions.DEFINITIONS` for the closed table",
+        ) from None
+
+
+def require_same(*ids: str) -> Definition:
+    """Return the one definition shared by all `ids`; raise DefinitionMismatch if they differ."""
+    if len(set(ids)) != 1:
+        raise DefinitionMismatch(
+            "measurements of different definition cannot be compared or combined",
+            why=" ≠ ".join(sorted(set(ids))),
+            advice="measure both by the same definition",
+        )
+    return require(ids[0])

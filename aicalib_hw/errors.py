@@ -1,0 +1,173 @@
+"""The exception tree: every error says what happened, where, why, and what to do.
+
+Callers catch `AicalibError` for anything this project raises, `InstrumentError` for anything an
+instrument or its link did, and the leaves where the reaction differs. Each class carries the exit
+status that the command line returns for it: 2 for bad use or bad input, 3 for an instrument.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AicalibError(Exception):
+    """Base of all errors of this project.
+
+    what: the event, one sentence without a full stop.
+    where: the file and key, the address, or the instrument concerned; may be empty.
+    why: the cause as far as it is known; may be empty.
+    advice: what the user can do about it; may be empty.
+    """
+
+    exit_status: ClassVar[int] = 2
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", advice: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.why = why
+        self.advice = advice
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.where:
+            parts.append(f"where: {self.where}")
+        if self.why:
+            parts.append(f"why: {self.why}")
+        if self.advice:
+            parts.append(f"what to do: {self.advice}")
+        return "\n  ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[AicalibError], args: tuple[object, ...], state: dict[str, object]) -> AicalibError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(AicalibError):
+    """A call, a command line or an argument that cannot be carried out as it stands."""
+
+
+class UnitError(UsageError):
+    """A unit that the closed table does not hold, or two units of different dimension."""
+
+
+class BenchError(UsageError):
+    """A bench file that cannot be used; names file, key, value and cause."""
+
+
+class UnknownDriver(UsageError):
+    """No installed driver or simulator has this name, address scheme or model."""
+
+
+class MissingExtra(UsageError):
+    """An optional library is not installed; the advice names the command that installs it."""
+
+    @classmethod
+    def for_library(cls, library: str, extra: str, purpose: str) -> MissingExtra:
+        """Build the error for `library`, which extra `extra` brings and `purpose` needs."""
+        return cls(
+            f"{purpose} needs the library {library}, which is not installed",
+            advice=f'pip install "aicalib-hw[{extra}]"',
+        )
+
+
+class DefinitionMismatch(UsageError):
+    """Two measurements of different definition were to be compared or combined."""
+
+
+class RecordError(AicalibError):
+    """A record that cannot be written, read or verified."""
+
+
+class InstrumentError(AicalibError):
+    """Anything an instrument, or the link to it, did wrong."""
+
+    exit_status: ClassVar[int] = 3
+
+
+class ConnectionFailed(InstrumentError):
+    """Nothing answered at the address, or the link could not be opened in time."""
+
+
+class ConnectionLost(InstrumentError):
+    """An open link broke; what was measured before is kept."""
+
+
+class DeadlineExceeded(InstrumentError):
+    """An exchange did not end in time; the session is tainted until it has recovered."""
+
+
+class ProtocolError(InstrumentError):
+    """A reply that the instrument's protocol does not allow."""
+
+
+class InstrumentReportedError(InstrumentError):
+    """The instrument put an error into its own queue.
+
+    code: the instrument's number; text: its words, may be empty; command: what had been sent.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        text: str,
+        command: str,
+        *,
+        where: str = "",
+        why: str = "",
+        advice: str = "",
+    ) -> None:
+        self.code = code
+        self.text = text
+        self.command = command
+        quoted = f' "{text}"' if text else ""
+        super().__init__(
+            f"the instrument reports error {code}{quoted} after {command!r}",
+            where=where,
+            why=why,
+            advice=advice,
+        )
+
+
+class OutOfRange(InstrumentError):
+    """A setting that this device does not have; refused before anything was sent."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class NotSupported(InstrumentError):
+    """The device, or the facts known of it, does not provide this; nothing is emulated."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class IdentityMismatch(InstrumentError):
+    """Another instrument than the expected one answers at this address."""
+
+
+class LockedByOther(InstrumentError):
+    """Someone else holds the instrument; the message names the holder where it is known."""
+
+
+class NotOpen(InstrumentError):
+    """The instrument was used before `open()` or after `close()`."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class Aborted(InstrumentError):
+    """`abort()` ended the operation."""
+
+
+class UnusableReading(InstrumentError):
+    """A reading whose status is not VALID was to be used as a number."""
+
+
+class MeasurementInvalid(InstrumentError):
+    """A measurement whose validity rules failed was to be used as a result."""

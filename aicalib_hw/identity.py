@@ -1,0 +1,71 @@
+"""Who an instrument is, and what its calibration certificate says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SIMULATION_MARK = "SIM"
+"""Every simulator's serial number, UUID, build or version field begins with this."""
+
+_MARKED_EXTRAS = ("uuid", "build", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an instrument says of itself, as read from the wire.
+
+    maker, model, serial, firmware: the instrument's own words, "" where it has none.
+    address: the address it was opened by.
+    extra: further facts it gave (options, uuid, build, version …), as text.
+    simulated: derived, here and nowhere else: the serial, or where the family has none its
+        uuid, build or version, begins with SIM.
+    """
+
+    maker: str
+    model: str
+    serial: str
+    firmware: str
+    address: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+    simulated: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        marks = [self.serial, *(self.extra.get(name, "") for name in _MARKED_EXTRAS)]
+        object.__setattr__(self, "simulated", any(mark.startswith(SIMULATION_MARK) for mark in marks))
+
+    def __str__(self) -> str:
+        serial = f" {self.serial}" if self.serial else ""
+        mark = " (simulated)" if self.simulated else ""
+        return f"{self.maker} {self.model}{serial}{mark}"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePoint:
+    """One line of a certificate: at `at` in `range`, add `correction`; U is given with k.
+
+    range, at, correction, expanded_uncertainty: in `unit`; range None = whatever range.
+    """
+
+    quantity: str
+    range: float | None
+    at: float
+    correction: float
+    expanded_uncertainty: float
+    k: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A calibration certificate of a reference standard.
+
+    calibrated_on, valid_until: ISO 8601 dates. Corrections are applied or refused, never ignored.
+    """
+
+    number: str
+    issuer: str
+    calibrated_on: str
+    valid_until: str
+    traceable_to: str
+    points: tuple[CertificatePoint, ...] = ()

@@ -1,0 +1,130 @@
+"""Drivers and simulators, found by entry point; those of this distribution cannot be shadowed.
+
+A driver from another distribution is the equal of a built-in one: it names its class under the
+entry-point group `aicalib_hw.drivers`, its simulator under `aicalib_hw.simulators`. Modules are
+imported when their driver is asked for, not before. A foreign entry with the name of a built-in
+one is ignored with a warning in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+from urllib.parse import urlsplit
+
+from aicalib_hw.errors import UnknownDriver
+
+DRIVERS = "aicalib_hw.drivers"
+SIMULATORS = "aicalib_hw.simulators"
+WORLD = "world"
+"""Reserved simulator name: the factory of the simulated world."""
+
+_BUILT_IN = "aicalib-hw"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered driver or simulator: its name, the distribution it came with, how to load it."""
+
+    name: str
+    distribution: str
+    point: EntryPoint
+
+    @property
+    def built_in(self) -> bool:
+        """True if it came with this distribution."""
+        return self.distribution == _BUILT_IN
+
+    def load(self) -> Any:
+        """Import and return what the entry point names; raises UnknownDriver if it cannot be imported."""
+        try:
+            return self.point.load()
+        except (ImportError, AttributeError) as error:
+            raise UnknownDriver(
+                f"{self.name!r} of {self.distribution} cannot be loaded",
+                where=self.point.value,
+                why=str(error),
+                advice=f"reinstall or remove the distribution {self.distribution}",
+            ) from error
+
+
+def entries(group: str) -> dict[str, Entry]:
+    """Return the entries of `group` by name, built-in ones first."""
+    found: dict[str, Entry] = {}
+    points = [Entry(point.name, _distribution(point), point) for point in entry_points(group=group)]
+    for entry in sorted(points, key=lambda entry: (not entry.built_in, entry.distribution, entry.name)):
+        holder = found.setdefault(entry.name, entry)
+        if holder.distribution != entry.distribution:
+            _log.warning(
+                "%s %r of %s is ignored: %s has that name",
+                group,
+                entry.name,
+                entry.distribution,
+                holder.distribution,
+            )
+    return found
+
+
+def driver(name: str) -> Any:
+    """Return the driver class of this name; raises UnknownDriver, listing what there is."""
+    return _find(DRIVERS, name).load()
+
+
+def simulator(name: str) -> Any:
+    """Return the simulator class of this name (or the world's factory); raises UnknownDriver."""
+    return _find(SIMULATORS, name).load()
+
+
+def drivers() -> dict[str, Any]:
+    """Return every driver class by name; importing them all."""
+    return {name: entry.load() for name, entry in entries(DRIVERS).items()}
+
+
+def driver_for_address(address: str) -> Any | None:
+    """Return the driver class whose URL scheme `address` has, None if it is a VISA resource name.
+
+    Raises UnknownDriver for a scheme that nobody serves.
+    """
+    if "://" not in address:
+        return None
+    scheme = urlsplit(address).scheme
+    for kind in drivers().values():
+        if scheme in kind.DRIVER.schemes:
+            return kind
+    known = sorted({scheme for kind in drivers().values() for scheme in kind.DRIVER.schemes})
+    raise UnknownDriver(
+        f"no driver for addresses that begin with {scheme!r}",
+        where=address,
+        advice=f"known schemes: {', '.join(known)}; VISA instruments are written as TCPIP::HOST::INSTR",
+    )
+
+
+def driver_for_identity(identity: Any) -> Any:
+    """Return the driver class for what answered `*IDN?`; raises UnknownDriver."""
+    for kind in drivers().values():
+        if kind.DRIVER.matches(identity):
+            return kind
+    known = ", ".join(name for name, kind in drivers().items() if kind.DRIVER.models)
+    raise UnknownDriver(
+        f"no driver knows the instrument {identity.maker} {identity.model}",
+        where=identity.address,
+        advice=f"name a driver yourself if it is compatible; drivers that identify by *IDN?: {known}",
+    )
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "?"
+
+
+def _find(group: str, name: str) -> Entry:
+    known = entries(group)
+    try:
+        return known[name]
+    except KeyError:
+        kind = "driver" if group == DRIVERS else "simulator"
+        raise UnknownDriver(
+            f"unknown {kind} {name!r}", advice=f"installed {kind}s: {', '.join(known) or 'none'}"
+        ) from None

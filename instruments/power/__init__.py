@@ -1,0 +1,1 @@
+"""Drivers of power meters and power analyzers."""
