@@ -2,7 +2,7 @@
 
 Counts here exceed 2**53 within seconds, where JSON readers begin to round: so every `int` travels
 as a string of digits and comes back as the same `int`; where the field's type is Any, and digits
-could also have been text, as {"int": "digits"}. Booleans, floats, strings, enumerations,
+could also have been text, as {"$int": "digits"}. Booleans, floats, strings, enumerations,
 tuples, mappings and dataclasses are what the data of this project is made of; nothing else is
 accepted.
 """
@@ -19,7 +19,7 @@ from typing import Any, TypeVar, Union
 
 T = TypeVar("T")
 
-_TAG = "int"
+_TAG = "$int"
 
 
 def to_plain(value: object) -> Any:

@@ -1,0 +1,35 @@
+"""What an integrator writes: tests of a calibration program against simulated instruments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import aicalib_hw as hw
+
+
+@pytest.fixture
+def began() -> Iterator[float]:
+    yield time.monotonic()
+
+
+def test_a_simulated_meter_is_ready_within_half_a_second(began: float, simulated_power_meter: Any) -> None:
+    assert simulated_power_meter.address.startswith("TCPIP::127.0.0.1")
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_meter_is_opened_by_its_bare_address_and_says_that_it_is_simulated(simulated_power_meter: Any) -> None:
+    with hw.open_instrument(simulated_power_meter.address) as meter:
+        assert isinstance(meter, hw.PowerMeter)
+        assert meter.identity.simulated
+        assert float(meter.read().active_power) > 0
+
+
+def test_a_reading_agrees_with_the_truth(simulated_power_meter: Any) -> None:
+    with hw.open_instrument(simulated_power_meter.address) as meter:
+        reading = meter.read()
+        limit = sum(component.half_width for component in meter.components(reading))
+        assert float(reading.active_power) == pytest.approx(simulated_power_meter.truth.active_power, abs=3 * limit)
