@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ import aicalib_hw as hw
 
 
 @pytest.fixture
-def began() -> Iterator[float]:
-    yield time.monotonic()
+def began() -> float:
+    return time.monotonic()
 
 
 def test_a_simulated_meter_is_ready_within_half_a_second(began: float, simulated_power_meter: Any) -> None:
