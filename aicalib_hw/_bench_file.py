@@ -1,0 +1,313 @@
+"""What a bench file may say: the tables and keys of the TOML, with types, units and limits.
+
+`docs/reference/bench-file.md` explains every key; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from aicalib_hw import definitions, units
+from aicalib_hw.errors import AicalibError
+from aicalib_hw.identity import Certificate, CertificatePoint
+from aicalib_hw.interfaces.accelerator import Precision
+from aicalib_hw.metrology.result import Indication, PermissibleError, Rule
+
+Quantity = Literal["compute", "power", "energy", "network", "storage", "inference", "training"]
+
+_DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "compute": ("operation rate", "integer operation rate"),
+    "power": ("power",),
+    "energy": ("energy",),
+    "network": ("bit rate",),
+    "storage": ("bit rate",),
+    "inference": ("token rate",),
+    "training": ("token rate",),
+}
+
+SPECIFICATION_DURATION = 60.0
+SPECIFICATION_RUNS = 6
+
+_T = TypeVar("_T")
+
+
+def _from_table(look_up: Callable[[str], object]) -> Callable[[str], str]:
+    """Turn a look-up in a closed table into a validator whose message is the table's own."""
+
+    def check(symbol: str) -> str:
+        try:
+            look_up(symbol)
+        except AicalibError as error:
+            raise PydanticCustomError("closed_table", "{what}", {"what": error.what, "advice": error.advice}) from None
+        return symbol
+
+    return check
+
+
+Unit = Annotated[str, AfterValidator(_from_table(units.require))]
+DefinitionId = Annotated[str, AfterValidator(_from_table(definitions.require))]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Table(BaseModel):
+    """Base of every table: unknown keys are errors, types are not converted, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ComputePlan(Table):
+    """How the floating-point rate is measured: `runs` runs of `duration` s after `warm_up` s."""
+
+    precision: Precision = "fp32"
+    duration: Positive = 10.0
+    runs: Annotated[int, Field(ge=2)] = 3
+    warm_up: NotNegative = 1.0
+    gemm: bool = True
+
+    def specification(self) -> ComputePlan:
+        """Return this plan with the durations and runs of a full calibration."""
+        return self.model_copy(update={"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
+
+
+class PowerPlan(Table):
+    """How power is measured: at each of `loads` (0…1), `runs` settled runs of `duration` s.
+
+    settle, ranging_duration: s of the meter's time. settle_tolerance: relative. update_interval: s, None = as it is.
+    """
+
+    loads: Annotated[tuple[Fraction, ...], Field(strict=False, min_length=1)] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    duration: Positive = 5.0
+    runs: Annotated[int, Field(ge=3)] = 3
+    settle: NotNegative = 3.0
+    settle_tolerance: Positive = 0.01
+    ranging_duration: Positive = 5.0
+    update_interval: Positive | None = None
+
+    @field_validator("loads")
+    @classmethod
+    def _each_once(cls, loads: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(loads)) != len(loads):
+            raise PydanticCustomError("repeated_load", "a load stands twice", {"advice": "name each load once"})
+        return loads
+
+    def specification(self) -> PowerPlan:
+        """Return this plan with the durations and runs of a full calibration."""
+        return self.model_copy(update={"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
+
+
+class Plans(Table):
+    """`[plan.QUANTITY]`: one plan for each quantity."""
+
+    compute: ComputePlan = ComputePlan()
+    power: PowerPlan = PowerPlan()
+
+
+class BenchEntry(Table):
+    """`[bench]`: what the bench is called."""
+
+    name: Name
+    title: str = ""
+    description: str = ""
+
+
+class DecisionEntry(Table):
+    """`[decision]`: the rule by which verdicts are given, agreed before anything is measured."""
+
+    rule: Rule
+
+
+class ExpectedIdentity(Table):
+    """`identity`: who must answer at the address; what is left out may be anything. Compared without case."""
+
+    maker: str | None = None
+    model: str | None = None
+    serial: str | None = None
+
+
+def _iso_date(value: object) -> object:
+    """Take a TOML date, or the same as ISO 8601 text."""
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    if isinstance(value, str):
+        try:
+            return datetime.date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise PydanticCustomError("date", "not a date", {"advice": "write it as 2026-03-31"})
+
+
+class CertificatePointEntry(Table):
+    """One line of a certificate; range, at, correction and expanded_uncertainty are in `unit`."""
+
+    quantity: Text
+    at: float
+    correction: float
+    expanded_uncertainty: Positive
+    unit: Unit
+    k: Positive = 2.0
+    range: Positive | None = None
+
+
+class CertificateEntry(Table):
+    """`certificate`: the calibration certificate of this reference standard."""
+
+    number: Text
+    issuer: Text
+    calibrated_on: datetime.date
+    valid_until: datetime.date
+    traceable_to: str = ""
+    points: Annotated[tuple[CertificatePointEntry, ...], Field(strict=False)] = ()
+
+    _dates = field_validator("calibrated_on", "valid_until", mode="before")(_iso_date)
+
+    def certificate(self) -> Certificate:
+        """Return it as the data that records and budgets use."""
+        points = tuple(CertificatePoint(**point.model_dump()) for point in self.points)
+        return Certificate(
+            self.number,
+            self.issuer,
+            self.calibrated_on.isoformat(),
+            self.valid_until.isoformat(),
+            self.traceable_to,
+            points,
+        )
+
+
+class InstrumentEntry(Table):
+    """`[instruments.NAME]`: one instrument: its driver, and the address of the real one or its simulator.
+
+    timeout: s for one exchange, None = the driver's own. settings: what `configure()` takes.
+    options: what the simulator takes.
+    """
+
+    driver: Text
+    address: Text | None = None
+    simulator: Text | None = None
+    timeout: Positive | None = None
+    identity: ExpectedIdentity = ExpectedIdentity()
+    options: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    certificate: CertificateEntry | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> InstrumentEntry:
+        if self.address is None and self.simulator is None:
+            raise PydanticCustomError(
+                "unreachable",
+                "neither an address nor a simulator is given",
+                {"advice": 'add address = "TCPIP::192.168.1.7::INSTR" or simulator = "…"'},
+            )
+        if self.options and self.simulator is None:
+            raise PydanticCustomError(
+                "options_without_simulator",
+                "options are for a simulator, and none is named",
+                {"advice": "add simulator = …, or move the options to settings"},
+            )
+        return self
+
+
+class LoadEntry(Table):
+    """`[load]`: who loads the platform: the name of an accelerator, or "world" for the simulated platform."""
+
+    source: Text
+
+
+class IndicationEntry(Table):
+    """`[[indications]]`: what the platform says of itself, under `load` (0…1, left out = any)."""
+
+    quantity: Quantity
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    unit: Unit
+    source: Text
+    load: Fraction | None = None
+    definition: DefinitionId | None = None
+
+    @model_validator(mode="after")
+    def _unit_of_the_quantity(self) -> IndicationEntry:
+        _require_dimension(self.quantity, self.unit)
+        return self
+
+    def indication(self) -> Indication:
+        """Return it as the data that decisions use."""
+        return Indication(self.value, self.unit, self.source, self.load)
+
+
+class PermissibleErrorEntry(Table):
+    """`[permissible_errors.QUANTITY]`: ± value, a ratio if relative (0.05 = 5 %), else in `unit`."""
+
+    value: Positive
+    kind: Literal["relative", "absolute"]
+    source: Text
+    unit: Unit = "1"
+
+    @model_validator(mode="after")
+    def _unit_of_the_kind(self) -> PermissibleErrorEntry:
+        if self.kind == "relative" and units.require(self.unit).dimension != "ratio":
+            raise PydanticCustomError(
+                "unit_of_kind", "a relative error is a ratio", {"advice": "leave unit out: value = 0.05 means 5 %"}
+            )
+        return self
+
+    def permissible_error(self) -> PermissibleError:
+        """Return it as the data that decisions use."""
+        value = units.convert(self.value, self.unit, "1") if self.kind == "relative" else self.value
+        return PermissibleError(value, self.kind, self.source, "1" if self.kind == "relative" else self.unit)
+
+
+class BenchFile(Table):
+    """A whole bench file."""
+
+    bench: BenchEntry
+    decision: DecisionEntry = DecisionEntry(rule="none")
+    instruments: Annotated[dict[Name, InstrumentEntry], Field(min_length=1)]
+    load: LoadEntry | None = None
+    world: dict[str, Any] = {}
+    indications: Annotated[tuple[IndicationEntry, ...], Field(strict=False)] = ()
+    permissible_errors: dict[Quantity, PermissibleErrorEntry] = {}
+    plan: Plans = Plans()
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _agreed_before_measuring(self) -> BenchFile:
+        if self.indications and "decision" not in self.model_fields_set:
+            raise PydanticCustomError(
+                "rule_missing",
+                "indications are declared, and no rule by which to decide",
+                {"advice": 'add [decision] with rule = "jjf1094", "nonbinary_u", "simple" or "none"'},
+            )
+        for quantity, limit in self.permissible_errors.items():
+            if limit.kind == "absolute":
+                _require_dimension(quantity, limit.unit)
+        return self
+
+    @property
+    def path(self) -> Path | None:
+        """The file it was read from."""
+        return self._path
+
+    @property
+    def origin(self) -> str:
+        """The file, or the bench's name where there is none, for messages."""
+        return str(self._path) if self._path is not None else f"bench {self.bench.name}"
+
+
+def _require_dimension(quantity: str, unit: str) -> None:
+    allowed = _DIMENSIONS[quantity]
+    if units.require(unit).dimension not in allowed:
+        fitting = ", ".join(entry.symbol for entry in units.UNITS.values() if entry.dimension in allowed)
+        raise PydanticCustomError(
+            "unit_of_quantity",
+            "{unit} is not a unit of {quantity}",
+            {"unit": unit, "quantity": quantity, "advice": f"units of {quantity}: {fitting}"},
+        )

@@ -1,0 +1,235 @@
+"""The opened bench: its instruments by name and role, its load, its simulated world, and the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, cast
+
+from aicalib_hw import discovery, registry
+from aicalib_hw._bench_check import WORLD_LOAD, settings_of
+from aicalib_hw._bench_errors import nearest
+from aicalib_hw._bench_file import BenchFile, InstrumentEntry
+from aicalib_hw._bench_simulation import Simulation
+from aicalib_hw.errors import AicalibError, BenchError
+from aicalib_hw.identity import Certificate
+from aicalib_hw.interfaces import ROLES, Accelerator, Instrument, LoadRun, ReleaseReport
+from aicalib_hw.leases import Lease, LeaseBook
+
+_log = logging.getLogger(__name__)
+
+
+class Load:
+    """What loads the platform of a bench. source: the name of an accelerator, or "world"."""
+
+    def __init__(self, source: str, target: Any) -> None:
+        self.source = source
+        self._target = target
+        self._runs: list[LoadRun] = []
+
+    def run_load(self, fraction: float, *, duration: float | None = None) -> LoadRun:
+        """Start a steady load of `fraction` (0…1) for `duration` s, None = until stopped."""
+        run = cast(LoadRun, self._target.run_load(fraction, duration=duration))
+        self._runs = [earlier for earlier in self._runs if earlier.running] + [run]
+        return run
+
+    def stop(self) -> None:
+        """End every load that was started here; idempotent, from any thread."""
+        for run in tuple(self._runs):
+            run.stop()
+
+
+class Bench:
+    """The opened instruments of a bench file.
+
+    settings: the file, parsed. instruments: by name, in the order of the file. simulated: the
+    simulated instruments by name, for their truth and faults. world: the simulated world or None.
+    """
+
+    def __init__(self, settings: BenchFile, leases: LeaseBook, *, simulate: bool = False, trace: Any = None) -> None:
+        self.settings = settings
+        self.instruments: dict[str, Instrument] = {}
+        self._trace = trace
+        self._leases = leases
+        self._held: dict[str, Lease] = {}
+        self._load: Load | None = None
+        self._simulation = Simulation(settings, self._simulated_names(simulate))
+
+    @property
+    def name(self) -> str:
+        """Name of the bench."""
+        return self.settings.bench.name
+
+    @property
+    def world(self) -> Any:
+        """The simulated world, None where nothing is simulated."""
+        return self._simulation.world
+
+    @property
+    def simulated(self) -> Mapping[str, Any]:
+        """The simulated instruments by name."""
+        return self._simulation.instruments
+
+    @property
+    def certificates(self) -> Mapping[str, Certificate]:
+        """The calibration certificates that the file gives, by instrument."""
+        entries = self.settings.instruments.items()
+        return {name: entry.certificate.certificate() for name, entry in entries if entry.certificate is not None}
+
+    @property
+    def can_load(self) -> bool:
+        """True if something can load the platform, so that `load` does not raise."""
+        return self._load is not None
+
+    @property
+    def load(self) -> Load:
+        """What loads the platform; raises BenchError where the file names nothing that could."""
+        if self._load is None:
+            raise BenchError(
+                f"bench {self.name!r} has nothing that could load the platform",
+                where=f"{self.settings.origin}: load.source",
+                advice='add [load] with source = the name of an accelerator of this bench, or "world"',
+            )
+        return self._load
+
+    def address_of(self, name: str) -> str:
+        """Return the address that the instrument `name` was, or is to be, opened by."""
+        if name in self._simulation.addresses:
+            return self._simulation.addresses[name]
+        return str(self._entry(name).address)
+
+    def of_role(self, role: str) -> list[Any]:
+        """Return the opened instruments of a role ("power_meter"), in the order of the file."""
+        if role not in ROLES:
+            raise BenchError(f"unknown role {role!r}", advice=nearest(role, ROLES))
+        return [instrument for instrument in self.instruments.values() if isinstance(instrument, ROLES[role])]
+
+    def the(self, role: str) -> Any:
+        """Return the only instrument of a role; raises BenchError if there is none, or more than one."""
+        found = self.of_role(role)
+        if len(found) == 1:
+            return found[0]
+        names = [name for name, instrument in self.instruments.items() if instrument in found]
+        raise BenchError(
+            f"bench {self.name!r} has {len(found) or 'no'} instruments of role {role!r}, and one is needed",
+            where=f"{self.settings.origin}: instruments",
+            why=f"found: {', '.join(names)}" if names else "",
+            advice=f"leave one {role} in the file" if names else f"add a {role}; `aicalib drivers` lists them",
+        )
+
+    def open(self) -> Self:
+        """Start simulators, take leases, open, identify and set up every instrument; undo all if one fails."""
+        try:
+            if self._simulation_needed():
+                self._simulation.start()
+            for name in self.settings.instruments:
+                self._open_instrument(name)
+            self._load = self._find_load()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def abort(self) -> None:
+        """Stop what moves, now: loads and instruments; from any thread; never raises."""
+        if self._load is not None:
+            self._load.stop()
+        for instrument in tuple(self.instruments.values()):
+            instrument.abort()
+
+    def close(self) -> ReleaseReport:
+        """Make every instrument safe in reverse order, stop what is simulated, give leases back; never raises."""
+        report = ReleaseReport()
+        if self._load is not None:
+            self._load.stop()
+        for name, instrument in reversed(tuple(self.instruments.items())):
+            done = instrument.close()
+            report += ReleaseReport(
+                tuple(f"{name}: {action}" for action in done.actions),
+                tuple(f"{name}: {failure}" for failure in done.failures),
+            )
+        self.instruments.clear()
+        report += ReleaseReport(failures=self._simulation.stop())
+        for name, lease in tuple(self._held.items()):
+            try:
+                self._leases.give_back(lease)
+            except AicalibError as error:
+                report += ReleaseReport(failures=(f"{name}: giving the lease back: {error.why}",))
+        self._held.clear()
+        for failure in report.failures:
+            _log.warning("bench %s: %s", self.name, failure)
+        return report
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _entry(self, name: str) -> InstrumentEntry:
+        try:
+            return self.settings.instruments[name]
+        except KeyError:
+            raise BenchError(
+                f"bench {self.name!r} has no instrument {name!r}", advice=nearest(name, self.settings.instruments)
+            ) from None
+
+    def _simulated_names(self, simulate: bool) -> Iterable[str]:
+        return [
+            name
+            for name, entry in self.settings.instruments.items()
+            if entry.simulator is not None and (simulate or entry.address is None)
+        ]
+
+    def _simulation_needed(self) -> bool:
+        load = self.settings.load
+        return bool(self._simulation.names) or (load is not None and load.source == WORLD_LOAD)
+
+    def _open_instrument(self, name: str) -> None:
+        entry = self._entry(name)
+        place = f"{self.settings.origin}: instruments.{name}"
+        simulated = name in self._simulation.addresses
+        address = self.address_of(name)
+        kind = registry.driver(entry.driver)
+        options = {} if entry.timeout is None else {"timeout": entry.timeout}
+        try:
+            instrument: Instrument = kind(address, trace=self._trace, **options)
+            if not simulated:
+                self._take(name, instrument)
+            self.instruments[name] = instrument
+            instrument.open()
+            expected = entry.identity.model_dump(exclude_none=True)
+            if simulated:
+                expected.pop("serial", None)
+            discovery.require_identity(instrument, **expected)
+            if entry.settings:
+                cast(Any, instrument).configure(**settings_of(entry, kind, self.settings.origin, name))
+        except AicalibError as error:
+            error.where = f"{place}, {error.where}" if error.where else place
+            raise
+
+    def _take(self, name: str, instrument: Instrument) -> None:
+        lease = Lease.of_this_process(
+            instrument.address, instrument=name, driver=instrument.DRIVER.name, bench=self.name
+        )
+        former = self._leases.take(lease)
+        self._held[name] = lease
+        if former is not None:
+            _log.warning("%s was left behind by %s and is released first", instrument.address, former.holder)
+            with contextlib.suppress(AicalibError):
+                instrument.open()
+                instrument.close()
+
+    def _find_load(self) -> Load | None:
+        if self.settings.load is not None:
+            source = self.settings.load.source
+            return Load(source, self.world if source == WORLD_LOAD else self.instruments[source])
+        accelerators = {n: i for n, i in self.instruments.items() if isinstance(i, Accelerator)}
+        if len(accelerators) == 1:
+            ((name, accelerator),) = accelerators.items()
+            return Load(name, accelerator)
+        return Load(WORLD_LOAD, self.world) if self.world is not None and not accelerators else None

@@ -1,0 +1,48 @@
+"""Undo what a dead process left behind in the instruments of a bench: integration running, panel locked, load on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aicalib_hw import registry
+from aicalib_hw._bench_file import BenchFile
+from aicalib_hw.errors import AicalibError
+from aicalib_hw.interfaces import Instrument, ReleaseReport
+from aicalib_hw.leases import Lease, LeaseBook
+
+
+def release_instruments(
+    settings: BenchFile, book: LeaseBook, *, force: bool = False, trace: Any = None
+) -> dict[str, ReleaseReport]:
+    """Open each instrument that has an address, release it and say by name what was done.
+
+    Raises LockedByOther while a living process holds one of them, unless `force` takes it away.
+    An instrument that cannot be reached is a failure in its report and does not keep the others waiting.
+    """
+    reports: dict[str, ReleaseReport] = {}
+    for name, entry in settings.instruments.items():
+        if entry.address is None:
+            reports[name] = ReleaseReport(("simulated by the program that uses it, ended with it",))
+            continue
+        options = {} if entry.timeout is None else {"timeout": entry.timeout}
+        instrument = registry.driver(entry.driver)(entry.address, trace=trace, **options)
+        lease = Lease.of_this_process(entry.address, instrument=name, driver=entry.driver, bench=settings.bench.name)
+        if force:
+            for held in book.held():
+                if held.address == entry.address:
+                    book.give_back(held)
+        former = book.take(lease)
+        left = ReleaseReport((f"was left behind by {former.holder}",)) if former is not None else ReleaseReport()
+        reports[name] = left + _release(instrument)
+        # A lease that is kept dies with this process, so the next user of the instrument releases it first.
+        if reports[name]:
+            book.give_back(lease)
+    return reports
+
+
+def _release(instrument: Instrument) -> ReleaseReport:
+    try:
+        instrument.open()
+    except AicalibError as error:
+        return ReleaseReport(failures=(f"could not be opened: {error.what}",))
+    return instrument.close()

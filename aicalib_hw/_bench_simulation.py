@@ -1,0 +1,91 @@
+"""The simulated part of a bench: one world, and the simulated instruments that stand in it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel, ValidationError
+
+from aicalib_hw import registry
+from aicalib_hw._bench_errors import rejected
+from aicalib_hw._bench_file import BenchFile
+from aicalib_hw.errors import AicalibError
+
+
+class Simulation:
+    """The world of a bench, and those of its instruments that `names` lists, served on loopback.
+
+    world: what the factory made, None before `start()`. instruments: the simulated ones by name,
+    each with .address, .truth and .inject(fault). Nothing is started by constructing.
+    """
+
+    def __init__(self, settings: BenchFile, names: Iterable[str]) -> None:
+        self._settings = settings
+        self.names = tuple(names)
+        self._started = contextlib.ExitStack()
+        self.world: Any = None
+        self.instruments: Mapping[str, Any] = {}
+        self.addresses: Mapping[str, str] = {}
+
+    def start(self) -> Self:
+        """Start the world and serve every instrument on a port that the system chooses; raises BenchError."""
+        instruments: dict[str, Any] = {}
+        addresses: dict[str, str] = {}
+        with contextlib.ExitStack() as started:
+            self.world = self._make_world()
+            started.callback(self.world.stop)
+            self.world.start()
+            for name in self.names:
+                instruments[name] = self._make_instrument(name)
+                started.callback(instruments[name].stop)
+                addresses[name] = instruments[name].start()
+            self._started = started.pop_all()
+        self.instruments, self.addresses = instruments, addresses
+        return self
+
+    def stop(self) -> tuple[str, ...]:
+        """Stop every instrument, then the world; idempotent, never raises; return what went wrong."""
+        try:
+            self._started.close()
+        except Exception as error:  # noqa: BLE001 - the way out must never raise
+            return (f"stopping the simulation: {error}",)
+        return ()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _make_world(self) -> Any:
+        factory = registry.simulator(registry.WORLD)
+        try:
+            return factory.from_settings(self._settings.world)
+        except ValidationError as error:
+            raise rejected(self._settings.origin, error, _settings_model(factory), prefix=("world",)) from error
+
+    def _make_instrument(self, name: str) -> Any:
+        entry = self._settings.instruments[name]
+        place = f"{self._settings.origin}: instruments.{name}"
+        kind = registry.simulator(str(entry.simulator))
+        options = getattr(kind, "Options", None)
+        try:
+            if options is not None:
+                options.model_validate(entry.options)
+            return kind(self.world, name, **entry.options)
+        except ValidationError as error:
+            raise rejected(self._settings.origin, error, options, prefix=("instruments", name, "options")) from error
+        except AicalibError as error:
+            error.where = f"{place}.options, {error.where}" if error.where else f"{place}.options"
+            raise
+
+
+def _settings_model(factory: Any) -> type[BaseModel] | None:
+    """The class by which the world's factory validates, for the nearest known key."""
+    model = getattr(factory, "Settings", None)
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None

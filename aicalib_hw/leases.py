@@ -1,0 +1,189 @@
+"""Who holds which instrument: so that two programs do not disturb each other, and a dead one can be cleaned up after.
+
+The book is one small SQLite file of this user on this machine: its transactions are exclusive on
+every platform and survive `kill -9`, which is what leases are for. A lease whose process has
+died is not an obstacle: the next taker gets the instrument, and is told what it takes over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from aicalib_hw.errors import AicalibError, LockedByOther
+
+_BUSY_TIMEOUT = 5.0
+_ENDED_STATES = "ZX"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One instrument held by one process, with what is needed to undo what that process leaves behind.
+
+    process_start: opaque text that tells this process from a later one with the same pid.
+    owner: the program. taken_at: UTC, ISO 8601. driver: name of the driver that can release it.
+    """
+
+    address: str
+    instrument: str
+    driver: str
+    bench: str
+    owner: str
+    pid: int
+    process_start: str
+    host: str
+    taken_at: str
+
+    @classmethod
+    def of_this_process(cls, address: str, *, instrument: str, driver: str, bench: str) -> Lease:
+        """Return the lease that this process would hold on `address` from now on."""
+        pid = os.getpid()
+        return cls(
+            address,
+            instrument,
+            driver,
+            bench,
+            Path(sys.argv[0]).name or "python",
+            pid,
+            process_start(pid) or "",
+            platform.node(),
+            datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+    @property
+    def holder(self) -> str:
+        """The holder in words."""
+        return f"{self.owner} (process {self.pid} on {self.host}), bench {self.bench}, since {self.taken_at}"
+
+    def is_alive(self) -> bool:
+        """True if its process still runs, or if that cannot be told because it runs on another host."""
+        if self.host != platform.node():
+            return True
+        start = process_start(self.pid)
+        return start is not None and (not start or not self.process_start or start == self.process_start)
+
+
+class LeaseBook:
+    """The leases of this user, kept in `directory`, which is made when the first lease is taken."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def take(self, lease: Lease) -> Lease | None:
+        """Enter `lease`; return the dead process's lease it replaces, None if there was none.
+
+        Raises LockedByOther, naming the holder, while a living process holds the address.
+        """
+        with self._transaction() as book:
+            former = next((held for held in _all(book) if held.address == lease.address), None)
+            if former is not None and former.is_alive():
+                raise LockedByOther(
+                    f"{lease.instrument} is in use",
+                    where=lease.address,
+                    why=f"held by {former.holder}",
+                    advice=_advice(former),
+                )
+            marks = ", ".join("?" for _ in fields(Lease))
+            book.execute(f"INSERT OR REPLACE INTO leases VALUES ({marks})", astuple(lease))
+            return former
+
+    def give_back(self, lease: Lease) -> None:
+        """Strike `lease` out; harmless if it is gone or another process has it by now."""
+        with self._transaction() as book:
+            book.execute(
+                "DELETE FROM leases WHERE address = ? AND pid = ? AND process_start = ?",
+                (lease.address, lease.pid, lease.process_start),
+            )
+
+    def held(self) -> tuple[Lease, ...]:
+        """Return all leases, of living and of dead processes."""
+        with self._transaction() as book:
+            return _all(book)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        path = self.directory / "leases.sqlite"
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            book = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+            with contextlib.closing(book):
+                book.execute("BEGIN EXCLUSIVE")
+                columns = ", ".join(field.name for field in fields(Lease))
+                book.execute(f"CREATE TABLE IF NOT EXISTS leases ({columns}, PRIMARY KEY (address))")
+                yield book
+                book.execute("COMMIT")
+        except (OSError, sqlite3.Error) as error:
+            raise AicalibError(
+                "the book of leases cannot be used",
+                where=str(path),
+                why=str(error),
+                advice="free space or repair the permissions there; if no aicalib program runs, delete the file",
+            ) from error
+
+
+def process_start(pid: int) -> str | None:
+    """Return text that tells the running process `pid` from a later one with that number, None if it is gone.
+
+    "" means that it runs, and that no more is known.
+    """
+    readers = {"Linux": _start_from_proc, "Windows": _start_from_windows}
+    return readers.get(platform.system(), _start_from_ps)(pid)
+
+
+def _all(book: sqlite3.Connection) -> tuple[Lease, ...]:
+    return tuple(Lease(*row) for row in book.execute("SELECT * FROM leases ORDER BY address"))
+
+
+def _advice(former: Lease) -> str:
+    if former.host != platform.node():
+        return f"end it on {former.host}; if that machine is gone for good: aicalib release {former.bench} --force"
+    if former.pid == os.getpid():
+        return "close the bench that this program has open already"
+    return "wait until it ends, or end it"
+
+
+def _start_from_proc(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    state, *rest = stat.rpartition(")")[2].split()
+    started_ticks = rest[18]
+    return None if state in _ENDED_STATES else f"{boot}:{started_ticks}"
+
+
+def _start_from_ps(pid: int) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip() or None
+
+
+def _start_from_windows(pid: int) -> str | None:
+    query_limited_information, still_active, access_denied = 0x1000, 259, 5
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined,unused-ignore]
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(query_limited_information, False, pid)
+    if not handle:
+        return "" if ctypes.get_last_error() == access_denied else None  # type: ignore[attr-defined,unused-ignore]
+    try:
+        code = ctypes.c_ulong()
+        times = [ctypes.c_ulonglong() for _ in range(4)]
+        kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
+        kernel.GetProcessTimes(ctypes.c_void_p(handle), *(ctypes.byref(time) for time in times))
+        return str(times[0].value) if code.value == still_active else None
+    finally:
+        kernel.CloseHandle(ctypes.c_void_p(handle))
