@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ def rejected(
     first, *others = (_problem(details, model, prefix) for details in error.errors(include_url=False))
     what, key, why, advice = first
     if others:
-        named = "; ".join(f"{key}: {what}" for what, key, _, _ in others[:_MORE])
+        named = "; ".join(f"{what} at {key}" for what, key, _, _ in others[:_MORE])
         more = f"; and {len(others) - _MORE} more" if len(others) > _MORE else ""
         why = f"{why + '; ' if why else ''}further problems: {named}{more}"
     return BenchError(what, where=f"{file}: {key}", why=why, advice=advice)
@@ -52,7 +53,7 @@ def key_text(location: Location) -> str:
             text += f"[{part}]"
         elif part != "[key]":
             text += f".{part}" if text else part
-    return text or "(whole file)"
+    return text or "the file"
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel] | None, prefix: Location) -> tuple[str, str, str, str]:
@@ -62,20 +63,29 @@ def _problem(details: ErrorDetails, model: type[BaseModel] | None, prefix: Locat
     kind, value, message = details["type"], details["input"], details["msg"]
     if kind == "extra_forbidden":
         advice = nearest(last, _known_keys(model, local[:-1])) or f"remove {key}"
-        return f"unknown key {last!r}", key, f"its value is {_shown(value)}", advice
+        table = key_text(prefix + local[:-1])
+        return f"unknown key {last!r}", key, f"{table} has no such key; its value is {_shown(value)}", advice
     if kind == "missing":
-        return f"key {last!r} is missing", key, "", f"add {last} = …"
+        table = key_text(prefix + local[:-1])
+        return f"key {last!r} is missing", key, f"{table} cannot be used without it", f"add {last} = …"
     context = details.get("ctx", {})
     advice = str(context.get("advice", ""))
-    if last == "[key]":
-        return f"unknown name {value!r}", key, "", f"known: {context.get('expected', message)}"
-    if kind.endswith(("_type", "_parsing")):
-        return f"{key} = {_shown(value)} has the wrong type", key, message, advice or _spelling(kind)
-    what = f"{key} = {_shown(value)} cannot be used" if not isinstance(value, Mapping) else f"{key} cannot be used"
+    shown = key_text(prefix) if not local else f"{last} = {_shown(value)}" if _is_short(value) else last
     if kind == "literal_error":
-        expected = str(context.get("expected", ""))
-        return what, key, "no such choice", f"one of {expected}"
-    return what, key, message, advice or f"change {key}"
+        choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        advice = f"one of {', '.join(choices)}"
+        if last == "[key]":
+            return f"unknown name {value!r}", key, "only these names have a meaning here", advice
+        return f"{shown} is no choice", key, "only these have a meaning here", advice
+    if kind == "closed_table":
+        return message, key, "only what stands in the project's table is known here", advice
+    if kind.endswith(("_type", "_parsing")):
+        return f"{shown} has the wrong type", key, message, advice or _spelling(kind)
+    return f"{shown} cannot be used", key, message, advice or f"change {key}"
+
+
+def _is_short(value: object) -> bool:
+    return not isinstance(value, Mapping) and not (isinstance(value, list) and any(isinstance(i, dict) for i in value))
 
 
 def _spelling(kind: str) -> str:
@@ -92,7 +102,9 @@ def _spelling(kind: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    if isinstance(value, bool):
+        text = str(value).lower()
     return text if len(text) <= 60 else text[:57] + "…"
 
 

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from aicalib_hw import definitions, units
-from aicalib_hw.errors import AicalibError
+from aicalib_hw._bench_errors import nearest
 from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.interfaces.accelerator import Precision
 from aicalib_hw.metrology.result import Indication, PermissibleError, Rule
@@ -34,24 +34,21 @@ _DIMENSIONS: dict[str, tuple[str, ...]] = {
 SPECIFICATION_DURATION = 60.0
 SPECIFICATION_RUNS = 6
 
-_T = TypeVar("_T")
 
-
-def _from_table(look_up: Callable[[str], object]) -> Callable[[str], str]:
-    """Turn a look-up in a closed table into a validator whose message is the table's own."""
+def _one_of(table: Mapping[str, object], noun: str) -> AfterValidator:
+    """Accept the keys of a closed table; the message names the nearest one."""
 
     def check(symbol: str) -> str:
-        try:
-            look_up(symbol)
-        except AicalibError as error:
-            raise PydanticCustomError("closed_table", "{what}", {"what": error.what, "advice": error.advice}) from None
+        if symbol not in table:
+            message = f"unknown {noun} {symbol!r}"
+            raise PydanticCustomError("closed_table", "{what}", {"what": message, "advice": nearest(symbol, table)})
         return symbol
 
-    return check
+    return AfterValidator(check)
 
 
-Unit = Annotated[str, AfterValidator(_from_table(units.require))]
-DefinitionId = Annotated[str, AfterValidator(_from_table(definitions.require))]
+Unit = Annotated[str, _one_of(units.UNITS, "unit")]
+DefinitionId = Annotated[str, _one_of(definitions.DEFINITIONS, "definition")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -286,10 +283,17 @@ class BenchFile(Table):
                 "indications are declared, and no rule by which to decide",
                 {"advice": 'add [decision] with rule = "jjf1094", "nonbinary_u", "simple" or "none"'},
             )
-        for quantity, limit in self.permissible_errors.items():
+        return self
+
+    @field_validator("permissible_errors")
+    @classmethod
+    def _units_of_the_quantities(
+        cls, limits: dict[Quantity, PermissibleErrorEntry]
+    ) -> dict[Quantity, PermissibleErrorEntry]:
+        for quantity, limit in limits.items():
             if limit.kind == "absolute":
                 _require_dimension(quantity, limit.unit)
-        return self
+        return limits
 
     @property
     def path(self) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -12,6 +11,7 @@ from aicalib_hw import discovery, registry
 from aicalib_hw._bench_check import WORLD_LOAD, settings_of
 from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import BenchFile, InstrumentEntry
+from aicalib_hw._bench_release import release_left_behind
 from aicalib_hw._bench_simulation import Simulation
 from aicalib_hw.errors import AicalibError, BenchError
 from aicalib_hw.identity import Certificate
@@ -219,10 +219,7 @@ class Bench:
         former = self._leases.take(lease)
         self._held[name] = lease
         if former is not None:
-            _log.warning("%s was left behind by %s and is released first", instrument.address, former.holder)
-            with contextlib.suppress(AicalibError):
-                instrument.open()
-                instrument.close()
+            release_left_behind(former)
 
     def _find_load(self) -> Load | None:
         if self.settings.load is not None:

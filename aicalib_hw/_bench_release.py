@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from aicalib_hw import registry
@@ -9,6 +10,8 @@ from aicalib_hw._bench_file import BenchFile
 from aicalib_hw.errors import AicalibError
 from aicalib_hw.interfaces import Instrument, ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook
+
+_log = logging.getLogger(__name__)
 
 
 def release_instruments(
@@ -33,14 +36,26 @@ def release_instruments(
                     book.give_back(held)
         former = book.take(lease)
         left = ReleaseReport((f"was left behind by {former.holder}",)) if former is not None else ReleaseReport()
-        reports[name] = left + _release(instrument)
+        reports[name] = left + _open_and_close(instrument)
         # A lease that is kept dies with this process, so the next user of the instrument releases it first.
         if reports[name]:
             book.give_back(lease)
     return reports
 
 
-def _release(instrument: Instrument) -> ReleaseReport:
+def release_left_behind(former: Lease) -> ReleaseReport:
+    """Release the instrument of a lease whose process died, by the driver that the lease names."""
+    _log.warning("%s was left behind by %s and is released first", former.address, former.holder)
+    if not former.driver:
+        return ReleaseReport()
+    try:
+        kind = registry.driver(former.driver)
+    except AicalibError as error:
+        return ReleaseReport(failures=(f"no driver to release it: {error.what}",))
+    return _open_and_close(kind(former.address))
+
+
+def _open_and_close(instrument: Instrument) -> ReleaseReport:
     try:
         instrument.open()
     except AicalibError as error:

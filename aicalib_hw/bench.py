@@ -7,11 +7,12 @@ simulators come from the registry.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from aicalib_hw._bench_check import check_instruments
 from aicalib_hw._bench_errors import nearest, rejected
 from aicalib_hw._bench_file import BenchFile, ComputePlan, PowerPlan
 from aicalib_hw._bench_opened import Bench, Load
-from aicalib_hw._bench_release import release_instruments
+from aicalib_hw._bench_release import release_instruments, release_left_behind
 from aicalib_hw._bench_simulation import Simulation
 from aicalib_hw.errors import BenchError
 from aicalib_hw.interfaces import ReleaseReport
-from aicalib_hw.leases import LeaseBook
+from aicalib_hw.leases import Lease, LeaseBook
 
 __all__ = [
     "Bench",
@@ -35,6 +36,7 @@ __all__ = [
     "PowerPlan",
     "Simulation",
     "find_bench",
+    "hold",
     "known_benches",
     "load_bench",
     "open_bench",
@@ -149,6 +151,20 @@ def simulate_bench(name_or_path: str | Path | BenchFile) -> Simulation:
             advice='add simulator = "…" to an instrument; `aicalib drivers` lists them',
         )
     return Simulation(settings, names)
+
+
+@contextlib.contextmanager
+def hold(address: str, *, driver: str | None = None) -> Iterator[None]:
+    """Keep other programs of this user off the instrument at `address`; raises LockedByOther while one has it."""
+    book = LeaseBook(runtime_directory())
+    lease = Lease.of_this_process(address, instrument=address, driver=driver or "", bench="")
+    former = book.take(lease)
+    try:
+        if former is not None:
+            release_left_behind(former)
+        yield
+    finally:
+        book.give_back(lease)
 
 
 def release_bench(

@@ -30,7 +30,8 @@ class Lease:
     """One instrument held by one process, with what is needed to undo what that process leaves behind.
 
     process_start: opaque text that tells this process from a later one with the same pid.
-    owner: the program. taken_at: UTC, ISO 8601. driver: name of the driver that can release it.
+    owner: the program. taken_at: UTC, ISO 8601. driver: name of the driver that can release it,
+    bench: name of the bench; both may be "".
     """
 
     address: str
@@ -62,7 +63,8 @@ class Lease:
     @property
     def holder(self) -> str:
         """The holder in words."""
-        return f"{self.owner} (process {self.pid} on {self.host}), bench {self.bench}, since {self.taken_at}"
+        bench = f", bench {self.bench}" if self.bench else ""
+        return f"{self.owner} (process {self.pid} on {self.host}){bench}, since {self.taken_at}"
 
     def is_alive(self) -> bool:
         """True if its process still runs, or if that cannot be told because it runs on another host."""
