@@ -1,0 +1,140 @@
+"""Leases: one holder at a time, a dead holder is no obstacle, and the next one learns what it takes over."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aicalib_hw import leases
+from aicalib_hw.errors import AicalibError, LockedByOther
+from aicalib_hw.leases import Lease, LeaseBook
+
+ADDRESS = "TCPIP::192.0.2.7::INSTR"
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from aicalib_hw.leases import Lease, LeaseBook
+lease = Lease.of_this_process(sys.argv[2], instrument="meter", driver="yokogawa-wt300", bench="lab")
+LeaseBook(Path(sys.argv[1])).take(lease)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def lease(address: str = ADDRESS) -> Lease:
+    return Lease.of_this_process(address, instrument="meter", driver="yokogawa-wt300", bench="lab")
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lease of ADDRESS in the book of tmp_path."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path), ADDRESS], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_an_instrument_that_a_living_process_holds_is_refused_and_the_holder_named(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(LockedByOther) as caught:
+        LeaseBook(tmp_path).take(lease())
+    assert str(holder.pid) in caught.value.why
+    assert caught.value.where == ADDRESS
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_and_tells_what_it_held(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    former = LeaseBook(tmp_path).take(lease())
+    assert former is not None
+    assert (former.pid, former.driver, former.instrument) == (holder.pid, "yokogawa-wt300", "meter")
+    assert [held.pid for held in LeaseBook(tmp_path).held()] == [os.getpid()]
+
+
+def test_a_process_that_died_and_was_not_waited_for_holds_nothing(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    os.kill(holder.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+    assert LeaseBook(tmp_path).take(lease()) is not None
+
+
+def test_a_later_process_with_the_same_number_is_not_the_holder(tmp_path: Path) -> None:
+    book = LeaseBook(tmp_path)
+    book.take(dataclasses.replace(lease(), process_start="another boot:1"))
+    assert book.take(lease()) is not None
+
+
+def test_what_another_machine_holds_cannot_be_judged_from_here(tmp_path: Path) -> None:
+    book = LeaseBook(tmp_path)
+    book.take(dataclasses.replace(lease(), host="elsewhere", pid=1))
+    with pytest.raises(LockedByOther, match="elsewhere"):
+        book.take(lease())
+
+
+def test_a_lease_given_back_is_free_again(tmp_path: Path) -> None:
+    book = LeaseBook(tmp_path)
+    book.take(lease())
+    book.give_back(lease())
+    book.give_back(lease())
+    assert book.take(lease()) is None
+
+
+def test_giving_back_does_not_strike_out_the_lease_of_the_next_holder(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    LeaseBook(tmp_path).give_back(lease())
+    assert [held.pid for held in LeaseBook(tmp_path).held()] == [holder.pid]
+
+
+def test_of_many_who_ask_at_once_exactly_one_gets_the_instrument(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+    results: list[bool] = []
+
+    def ask() -> None:
+        start.wait()
+        try:
+            LeaseBook(tmp_path).take(lease())
+            results.append(True)
+        except LockedByOther:
+            results.append(False)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize("reader", [leases._start_from_proc, leases._start_from_ps])
+def test_a_running_process_keeps_its_start_and_a_dead_one_has_none(reader: object) -> None:
+    assert callable(reader)
+    if reader is leases._start_from_proc and not Path("/proc/self/stat").exists():
+        pytest.skip("this system has no /proc")
+    assert reader(os.getpid()) == reader(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    assert not reader(process.pid)
+
+
+def test_a_book_that_cannot_be_written_says_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(AicalibError) as caught:
+        LeaseBook(tmp_path / "file").take(lease())
+    assert str(tmp_path / "file") in caught.value.where
