@@ -79,8 +79,14 @@ def simulator(name: str) -> Any:
 
 
 def drivers() -> dict[str, Any]:
-    """Return every driver class by name; importing them all."""
-    return {name: entry.load() for name, entry in entries(DRIVERS).items()}
+    """Return every driver class by name, importing them all; one that cannot be imported is logged and left out."""
+    found: dict[str, Any] = {}
+    for name, entry in entries(DRIVERS).items():
+        try:
+            found[name] = entry.load()
+        except UnknownDriver as error:
+            _log.warning("driver %r of %s is left out: %s", name, entry.distribution, error.why)
+    return found
 
 
 def driver_for_address(address: str) -> Any | None:
