@@ -1,0 +1,134 @@
+"""Results for the screen: a table a quantity, with the line that tells how to get a verdict where none is due."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from aicalib_hw import units
+from aicalib_hw.metrology import Calibration, Result, Verdict
+
+_COLOURS = {
+    Verdict.PASS: "green",
+    Verdict.CONDITIONAL_PASS: "green",
+    Verdict.INDETERMINATE: "yellow",
+    Verdict.CONDITIONAL_FAIL: "red",
+    Verdict.FAIL: "bold red",
+    Verdict.NOT_EVALUATED: "dim",
+}
+
+
+def table_of(calibration: Calibration) -> RenderableType:
+    """Return the results of one quantity as a table with its notes below."""
+    table = Table(title=calibration.quantity, title_style="bold", title_justify="left", expand=False)
+    table.add_column("point")
+    for head in ("value", "U (k)", "indication", "error", "permitted"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for result in calibration.results:
+        table.add_row(*_row(result))
+    below = [Text(f"  {note}", style="dim") for note in _notes(calibration)]
+    return Group(table, *below)
+
+
+def _row(result: Result) -> tuple[str | Text, ...]:
+    title = Text(result.title)
+    if result.simulated:
+        title.append(" simulated", style="bold magenta")
+    decision, evaluation = result.decision, result.evaluation
+    verdict = Text(decision.verdict.value.replace("_", " ").lower(), style=_COLOURS[decision.verdict])
+    if not result.validity:
+        verdict = Text(result.validity.status.value.lower(), style="bold red")
+    if evaluation is None:
+        return title, "—", "—", _indication(result, None), "—", "—", verdict
+    _, unit = units.display(evaluation.value, evaluation.unit)
+    expanded = units.convert(evaluation.expanded_uncertainty, evaluation.unit, unit)
+    digits = decimals(expanded)
+    value = units.convert(evaluation.value, evaluation.unit, unit)
+    error = "—" if decision.relative_error is None else f"{decision.relative_error:+.2%}"
+    return (
+        title,
+        f"{value:.{digits}f} {unit}",
+        f"{expanded:.{digits}f} ({evaluation.coverage_factor:.2f})",
+        _indication(result, unit),
+        error,
+        _permitted(result),
+        verdict,
+    )
+
+
+def decimals(expanded: float) -> int:
+    """Return the decimals that show an expanded uncertainty with two significant digits."""
+    if expanded <= 0:
+        return 0
+    exponent = math.floor(math.log10(expanded))
+    # 0.0996 becomes 0.10, not 0.100: rounding may carry into the next decade.
+    if round(expanded, 1 - exponent) >= 10 ** (exponent + 1):
+        exponent += 1
+    return max(0, 1 - exponent)
+
+
+def _indication(result: Result, unit: str | None) -> str:
+    if result.indication is None:
+        return "—"
+    shown = unit or result.indication.unit
+    return f"{units.convert(result.indication.value, result.indication.unit, shown):.6g} {shown}"
+
+
+def _permitted(result: Result) -> str:
+    limit = result.permissible_error
+    if limit is None:
+        return "—"
+    return (
+        f"±{limit.value:.3g} {limit.unit}"
+        if limit.kind == "absolute"
+        else f"±{limit.value:.3g}".replace(f"{limit.value:.3g}", f"{limit.value * 100:.3g} %")
+    )
+
+
+def _notes(calibration: Calibration) -> list[str]:
+    notes = list(calibration.notes)
+    for result in calibration.results:
+        notes += [f"{result.title}: {reason}" for reason in result.validity.reasons]
+    return notes
+
+
+def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
+    """Return the lines that tell how to get a verdict, "" if every result has an indication."""
+    missing = [r for c in calibrations for r in c.results if r.indication is None]
+    if not missing:
+        return ""
+    result = missing[0]
+    unit = "TFLOP/s" if result.quantity == "compute" else units.require(result.measurement.unit).symbol
+    load = f"load = {result.asked_load:g}, " if result.asked_load is not None else ""
+    return (
+        f"Not evaluated: the bench declares no indication for {', '.join(dict.fromkeys(r.quantity for r in missing))}."
+        f" For a verdict copy {bench_file} and add what the platform says of itself, as in\n"
+        f'  [[indications]]\n  quantity = "{result.quantity}"\n'
+        f'  value = …   unit = "{unit}"   {load}source = "data sheet"'
+    )
+
+
+def as_plain(calibrations: Sequence[Calibration]) -> list[dict[str, Any]]:
+    """Return the results as JSON data, values in base units."""
+    return [
+        {
+            "quantity": result.quantity,
+            "definition": result.definition,
+            "point": result.title,
+            "value": None if result.evaluation is None else result.evaluation.value,
+            "unit": result.measurement.unit,
+            "expanded_uncertainty": None if result.evaluation is None else result.evaluation.expanded_uncertainty,
+            "coverage_factor": None if result.evaluation is None else result.evaluation.coverage_factor,
+            "verdict": result.decision.verdict.value,
+            "validity": result.validity.status.value,
+            "simulated": result.simulated,
+        }
+        for calibration in calibrations
+        for result in calibration.results
+    ]

@@ -1,0 +1,34 @@
+"""Where output goes: results on standard output, progress and remarks on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+
+_WIDTH_OF_A_FILE = 120
+
+
+def output() -> Console:
+    """Return the console for results; what is not a terminal gets lines of a fixed, readable width."""
+    return _console(stderr=False)
+
+
+def remarks() -> Console:
+    """Return the console for progress and remarks."""
+    return _console(stderr=True)
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON object on one line, at once."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    fixed = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=_WIDTH_OF_A_FILE if fixed else None, highlight=False)

@@ -1,0 +1,262 @@
+"""`aicalib calibrate [BENCH]`: every quantity the bench can measure, on the screen, in a record and in a report."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from aicalib_hw.bench import Bench, BenchFile
+    from aicalib_hw.cli._session import Session, Step
+
+
+class PlanName(enum.StrEnum):
+    """How long and how often is measured."""
+
+    DEFAULT = "default"
+    SPECIFICATION = "specification"
+
+
+class MeasuredQuantity(enum.StrEnum):
+    """The quantities that a procedure of this version measures."""
+
+    COMPUTE = "compute"
+    POWER = "power"
+
+
+class RuleName(enum.StrEnum):
+    """The decision rules."""
+
+    JJF1094 = "jjf1094"
+    NONBINARY_U = "nonbinary_u"
+    SIMPLE = "simple"
+    NONE = "none"
+
+
+def run(
+    bench: Annotated[str, typer.Argument(help="Name of a bench, or path to a .toml file.")] = "this-machine",
+    plan: Annotated[
+        PlanName, typer.Option(help="How long and how often: the bench's own plan, or 6 runs of 60 s a point.")
+    ] = PlanName.DEFAULT,
+    quantity: Annotated[
+        list[MeasuredQuantity] | None, typer.Option(help="Measure only this; may be repeated. Default: all it can.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32, fp64, bf16 or int8; may be repeated. Default: the bench's.")
+    ] = None,
+    rule: Annotated[RuleName | None, typer.Option(help="Decision rule instead of the bench's.")] = None,
+    sim: Annotated[bool, typer.Option("--sim", help="Use the simulator of every instrument that has one.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="New directory for record, report and trace.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as one JSON object.")] = False,
+) -> None:
+    """Calibrate: measure every quantity BENCH can, state value and uncertainty, and a verdict where one is due.
+
+    Record, report and trace land in ./aicalib-results/TIME-BENCH/. Ctrl-C stops at once and keeps what was measured.
+    """
+    from aicalib_hw.bench import load_bench, open_bench
+    from aicalib_hw.cli import _screen
+    from aicalib_hw.cli._interrupts import Interrupts
+    from aicalib_hw.trace import Trace
+
+    settings = _adjusted(load_bench(bench), plan, rule)
+    directory = _new_directory(output, settings.bench.name)
+    remarks = _screen.remarks()
+    session: Session | None = None
+    with Interrupts() as interrupts, Trace(directory / "trace.jsonl") as trace:
+        try:
+            with remarks.status(f"opening the instruments of {settings.bench.name}"):
+                opened = open_bench(settings, simulate=sim, trace=trace)
+            with opened:
+                _announce(opened, plan)
+                steps = _steps(opened, quantity, precision)
+                session = _measure(opened, steps, directory / "record.sqlite", plan)
+        except KeyboardInterrupt:
+            if interrupts.received is None:
+                raise
+        status = _conclude(session, directory, settings, interrupts.exit_status, as_json=as_json)
+    raise typer.Exit(status)
+
+
+def _adjusted(settings: BenchFile, plan: PlanName, rule: RuleName | None) -> BenchFile:
+    update: dict[str, Any] = {}
+    if plan is PlanName.SPECIFICATION:
+        plans = settings.plan
+        update["plan"] = plans.model_copy(
+            update={"compute": plans.compute.specification(), "power": plans.power.specification()}
+        )
+    if rule is not None:
+        update["decision"] = settings.decision.model_copy(update={"rule": rule.value})
+    return settings.model_copy(update=update)
+
+
+def _new_directory(output: Path | None, name: str) -> Path:
+    from aicalib_hw.errors import UsageError
+
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    directory = output if output is not None else Path("aicalib-results") / f"{stamp}-{name}"
+    if directory.is_dir() and any(directory.iterdir()):
+        raise UsageError(
+            "the output directory is not empty",
+            where=str(directory.absolute()),
+            why="measured data is never overwritten or mixed",
+            advice="name a new directory with --output",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _announce(bench: Bench, plan: PlanName) -> None:
+    from rich.table import Table
+
+    from aicalib_hw.cli import _screen
+
+    screen = _screen.remarks()
+    screen.print(f"[bold]{bench.settings.bench.title or bench.name}[/]  bench {bench.settings.origin}", soft_wrap=True)
+    table = Table.grid(padding=(0, 2))
+    for name, instrument in bench.instruments.items():
+        table.add_row(f"  {name}", str(instrument.identity), instrument.address)
+    screen.print(table)
+    screen.print(f"  rule {bench.settings.decision.rule}, plan {plan}")
+
+
+def _steps(
+    bench: Bench, quantities: Sequence[MeasuredQuantity] | None, precisions: Sequence[str] | None
+) -> dict[str, Step]:
+    """The procedures to run, by title: all that the bench can measure, or what was asked for."""
+    from aicalib_hw import procedures
+    from aicalib_hw.errors import UsageError
+
+    able: list[MeasuredQuantity] = []
+    if bench.of_role("accelerator"):
+        able.append(MeasuredQuantity.COMPUTE)
+    if bench.of_role("power_meter"):
+        able.append(MeasuredQuantity.POWER)
+    impossible = [quantity for quantity in quantities or () if quantity not in able]
+    if impossible or not able:
+        raise UsageError(
+            f"bench {bench.name!r} cannot measure {', '.join(impossible) or 'anything'}",
+            where=f"{bench.settings.origin}: instruments",
+            why=f"its instruments measure {', '.join(able) or 'nothing that a procedure knows'}",
+            advice="add an accelerator for compute, a power_meter for power",
+        )
+    steps: dict[str, Step] = {}
+    asked = [quantity for quantity in able if quantity in (quantities or able)]
+    if MeasuredQuantity.COMPUTE in asked:
+        for precision in _precisions(bench, precisions):
+            measure: Any = partial(procedures.calibrate_compute, bench, precision=precision)
+            steps[f"compute {precision}"] = measure
+    if MeasuredQuantity.POWER in asked:
+        steps["power"] = partial(procedures.calibrate_power, bench)
+    return steps
+
+
+def _precisions(bench: Bench, asked: Sequence[str] | None) -> Sequence[str]:
+    """Refuse, before anything is measured, what the accelerator cannot compute."""
+    from aicalib_hw.errors import NotSupported
+
+    accelerator = bench.the("accelerator")
+    supports = [support.precision for support in accelerator.capabilities.supports if support.path == "vector"]
+    precisions = list(dict.fromkeys(asked or [bench.settings.plan.compute.precision]))
+    for precision in precisions:
+        if precision not in supports:
+            raise NotSupported(
+                f"{accelerator.identity.model} does not compute in {precision}",
+                where=f"{accelerator.address}, --precision {precision}",
+                why=f"its vector units compute in {', '.join(supports) or 'nothing this project has a kernel for'}",
+                advice=f"choose one of: {', '.join(supports)}",
+            )
+    return precisions
+
+
+def _measure(bench: Bench, steps: dict[str, Step], record: Path, plan: PlanName) -> Session:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from aicalib_hw.cli import _screen
+    from aicalib_hw.cli._session import Session
+
+    columns = (TextColumn("{task.fields[title]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(
+        *columns, TimeElapsedColumn(), TextColumn("{task.description}"), console=_screen.remarks(), transient=True
+    ) as bars:
+        tasks = {title: bars.add_task("waiting", title=title, total=1.0, start=False) for title in steps}
+
+        def show(title: str, done: float, note: str) -> None:
+            bars.start_task(tasks[title])
+            bars.update(tasks[title], completed=done, description=note)
+
+        stated = {"name": plan.value, **bench.settings.plan.model_dump(mode="json")}
+        session = Session(bench, steps, record=record, plan=stated, progress=show)
+        try:
+            session.run()
+        except KeyboardInterrupt:
+            _screen.remarks().print("stopping …")
+            if not session.abort():
+                _screen.remarks().print("[red]an instrument did not stop in time; `aicalib release` may be needed[/]")
+    return session
+
+
+def _conclude(session: Session | None, directory: Path, settings: BenchFile, interrupted: int, *, as_json: bool) -> int:
+    """Show results and where they lie, and return the exit status."""
+    from aicalib_hw.cli import _problems, _results, _screen
+    from aicalib_hw.cli._session import all_valid, verdict_failed
+
+    calibrations = session.calibrations if session is not None else []
+    record, report = directory / "record.sqlite", directory / "report.html"
+    status = 0
+    if interrupted:
+        status = interrupted
+    elif session is not None and session.error is not None:
+        if not isinstance(session.error, Exception):
+            raise session.error
+        status = _problems.show(session.error)
+    elif not all_valid(calibrations):
+        status = 3
+    elif verdict_failed(calibrations):
+        status = 1
+    written = bool(record.is_file() and not interrupted and _write_report(record, report))
+    if as_json:
+        _screen.print_json(
+            {
+                "bench": settings.bench.name,
+                "rule": settings.decision.rule,
+                "results": _results.as_plain(calibrations),
+                "record": str(record) if record.is_file() else None,
+                "report": str(report) if written else None,
+                "exit_status": status,
+            }
+        )
+        return status
+    screen = _screen.output()
+    for calibration in calibrations:
+        screen.print(_results.table_of(calibration))
+    if hint := _results.how_to_declare(calibrations, settings.origin):
+        screen.print(hint, markup=False, soft_wrap=True)
+    if record.is_file():
+        screen.print(f"record  {record}", soft_wrap=True)
+    if written:
+        screen.print(f"report  {report}", soft_wrap=True)
+    elif record.is_file():
+        screen.print(f"no report yet; write it with: aicalib report {record}", soft_wrap=True)
+    return status
+
+
+def _write_report(record: Path, report: Path) -> bool:
+    """Write the report; what goes wrong there is shown and takes nothing of the calibration back."""
+    from aicalib_hw.cli import _problems, _screen
+    from aicalib_hw.reports.html import write_report
+
+    try:
+        with _screen.remarks().status("writing the report"):
+            write_report(record, report)
+    except Exception as error:  # noqa: BLE001 - the record is safe, and the report can be written again
+        _problems.show(error)
+        return False
+    return True
