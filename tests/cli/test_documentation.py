@@ -1,0 +1,49 @@
+"""The reference pages name every key of a bench file and every verb and option of the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from aicalib_hw import _bench_file
+from aicalib_hw.cli._app import app
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+TABLES = [
+    kind
+    for kind in vars(_bench_file).values()
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == _bench_file.__name__
+]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group of verbs
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
+def test_the_reference_of_the_bench_file_names_every_key(table: type[BaseModel]) -> None:
+    page = (REFERENCE / "bench-file.md").read_text(encoding="utf-8")
+    headings = " ".join(line for line in page.splitlines() if line.startswith("#"))
+    missing = [key for key in table.model_fields if f"`{key}`" not in page and key not in headings]
+    assert missing == []
+
+
+@pytest.mark.parametrize("plan", [_bench_file.ComputePlan(), _bench_file.PowerPlan()])
+def test_the_reference_states_the_default_of_every_plan(plan: BaseModel) -> None:
+    page = (REFERENCE / "bench-file.md").read_text(encoding="utf-8")
+    for key, value in plan:
+        stated = re.search(rf"^\| `{key}` \| [^|]* \| ([^|]*) \|", page, re.MULTILINE)
+        assert stated is not None, key
+        if isinstance(value, float) and not isinstance(value, bool):
+            assert float(stated[1]) == value, key
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_the_reference_of_the_command_line_names_every_option(verb: str) -> None:
+    page = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
+    section = page.partition(f"## `aicalib {verb}")[2].partition("\n## ")[0]
+    assert section
+    options = [name for parameter in COMMANDS[verb].params for name in parameter.opts if name.startswith("--")]
+    missing = [name for name in options if name not in section and name not in ("--help", "--json")]
+    assert missing == []
