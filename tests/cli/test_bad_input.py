@@ -1,0 +1,157 @@
+"""Whatever is wrong is told on one screen: what, where, why, what to do; and the exit status says whose fault it is."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aicalib_hw.bench import simulate_bench
+
+from .conftest import Command, Ended
+
+METER = """
+[bench]
+name = "lab"
+
+[instruments.meter]
+driver = "yokogawa-wt300"
+simulator = "yokogawa-wt300"
+"""
+
+
+def bench(text: str) -> str:
+    Path("lab.toml").write_text(text, encoding="utf-8")
+    return "lab"
+
+
+def assert_told(ended: Ended, status: int, **parts: str) -> None:
+    assert ended.status == status, ended.err
+    assert set(ended.screen) == {"what", "where", "why", "what to do"}, ended.err
+    for label, text in parts.items():
+        assert text in ended.screen[label.replace("_", " ")], ended.err
+    assert "Traceback" not in ended.err
+    assert len(ended.err.splitlines()) < 24
+
+
+def test_an_unknown_bench(aicalib: Command) -> None:
+    ended = aicalib("calibrate", "this-machin")
+    assert_told(ended, 2, what="this-machin", what_to_do="this-machine")
+
+
+def test_an_unknown_key(aicalib: Command) -> None:
+    ended = aicalib("calibrate", bench(METER.replace("driver", "drivr")))
+    assert_told(ended, 2, what="drivr", where="lab.toml: instruments.meter.drivr", what_to_do="'driver'")
+
+
+def test_an_unknown_unit(aicalib: Command) -> None:
+    text = '[decision]\nrule = "simple"\n[[indications]]\nquantity = "power"\nvalue = 1\nunit = "Wat"\nsource = "me"\n'
+    ended = aicalib("calibrate", bench(METER + text))
+    assert_told(ended, 2, what="Wat", where="indications[0].unit", what_to_do="'W'")
+
+
+def test_an_unknown_driver(aicalib: Command) -> None:
+    ended = aicalib("calibrate", bench(METER.replace('driver = "yokogawa-wt300"', 'driver = "yokogawa-wt3000"')))
+    assert_told(ended, 2, what="yokogawa-wt3000", where="instruments.meter.driver", what_to_do="yokogawa-wt300")
+
+
+def test_an_unreachable_address(aicalib: Command) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    address = f"TCPIP::127.0.0.1,{port}::inst0::INSTR"
+    for verb in ("identify", "read"):
+        assert_told(aicalib(verb, address), 3, where=address)
+    text = METER.replace('simulator = "yokogawa-wt300"', f'address = "{address}"')
+    assert_told(aicalib("calibrate", bench(text)), 3, where="instruments.meter")
+
+
+def test_another_instrument_behind_an_address(aicalib: Command) -> None:
+    with simulate_bench(bench(METER)) as simulation:
+        address = simulation.addresses["meter"]
+        text = METER.replace(
+            'simulator = "yokogawa-wt300"', f'address = "{address}"\nidentity = {{ model = "WT9999" }}'
+        )
+        ended = aicalib("calibrate", bench(text))
+    assert_told(ended, 3, where="instruments.meter", why="WT9999")
+
+
+def test_a_range_the_meter_does_not_have(aicalib: Command) -> None:
+    ended = aicalib("calibrate", bench(METER + "settings = { voltage_range = 1000 }\n"))
+    assert_told(ended, 2, where="instruments.meter", what="1000")
+
+
+def test_a_precision_the_processor_lacks(aicalib: Command) -> None:
+    ended = aicalib("calibrate", "this-machine", "--quantity", "compute", "--precision", "fp8e4m3")
+    assert_told(ended, 2, what="fp8e4m3", where="cpu://local", what_to_do="fp32")
+
+
+def test_no_native_extension() -> None:
+    code = (
+        "import sys; sys.modules['aicalib_hw._native'] = None\n"
+        "from aicalib_hw.cli import main; main(['calibrate', '--quantity', 'compute'])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ended = Ended(run.returncode, run.stdout, run.stderr)
+    assert_told(ended, 2, what_to_do="compiler")
+
+
+def test_a_disk_that_is_full_while_readings_are_logged(aicalib: Command) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full, which is always full")
+    ended = aicalib("read", "cpu://local", "--csv", "/dev/full")
+    assert_told(ended, 2, what="full", where="/dev/full")
+
+
+def test_what_is_no_address(aicalib: Command) -> None:
+    assert_told(aicalib("identify", "192.168.1.7"), 2, what="192.168.1.7", what_to_do="TCPIP::")
+
+
+def test_a_scheme_that_no_driver_knows(aicalib: Command) -> None:
+    assert aicalib("identify", "gpu://0").status == 2
+
+
+def test_a_file_of_readings_is_never_overwritten(aicalib: Command) -> None:
+    Path("log.csv").write_text("precious")
+    ended = aicalib("read", "cpu://local", "--csv", "log.csv")
+    assert_told(ended, 2, where="log.csv")
+    assert Path("log.csv").read_text() == "precious"
+
+
+def test_a_directory_of_results_is_never_mixed(aicalib: Command) -> None:
+    Path("out").mkdir()
+    Path("out/record.sqlite").write_text("precious")
+    assert_told(aicalib("calibrate", "--output", "out"), 2, where="out")
+    assert Path("out/record.sqlite").read_text() == "precious"
+
+
+def test_a_quantity_that_the_bench_cannot_measure(aicalib: Command) -> None:
+    ended = aicalib("calibrate", bench(METER), "--quantity", "compute")
+    assert_told(ended, 2, what="compute", why="power")
+
+
+def test_a_record_that_is_not_there(aicalib: Command) -> None:
+    ended = aicalib("report", "nowhere.sqlite")
+    assert (ended.status, "nowhere.sqlite" in ended.screen["where"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("calibrat",),
+        ("calibrate", "--plan", "quick"),
+        ("calibrate", "--rule", "jjf1059"),
+        ("read", "cpu://local", "--every", "1"),
+        ("read", "cpu://local", "--for", "10 min"),
+        ("identify",),
+    ],
+)
+def test_a_command_line_that_is_wrong_ends_with_two_and_shows_the_usage(
+    aicalib: Command, arguments: tuple[str, ...]
+) -> None:
+    ended = aicalib(*arguments)
+    assert ended.status == 2
+    assert "Usage" in ended.err
