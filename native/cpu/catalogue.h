@@ -1,0 +1,11 @@
+/* Finds a kernel by its number. */
+#ifndef AICALIB_CATALOGUE_H
+#define AICALIB_CATALOGUE_H
+
+#include "../include/aicalib_native.h"
+#include "kernel.h"
+
+const aicalib_kernel_entry *aicalib_kernel_at(int32_t index); /* NULL past the end */
+int aicalib_kernel_supported(const aicalib_kernel_entry *entry);
+
+#endif

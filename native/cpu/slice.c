@@ -1,0 +1,67 @@
+#include "slice.h"
+
+#include "catalogue.h"
+#include "clock.h"
+
+#include <stddef.h>
+#include <string.h>
+
+enum { UNTOUCHED = 0x7f };
+
+/* A number as a whole one, INT64_MIN where it is none: a fault must not vanish in a conversion. */
+static int64_t whole(double number)
+{
+    if (!(number > -9.0e15 && number < 9.0e15))
+        return INT64_MIN;
+    const int64_t rounded = (int64_t)number;
+    return (double)rounded == number ? rounded : INT64_MIN;
+}
+
+static int64_t lane_value(aicalib_element element, const void *lanes, int32_t lane)
+{
+    switch (element) {
+    case AICALIB_FP64:
+        return whole(((const double *)lanes)[lane]);
+    case AICALIB_FP32:
+        return whole(((const float *)lanes)[lane]);
+    default:
+        return ((const int32_t *)lanes)[lane];
+    }
+}
+
+static void extend(aicalib_extent *extent, const aicalib_kernel_entry *kernel, const void *lanes)
+{
+    for (int32_t accumulator = 0; accumulator < kernel->accumulators; accumulator++) {
+        for (int32_t lane = 0; lane < kernel->lanes; lane++) {
+            const int64_t value = lane_value(kernel->element, lanes, accumulator * kernel->lanes + lane);
+            const int64_t gained = value == INT64_MIN ? INT64_MIN : value - accumulator;
+            if (gained < extent->least)
+                extent->least = gained;
+            if (gained > extent->greatest)
+                extent->greatest = gained;
+        }
+    }
+}
+
+aicalib_span aicalib_slice(const aicalib_kernel_entry *kernel, int32_t variant, const aicalib_plan *plan,
+                           aicalib_extent *extent)
+{
+    _Alignas(64) unsigned char lanes[AICALIB_MOST_LANES * sizeof(double)];
+    const size_t size = kernel->element == AICALIB_FP64 ? sizeof(double) : sizeof(float);
+    memset(lanes, UNTOUCHED, (size_t)kernel->accumulators * (size_t)kernel->lanes * size);
+    aicalib_span span;
+    span.start_ns = now_ns();
+    kernel->run[variant](plan->pairs, plan->operands, lanes);
+    span.stop_ns = now_ns();
+    extend(extent, kernel, lanes);
+    return span;
+}
+
+const aicalib_kernel_entry *aicalib_plan_kernel(const aicalib_plan *plan)
+{
+    const aicalib_kernel_entry *kernel = aicalib_kernel_at(plan->kernel);
+    const int32_t variant = plan->clock_variant;
+    const int sound = kernel != NULL && aicalib_kernel_supported(kernel) && plan->pairs > 0 && variant >= 0 &&
+                      variant < AICALIB_VARIANTS && kernel->run[variant] != NULL;
+    return sound ? kernel : NULL;
+}
