@@ -54,6 +54,7 @@ class BuildExt(build_ext):
         if ext.name == NAME:
             glue = write_glue(Path(self.build_temp) / "_native.c")
             ext.sources = [str(glue), *(str(path.relative_to(FOLDER.parent)) for path in sources())]
+            ext.depends = [str(path) for path in FOLDER.rglob("*.h")]
             ext.include_dirs = [str(HEADER.parent)]
             ext.define_macros = [("Py_LIMITED_API", STABLE_ABI)]
             ext.extra_compile_args = list(COMPILE_FLAGS)

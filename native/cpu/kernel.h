@@ -39,7 +39,7 @@ typedef struct {
 
 #define AICALIB_CLOCKED(name) {name, name##_clocked, name##_clocked_2, name##_clocked_4}
 
-#define AICALIB_MOST_LANES 512 /* accumulators * lanes of the largest kernel */
+#define AICALIB_MOST_BYTES 1024 /* of all accumulators of the largest kernel */
 
 extern const aicalib_kernel_entry aicalib_kernels_avx512_vnni[];
 extern const aicalib_kernel_entry aicalib_kernels_avx512_bf16[];

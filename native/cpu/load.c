@@ -26,7 +26,8 @@ int aicalib_load(const aicalib_plan *plan, aicalib_control *control, double frac
     *outcome = (aicalib_load_outcome){.least = INT64_MAX, .greatest = INT64_MIN};
     if (kernel == NULL || !(fraction >= 0.0 && fraction <= 1.0))
         return -1;
-    aicalib_extent extent = AICALIB_NO_EXTENT;
+    aicalib_results results;
+    aicalib_no_results(&results);
     const int64_t first_ns = now_ns(), busy_before_ns = thread_processor_ns();
     int64_t begin_ns = first_ns, busy_ns = busy_before_ns;
     for (int32_t period = 0; period < count && !outcome->stopped && begin_ns < plan->until_ns; period++) {
@@ -39,7 +40,7 @@ int aicalib_load(const aicalib_plan *plan, aicalib_control *control, double frac
                 outcome->stopped = 1;
                 break;
             }
-            aicalib_slice(kernel, AICALIB_PLAIN, plan, &extent);
+            aicalib_slice(kernel, AICALIB_PLAIN, plan, &results);
             outcome->slices++;
             spent_ns = thread_processor_ns();
         }
@@ -54,8 +55,8 @@ int aicalib_load(const aicalib_plan *plan, aicalib_control *control, double frac
         busy_ns = spent_ns;
         begin_ns = reached_ns;
     }
-    outcome->least = extent.least;
-    outcome->greatest = extent.greatest;
+    outcome->least = results.least;
+    outcome->greatest = results.greatest;
     outcome->busy_ns = busy_ns - busy_before_ns;
     outcome->wall_ns = begin_ns - first_ns;
     outcome->debt_ns = debt_ns;

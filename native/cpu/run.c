@@ -23,20 +23,21 @@ int aicalib_run(const aicalib_plan *plan, aicalib_control *control, aicalib_span
     *outcome = (aicalib_outcome){.least = INT64_MAX, .greatest = INT64_MIN};
     if (kernel == NULL)
         return -1;
-    aicalib_extent extent = AICALIB_NO_EXTENT;
+    aicalib_results results;
+    aicalib_no_results(&results);
     wait_until(plan->not_before_ns, control);
     while (outcome->slices < slice_capacity && now_ns() < plan->until_ns) {
         if (stop_asked(control)) {
             outcome->stopped = 1;
             break;
         }
-        slices[outcome->slices++] = aicalib_slice(kernel, AICALIB_PLAIN, plan, &extent);
+        slices[outcome->slices++] = aicalib_slice(kernel, AICALIB_PLAIN, plan, &results);
         count_slice(control);
         const int clock_due = plan->slices_per_clock > 0 && outcome->slices % plan->slices_per_clock == 0;
         if (clock_due && plan->clock_variant > 0 && outcome->clocks < clock_capacity)
-            clocks[outcome->clocks++] = aicalib_slice(kernel, plan->clock_variant, plan, &extent);
+            clocks[outcome->clocks++] = aicalib_slice(kernel, plan->clock_variant, plan, &results);
     }
-    outcome->least = extent.least;
-    outcome->greatest = extent.greatest;
+    outcome->least = results.least;
+    outcome->greatest = results.greatest;
     return 0;
 }

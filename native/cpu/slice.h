@@ -5,17 +5,21 @@
 #include "../include/aicalib_native.h"
 #include "kernel.h"
 
+/* What the lanes of all slices gained, at least and at most; and the lanes of the last slice that was looked through:
+ * one that is equal to it, byte for byte, need not be. */
 typedef struct {
     int64_t least;
     int64_t greatest;
-} aicalib_extent;
+    int looked_through;
+    unsigned char lanes[AICALIB_MOST_BYTES];
+} aicalib_results;
 
-/* No slice has been done. */
-#define AICALIB_NO_EXTENT ((aicalib_extent){INT64_MAX, INT64_MIN})
+/* Before the first slice. */
+void aicalib_no_results(aicalib_results *results);
 
-/* Returns when it began and ended; `extent` grows to hold every lane's final minus initial value. */
+/* Returns when the slice began and ended; `results` grows to hold what it computed. */
 aicalib_span aicalib_slice(const aicalib_kernel_entry *kernel, int32_t variant, const aicalib_plan *plan,
-                           aicalib_extent *extent);
+                           aicalib_results *results);
 
 /* The kernel of a plan that can be carried out, NULL for any other. */
 const aicalib_kernel_entry *aicalib_plan_kernel(const aicalib_plan *plan);

@@ -1,0 +1,1 @@
+"""Drivers of processors that compute: this machine's own cores, and later accelerators beside them."""

@@ -1,0 +1,147 @@
+"""One thread on each core, pinned to it, all working through the same window of time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aicalib_hw.errors import InstrumentError
+from aicalib_hw.interfaces.instrument import Progress
+
+from .arithmetic import Kernel
+from .calibration import fit, stamp_cost
+from .cores import CoreOfHost, can_pin
+from .native import Control, Core, Plan, Spans
+
+_GRACE_NS = 5_000_000
+_WATCH_S = 0.05
+_JOIN_S = 5.0
+
+
+@dataclass(slots=True)
+class CoreWork:
+    """What one core did. cpu_ns: processor time of its thread over wall_ns; preempted: involuntary switches."""
+
+    core: CoreOfHost
+    plan: Plan
+    spans: Spans = field(default_factory=Spans)
+    pinned: bool = False
+    stamp_cost_s: float = 0.0
+    cpu_ns: int = 0
+    wall_ns: int = 0
+    preempted: int | None = None
+
+
+class Crew:
+    """Measures a kernel on some cores at once; used for one measurement."""
+
+    def __init__(self, kernel: Kernel, cores: Sequence[CoreOfHost], control: Control) -> None:
+        self._kernel = kernel
+        self._cores = tuple(cores)
+        self._control = control
+        self._failures: list[BaseException] = []
+        self._begin_ns = 0
+        self._end_ns = 0
+        self._ready = threading.Barrier(len(self._cores), action=self._set_window)
+        self._duration_ns = 0
+        self._warm_up_ns = 0
+
+    def work(self, duration: float, *, warm_up: float, progress: Progress | None = None) -> list[CoreWork]:
+        """Compute for `duration` s on every core, after `warm_up` s that are not kept; returns what each core did.
+
+        Ends early when the control is stopped; the calling thread stays free to take signals.
+        """
+        self._duration_ns, self._warm_up_ns = round(duration * 1e9), round(warm_up * 1e9)
+        work = [CoreWork(core, Plan(self._kernel, 1)) for core in self._cores]
+        threads = [
+            threading.Thread(target=self._guarded, args=(one,), name=f"core {one.core.processor}", daemon=True)
+            for one in work
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            self._watch(threads, progress)
+        finally:
+            self._control.stop()
+            self._ready.abort()
+            for thread in threads:
+                thread.join(_JOIN_S)
+        if self._failures:
+            raise self._failures[0]
+        if any(thread.is_alive() for thread in threads):
+            raise InstrumentError("a computing thread did not end", where="cpu://local")
+        return work
+
+    def _set_window(self) -> None:
+        self._begin_ns = time.monotonic_ns() + self._warm_up_ns + _GRACE_NS
+        self._end_ns = self._begin_ns + self._duration_ns
+
+    def _watch(self, threads: Sequence[threading.Thread], progress: Progress | None) -> None:
+        note = f"{self._kernel.precision} on {len(threads)} core{'s' if len(threads) > 1 else ''}"
+        while any(thread.is_alive() for thread in threads):
+            next(thread for thread in threads if thread.is_alive()).join(_WATCH_S)
+            if progress is not None and self._begin_ns:
+                done = (time.monotonic_ns() - self._begin_ns) / max(self._duration_ns, 1)
+                progress(min(max(done, 0.0), 1.0), note)
+
+    def _guarded(self, work: CoreWork) -> None:
+        try:
+            self._work_on(work)
+        except threading.BrokenBarrierError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that called work()
+            self._failures.append(error)
+            self._control.stop()
+            self._ready.abort()
+
+    def _work_on(self, work: CoreWork) -> None:
+        work.pinned = pin(work.core)
+        core = Core(self._control)
+        work.plan = fit(core, self._kernel)
+        work.stamp_cost_s = stamp_cost(core, self._kernel)
+        self._ready.wait()
+        while not self._control.stopped and time.monotonic_ns() < self._begin_ns - _GRACE_NS:
+            core.run(work.plan, until_ns=self._begin_ns - _GRACE_NS)
+        before = (time.thread_time_ns(), time.monotonic_ns(), _preemptions())
+        begin_ns = self._begin_ns
+        while not self._control.stopped and time.monotonic_ns() < self._end_ns:
+            done = core.run(work.plan, until_ns=self._end_ns, not_before_ns=begin_ns)
+            keep(work.spans, done)
+        after = (time.thread_time_ns(), time.monotonic_ns(), _preemptions())
+        work.cpu_ns, work.wall_ns = after[0] - before[0], after[1] - before[1]
+        work.preempted = None if before[2] is None or after[2] is None else after[2] - before[2]
+
+
+def keep(spans: Spans, done: Spans) -> None:
+    """Append what one call did to what was done before."""
+    spans.slices.extend(done.slices)
+    spans.clocks.extend(done.clocks)
+    if done.least is not None and done.greatest is not None:
+        spans.extend(done.least, done.greatest)
+
+
+def pin(core: CoreOfHost) -> bool:
+    """Bind this thread to the core; False where the system has no such thing."""
+    if not can_pin():
+        return False
+    os.sched_setaffinity(0, {core.processor})
+    return True
+
+
+def _preemptions() -> int | None:
+    """Involuntary context switches of this thread, None where the system does not count them by thread."""
+    counter = _thread_usage()
+    return None if counter is None else counter()
+
+
+def _thread_usage() -> Callable[[], int] | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    if not hasattr(resource, "RUSAGE_THREAD"):
+        return None
+    return lambda: resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw

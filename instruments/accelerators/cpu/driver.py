@@ -1,0 +1,324 @@
+"""This machine's processor as an accelerator: driver `cpu`, address cpu://local.
+
+Covered: the vector units of every physical core that this process may use (fp64, fp32, bf16 and int8
+where the processor has them), the matrix product of numpy's BLAS (path "gemm"), a steady part load,
+and Linux's own telemetry. Not covered: AMX and other matrix units, and setting the clock. Method and
+sources: native/README.md.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar
+
+from aicalib_hw.errors import Aborted, LockedByOther, NotOpen, NotSupported, UsageError
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces.accelerator import (
+    Accelerator,
+    AcceleratorCapabilities,
+    ClockBasis,
+    Path,
+    Peak,
+    PeakMeasurement,
+    Precision,
+    TelemetryReading,
+)
+from aicalib_hw.interfaces.instrument import DriverInfo, Progress, ReleaseReport, Setting
+from aicalib_hw.readings import Instant
+
+from . import disturbance, gemm, native
+from .arithmetic import Kernel
+from .calibration import SLICES_PER_CLOCK
+from .crew import Crew
+from .host import ADDRESS, Host, unit_of
+from .load import CpuLoad
+from .processor import StatedClock
+from .results import Circumstances, evaluate
+from .telemetry import Telemetry
+
+SHORTEST_S = 0.1
+"""Shortest duration of a measurement: below it a run holds too few clock readings to confirm one another."""
+
+_MOST_WARM_UP_S = 0.2
+_FRESH_S = 0.1
+
+
+class CpuAccelerator(Accelerator):
+    """The processor of this machine.
+
+    address: "cpu://local". cores: use only the first so many physical cores, None = all that the affinity
+    mask allows. instruction_set: use this one ("avx2") and not the widest. timeout, trace: accepted as in
+    every driver; nothing is waited for and nothing goes over a wire here.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="cpu",
+        role="accelerator",
+        summary="the processor of this machine, measured by native kernels",
+        manual="native/README.md",
+        schemes=("cpu",),
+        wires=("this host",),
+        verified="Intel Emerald Rapids under KVM, Linux; NEON for its results only, in an emulator",
+    )
+
+    def __init__(
+        self,
+        address: str = ADDRESS,
+        *,
+        timeout: float = 10.0,
+        trace: Any = None,
+        cores: int | None = None,
+        instruction_set: str | None = None,
+    ) -> None:
+        super().__init__(address)
+        if address.rstrip("/") != ADDRESS:
+            raise UsageError(f"{address!r} is not the address of a processor", advice=f"the only one is {ADDRESS}")
+        if cores is not None and cores < 1:
+            raise UsageError(f"{cores} cores cannot be measured", where=address, advice="give 1 or more")
+        self._most_cores = cores
+        self._instruction_set = instruction_set
+        self._host: Host | None = None
+        self._measured_clock: dict[str, float] = {}
+        self._compute = threading.Lock()
+        self._stops: set[threading.Event] = set()
+        self._control: native.Control | None = None
+        self._loads: list[CpuLoad] = []
+
+    def _connect(self) -> None:
+        self._host = Host.look(self._most_cores, self._instruction_set)
+
+    def _disconnect(self) -> None:
+        self._host = None
+
+    def identify(self) -> Identity:
+        """Ask the processor who it is; it has no serial number, and the microcode counts as firmware."""
+        return self._opened_host().identity(self.address)
+
+    @property
+    def capabilities(self) -> AcceleratorCapabilities:
+        """What this processor can compute, from CPUID or the kernel, and what this host tells of it."""
+        host = self._opened_host()
+        return AcceleratorCapabilities(
+            notes=host.notes(),
+            supports=host.supports(),
+            units=len(host.cores),
+            telemetry=self._telemetry().provided,
+            clock_lock=None,
+            load=True,
+        )
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:
+        """Return utilisation (0…1), clock (Hz), temperature (degC), memory (B), power (W), energy (J), as far as told.
+
+        fresh: means over the next 0.1 s, or `timeout` s if that is shorter; else what the counters say now,
+        which is no mean: utilisation and power are then None. Ends early on `abort()`.
+        """
+        if not fresh:
+            return self._telemetry().read(None)
+        wait = _FRESH_S if timeout is None else min(_FRESH_S, timeout)
+        with self._abortable() as stop:
+            return self._telemetry().read(lambda: stop.wait(wait))
+
+    def stream(self, *, interval: float = 1.0, duration: float | None = None) -> Iterator[TelemetryReading]:
+        """Yield a telemetry reading of each `interval` s for `duration` s, or until closed or `abort()`."""
+        if not interval > 0:
+            raise UsageError(f"an interval of {interval} s is none", where=self.address)
+        left = None if duration is None else max(1, round(duration / interval))
+        with self._abortable() as stop:
+            while left is None or left > 0:
+                reading = self._telemetry().read(lambda: stop.wait(interval))
+                if stop.is_set():
+                    return
+                yield reading
+                left = None if left is None else left - 1
+
+    def theoretical_peak(self, precision: Precision, *, path: Path = "vector", clock: ClockBasis = "maximum") -> Peak:
+        """Return cores x operations a cycle x clock, in FLOP/s (OP/s for int8).
+
+        clock: "maximum" and "nominal" as stated by the system, "measured" as found by the last `measure_peak`.
+        The value is None where the processor is not in the table, or the clock is not known; `source` says which.
+        Raises NotSupported for what this processor cannot compute.
+        """
+        host = self._opened_host()
+        kernel = host.kernel(precision, "vector" if _is_gemm(precision, path) else path)
+        if clock == "measured":
+            stated = StatedClock(self._measured_clock.get(precision), "clock chain of the last measure_peak")
+        else:
+            stated = host.stated_clock(clock)
+        return host.theoretical_peak(kernel, stated)
+
+    def lock_clocks(self, frequency: float) -> AbstractContextManager[None]:
+        """Raise NotSupported: clocks are measured here, not set."""
+        raise NotSupported(
+            "the clock of the processor cannot be set from here",
+            where=self.address,
+            why="it needs rights over cpufreq and differs from one frequency driver to the next",
+            advice="set it with the system's own tool (cpupower frequency-set) before measuring",
+        )
+
+    def measure_peak(
+        self,
+        precision: Precision = "fp32",
+        *,
+        path: Path = "vector",
+        duration: float = 1.0,
+        progress: Progress | None = None,
+    ) -> PeakMeasurement:
+        """Run the kernel (or, path "gemm", numpy's matrix product) for `duration` s on all cores and evaluate it.
+
+        duration: s, 0.1 or more; 10 or more for a calibration. Raises NotSupported for what the processor lacks,
+        Aborted after `abort()`, LockedByOther while another measurement or load of this object runs.
+        """
+        host = self._opened_host()
+        if not duration >= SHORTEST_S:
+            raise UsageError(
+                f"a measurement of {duration} s is too short", where=self.address, advice=f"give {SHORTEST_S} s or more"
+            )
+        with self._computing(), self._abortable() as stop:
+            if _is_gemm(precision, path):
+                result = gemm.measure(
+                    precision,
+                    duration,
+                    identity=self.identity,
+                    cores=len(host.cores),
+                    stopped=stop.is_set,
+                    progress=progress,
+                )
+            else:
+                result = self._measure_kernel(host, host.kernel(precision, path), duration, stop, progress)
+            if result is None or stop.is_set():
+                raise Aborted("the measurement was aborted", where=self.address)
+        if path == "vector" and result.clock is not None:
+            self._measured_clock[precision] = float(result.clock)
+        return result
+
+    def run_load(
+        self,
+        fraction: float,
+        *,
+        duration: float | None,
+        precision: Precision = "fp32",
+        period: float = 0.005,
+        seed: int = 0,
+    ) -> CpuLoad:
+        """Start a steady load of `fraction` (0…1) of all cores for `duration` s, None = until stopped.
+
+        period: s of one turn of work and sleep, 0.0005 to 0.1, jittered by a quarter from `seed`: keep it well
+        below the update interval of a power meter that watches. Raises NotSupported, UsageError, LockedByOther.
+        """
+        host = self._opened_host()
+        if not 0.0 <= fraction <= 1.0:
+            raise UsageError(f"a load of {fraction} is none", where=self.address, advice="give a fraction from 0 to 1")
+        if not 0.0005 <= period <= 0.1:
+            raise UsageError(f"a period of {period} s is out of range", where=self.address, advice="0.0005 s to 0.1 s")
+        kernel = host.kernel(precision)
+        with self._computing():
+            load = CpuLoad(kernel, host.cores, fraction, duration=duration, period=period, seed=seed)
+            self._loads.append(load)
+        return load
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Return the settings in force: cores, kernels, quota."""
+        host, now = self._opened_host(), Instant.now()
+        kernels = " ".join(f"{name}/{kernel.instruction_set}" for name, kernel in host.kernels.items())
+        return {
+            "cores": Setting(len(host.cores), "1", now, "driver"),
+            "processors": Setting(" ".join(str(core.processor) for core in host.cores), "", now, "driver"),
+            "kernels": Setting(kernels, "", now, "driver"),
+            "quota": Setting(host.quota.processors if host.quota else None, "1", now, "instrument"),
+            "slices_per_clock": Setting(SLICES_PER_CLOCK, "1", now, "fixed"),
+        }
+
+    def abort(self) -> None:
+        """Stop measurements, loads and streams now; from any thread; never raises."""
+        for stop in tuple(self._stops):
+            stop.set()
+        control = self._control
+        if control is not None:
+            control.stop()
+        for load in tuple(self._loads):
+            load.stop()
+
+    def release(self) -> ReleaseReport:
+        """Stop every load; idempotent; never raises."""
+        loads = [load for load in self._loads if load.running]
+        self.abort()
+        self._loads = [load for load in loads if load.running]
+        return ReleaseReport(
+            tuple(f"stopped a load of {load.fraction:.0%}" for load in loads if load not in self._loads),
+            tuple(f"a load of {load.fraction:.0%} did not stop" for load in self._loads),
+        )
+
+    def _opened_host(self) -> Host:
+        if self._host is None:
+            raise NotOpen("cpu is not open", where=self.address, advice="use it in a `with`, or call open()")
+        return self._host
+
+    def _telemetry(self) -> Telemetry:
+        return Telemetry(self._opened_host().cores, self.identity)
+
+    def _measure_kernel(
+        self, host: Host, kernel: Kernel, duration: float, stop: threading.Event, progress: Progress | None
+    ) -> PeakMeasurement | None:
+        processors = tuple(core.processor for core in host.cores)
+        quota_file = host.quota.source if host.quota else ""
+        self._control = control = native.Control()
+        before = disturbance.count(processors, quota_file=quota_file)
+        try:
+            if stop.is_set():
+                return None
+            warm_up = min(duration / 5, _MOST_WARM_UP_S)
+            work = Crew(kernel, host.cores, control).work(duration, warm_up=warm_up, progress=progress)
+        finally:
+            self._control = None
+        if stop.is_set():
+            return None
+        about = Circumstances(
+            identity=self.identity,
+            unit=unit_of(kernel.precision),
+            definition=f"flop/{kernel.precision}-accumulate-{kernel.accumulator}/vector",
+            per_cycle=host.operations_per_cycle(kernel),
+            maximum_clock=host.stated_clock("maximum").hertz,
+            host=disturbance.difference(before, disturbance.count(processors, quota_file=quota_file)),
+            settings={
+                "precision": kernel.precision,
+                "accumulator": kernel.accumulator,
+                "path": "vector",
+                "instruction_set": kernel.instruction_set,
+                "cores": len(host.cores),
+                "duration": duration,
+                "slices_per_clock": SLICES_PER_CLOCK,
+            },
+            others=host.evidence(),
+        )
+        return evaluate(work, duration, about)
+
+    @contextmanager
+    def _abortable(self) -> Iterator[threading.Event]:
+        """An event that `abort()` sets while this context lasts."""
+        stop = threading.Event()
+        self._stops.add(stop)
+        try:
+            yield stop
+        finally:
+            self._stops.discard(stop)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Hold the processor; a second measurement is refused, for both would read low."""
+        self._loads = [load for load in self._loads if load.running]
+        if self._loads or not self._compute.acquire(blocking=False):
+            what = "a load" if self._loads else "another measurement"
+            raise LockedByOther(
+                f"{what} is running on this processor", where=self.address, advice="stop it, or wait for its end"
+            )
+        try:
+            yield
+        finally:
+            self._compute.release()
+
+
+def _is_gemm(precision: str, path: str) -> bool:
+    return path == "gemm" and precision in gemm.PRECISIONS

@@ -1,0 +1,343 @@
+"""Makes of what the cores did two measurements: the sustained rate and the peak rate, which nothing compares."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces.accelerator import PeakMeasurement
+from aicalib_hw.readings import (
+    Component,
+    Instant,
+    Measurement,
+    Reading,
+    Run,
+    Status,
+    Validity,
+    ValidityStatus,
+    Window,
+)
+
+from .arithmetic import gain
+from .crew import CoreWork
+from .disturbance import HostCounters
+from .runs import RunResult, Timeline, cut_into_runs, judge, per_cycle_of
+from .slices import common_window, operations_inside, operations_shared
+
+MOST_REJECTED = 0.2
+BUSY_SHARE = 0.98
+BUSY_MEDIAN = 0.995
+_PLOTTED_SLICES = 2000
+
+TIME_BASE = Component(
+    name="time base",
+    kind="B",
+    unit="1",
+    relative=True,
+    half_width=500e-6,
+    source="CLOCK_MONOTONIC: slewed by the kernel by at most 500 ppm (adjtimex(2)); its synchronisation is not asked",
+    shared="host clock",
+)
+COUNTED = Component(
+    name="operations",
+    kind="B",
+    unit="1",
+    relative=True,
+    half_width=0.0,
+    source="counted exactly: every lane of every accumulator is compared with the whole number it must reach",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known besides the slices themselves.
+
+    per_cycle: operations a cycle and core from the table, None = processor not known there.
+    maximum_clock: Hz, None = not stated. others: evidence that the driver adds as it is.
+    """
+
+    identity: Identity
+    unit: str
+    definition: str
+    per_cycle: int | None
+    maximum_clock: float | None
+    host: HostCounters
+    settings: Mapping[str, Any]
+    others: Mapping[str, Any]
+
+
+def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) -> PeakMeasurement:
+    """Return both measurements of what the cores did; raises MeasurementInvalid if they never worked together."""
+    timelines = [Timeline.of(one) for one in work]
+    runs = cut_into_runs(timelines, duration)
+    judge(runs, about.per_cycle)
+    best = max((run for run in runs if run.used), key=lambda run: run.moment.rate if run.moment else 0.0, default=None)
+    wrong = _wrong_results(work)
+    rejected = sum(not run.used for run in runs)
+    share = sum(one.cpu_ns for one in work) / max(sum(one.wall_ns for one in work), 1)
+    evidence = _evidence(work, timelines, runs, share, about)
+    broken = [*wrong]
+    if rejected > MOST_REJECTED * len(runs):
+        broken.append(f"{rejected} of {len(runs)} runs were disturbed and not used")
+    busy = _busy(evidence)
+    validity = Validity(ValidityStatus.INVALID, tuple(broken + busy)) if broken else Validity(reasons=tuple(busy))
+    efficiency = _efficiency(best, about.per_cycle)
+    return PeakMeasurement(
+        sustained=_sustained(timelines, runs, evidence, validity, about),
+        peak=_peak(work, runs, best, evidence, validity, about),
+        clock=_clock(best, about.identity),
+        efficiency_measured_clock=efficiency,
+        efficiency_maximum_clock=_efficiency(best, about.per_cycle, about.maximum_clock),
+        share=share,
+        throttle=None,
+        rejected=rejected,
+    )
+
+
+def _sustained(
+    timelines: Sequence[Timeline],
+    runs: Sequence[RunResult],
+    evidence: Mapping[str, Any],
+    validity: Validity,
+    about: Circumstances,
+) -> Measurement:
+    every = [timeline.every for timeline in timelines]
+    begin, end = common_window(every)
+    operations = operations_inside(every, begin, end)
+    cut = sum(operations_shared(core, begin, end) for core in every) - operations
+    edge = Component(
+        name="window edges",
+        kind="B",
+        unit="1",
+        relative=True,
+        half_width=max(cut, 0.0) / operations if operations else 0.0,
+        source="slices on the edges of the common window are left out whole; this is the share that lay inside",
+    )
+    own = Component(
+        name="the measurement's own work",
+        kind="B",
+        unit="1",
+        relative=True,
+        half_width=_own_share(timelines, end - begin),
+        source="what clock chain and checks of results take from the kernel: medians, over the window",
+    )
+    return Measurement(
+        quantity="compute",
+        definition=f"{about.definition}/sustained",
+        value=operations * 1e9 / (end - begin),
+        unit=about.unit,
+        window=_window(begin, end, "from the latest first slice to the earliest last slice of all cores"),
+        identity=about.identity,
+        runs=tuple(_as_run(run, run.sustained) for run in runs),
+        components=(COUNTED, TIME_BASE, edge, own),
+        settings=about.settings,
+        evidence={**evidence, "operations": operations, "window_ns": end - begin},
+        validity=validity,
+        load=1.0,
+    )
+
+
+def _peak(
+    work: Sequence[CoreWork],
+    runs: Sequence[RunResult],
+    best: RunResult | None,
+    evidence: Mapping[str, Any],
+    validity: Validity,
+    about: Circumstances,
+) -> Measurement:
+    moment = best.moment if best is not None else None
+    used = [run.moment.rate for run in runs if run.used and run.moment is not None]
+    stamps = Component(
+        name="reading the clock",
+        kind="B",
+        unit="1",
+        relative=True,
+        half_width=max(_stamp_share(one) for one in work),
+        source="what an empty slice seems to last, over the length of a slice",
+    )
+    spread = statistics.stdev(used) / statistics.mean(used) if len(used) > 1 else None
+    if moment is None:
+        window = _window(runs[0].begin, runs[-1].end, "no usable moment in this time")
+        validity = Validity(ValidityStatus.INVALID, validity.reasons or ("no usable run",))
+    else:
+        window = _window(moment.begin, moment.end, "the moment in which the slices running on all cores were fastest")
+    return Measurement(
+        quantity="compute",
+        definition=f"{about.definition}/peak",
+        value=moment.rate if moment is not None else None,
+        unit=about.unit,
+        window=window,
+        identity=about.identity,
+        runs=tuple(_as_run(run, run.moment.rate if run.moment else None) for run in runs),
+        components=(COUNTED, TIME_BASE, stamps),
+        settings=about.settings,
+        evidence={**evidence, "repeatability": spread},
+        validity=validity,
+        load=1.0,
+    )
+
+
+def _as_run(run: RunResult, value: float | None) -> Run:
+    known = [clock for clock in run.clocks if clock is not None]
+    return Run(
+        value=value,
+        window=_window(run.begin, run.end, "an equal part of the common window"),
+        used=run.used,
+        reasons=tuple(run.reasons),
+        evidence={"ratio": run.ratio, "clock": statistics.mean(known) if known else None},
+    )
+
+
+def _evidence(
+    work: Sequence[CoreWork],
+    timelines: Sequence[Timeline],
+    runs: Sequence[RunResult],
+    share: float,
+    about: Circumstances,
+) -> dict[str, Any]:
+    cores = [
+        {
+            "processor": one.core.processor,
+            "siblings": list(one.core.siblings),
+            "kind": one.core.kind,
+            "pinned": one.pinned,
+            "slices": len(timeline.every.starts),
+            "slice_ns": int(timeline.every.durations.min()),
+            "operations_a_slice": timeline.every.operations,
+            "clock_variant": one.plan.clock_variant,
+            "share": one.cpu_ns / max(one.wall_ns, 1),
+            "preempted": one.preempted,
+            "best_rate": timeline.best_rate(),
+            "median_over_best": _median_over_best(timeline),
+            "operations_per_cycle": per_cycle_of(runs, index),
+        }
+        for index, (one, timeline) in enumerate(zip(work, timelines, strict=True))
+    ]
+    return {
+        "kernel": work[0].plan.kernel.instruction_set,
+        "cores": cores,
+        "kinds": _by_kind(cores),
+        "share": share,
+        "stolen_s": about.host.stolen_s,
+        "throttled_by_quota": about.host.throttled,
+        "rejected_runs": sum(not run.used for run in runs),
+        "runs": len(runs),
+        "operations_per_cycle_known": about.per_cycle,
+        "slice_rates": _thinned(timelines),
+        **about.others,
+    }
+
+
+def _by_kind(cores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Unlike classes of cores apart: how many, and the medians of best rate and operations a cycle."""
+    kinds = {}
+    for kind in dict.fromkeys(core["kind"] for core in cores):
+        members = [core for core in cores if core["kind"] == kind]
+        cycles = [core["operations_per_cycle"] for core in members if core["operations_per_cycle"] is not None]
+        kinds[kind or "all alike"] = {
+            "cores": len(members),
+            "best_rate": statistics.median(core["best_rate"] for core in members),
+            "operations_per_cycle": statistics.median(cycles) if cycles else None,
+        }
+    return kinds
+
+
+def _busy(evidence: Mapping[str, Any]) -> list[str]:
+    """Signs that the host was not ours alone; they do not invalidate, and nobody should overlook them."""
+    signs = []
+    if evidence["share"] < BUSY_SHARE:
+        signs.append(f"busy host: the cores were ours for {evidence['share']:.1%} of the time")
+    worst = min(core["median_over_best"] for core in evidence["cores"])
+    if worst < BUSY_MEDIAN:
+        signs.append(f"busy host: the median slice ran at {worst:.1%} of the best")
+    if not all(core["pinned"] for core in evidence["cores"]):
+        signs.append("threads could not be pinned to cores on this system")
+    return signs
+
+
+def _wrong_results(work: Sequence[CoreWork]) -> list[str]:
+    """Cores whose accumulators do not hold what the operations must have made of them."""
+    wrong = []
+    for one in work:
+        kernel = one.plan.kernel
+        expected = gain(kernel, kernel.operands, one.plan.pairs)
+        if (one.spans.least, one.spans.greatest) != (expected, expected):
+            wrong.append(
+                f"wrong results on processor {one.core.processor}: lanes gained {one.spans.least} to "
+                f"{one.spans.greatest}, and {expected} is right"
+            )
+    return wrong
+
+
+def _efficiency(best: RunResult | None, per_cycle: int | None, clock: float | None = None) -> float | None:
+    """Peak over the theoretical peak at `clock` for every core, or at each core's measured clock."""
+    if best is None or best.moment is None or per_cycle is None:
+        return None
+    clocks = [clock] * len(best.clocks) if clock is not None else list(best.clocks)
+    known = [value for value in clocks if value is not None]
+    return best.moment.rate / (per_cycle * sum(known)) if len(known) == len(best.clocks) else None
+
+
+def _clock(best: RunResult | None, identity: Identity) -> Reading | None:
+    known = [clock for clock in best.clocks if clock is not None] if best is not None else []
+    if best is None or len(known) < len(best.clocks):
+        return None
+    return Reading(
+        value=statistics.mean(known),
+        unit="Hz",
+        status=Status.VALID,
+        window=_window(best.begin, best.end, "the run that holds the peak"),
+        source=identity,
+        channel="clock under load, mean of the cores",
+    )
+
+
+def _stamp_share(one: CoreWork) -> float:
+    spans = one.spans.slices
+    shortest = min((stop - start for start, stop in zip(spans[::2], spans[1::2], strict=True)), default=0)
+    return one.stamp_cost_s * 1e9 / shortest if shortest else 0.0
+
+
+def _median_over_best(timeline: Timeline) -> float:
+    import numpy as np
+
+    durations = timeline.plain.durations
+    return float(durations.min() / np.median(durations)) if len(durations) else 0.0
+
+
+def _own_share(timelines: Sequence[Timeline], window_ns: int) -> float:
+    """Share of the window in which the cores did not compute because they were being measured."""
+    import numpy as np
+
+    lost = 0.0
+    for timeline in timelines:
+        every, clocks = timeline.every, timeline.clocked.durations
+        if len(every.starts) > 1:
+            lost += float(np.median(every.starts[1:] - every.stops[:-1])) * (len(every.starts) - 1)
+        if len(clocks) and len(timeline.plain.starts):
+            lost += max(0.0, float(np.median(clocks) - np.median(timeline.plain.durations))) * len(clocks)
+    return lost / (window_ns * len(timelines))
+
+
+def _thinned(timelines: Sequence[Timeline]) -> list[dict[str, list[float]]]:
+    """Every n-th slice of each core, for a plot: s since the first slice, operations a second."""
+    begin = min(int(timeline.every.starts[0]) for timeline in timelines)
+    most = max(10, _PLOTTED_SLICES // len(timelines))
+    plotted = []
+    for timeline in timelines:
+        step = max(1, -(-len(timeline.plain.starts) // most))
+        starts, durations = timeline.plain.starts[::step], timeline.plain.durations[::step]
+        plotted.append(
+            {
+                "time": [float(start - begin) / 1e9 for start in starts],
+                "rate": [timeline.plain.operations * 1e9 / float(duration) for duration in durations],
+            }
+        )
+    return plotted
+
+
+def _window(begin: int, end: int, rule: str) -> Window:
+    return Window(Instant.at_monotonic(begin), Instant.at_monotonic(end), rule)
