@@ -40,7 +40,7 @@ int aicalib_load(const aicalib_plan *plan, aicalib_control *control, double frac
                 outcome->stopped = 1;
                 break;
             }
-            aicalib_slice(kernel, AICALIB_PLAIN, plan, &results);
+            aicalib_slice(kernel, AICALIB_PLAIN, plan->pairs, plan->operands, &results);
             outcome->slices++;
             spent_ns = thread_processor_ns();
         }

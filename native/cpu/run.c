@@ -20,24 +20,28 @@ int aicalib_run(const aicalib_plan *plan, aicalib_control *control, aicalib_span
                 aicalib_span *clocks, int32_t clock_capacity, aicalib_outcome *outcome)
 {
     const aicalib_kernel_entry *kernel = aicalib_plan_kernel(plan);
-    *outcome = (aicalib_outcome){.least = INT64_MAX, .greatest = INT64_MIN};
-    if (kernel == NULL)
-        return -1;
-    aicalib_results results;
+    aicalib_results results, clock_results;
     aicalib_no_results(&results);
-    wait_until(plan->not_before_ns, control);
-    while (outcome->slices < slice_capacity && now_ns() < plan->until_ns) {
+    aicalib_no_results(&clock_results);
+    *outcome = (aicalib_outcome){.slices = 0};
+    if (kernel != NULL)
+        wait_until(plan->not_before_ns, control);
+    while (kernel != NULL && outcome->slices < slice_capacity && now_ns() < plan->until_ns) {
         if (stop_asked(control)) {
             outcome->stopped = 1;
             break;
         }
-        slices[outcome->slices++] = aicalib_slice(kernel, AICALIB_PLAIN, plan, &results);
+        slices[outcome->slices++] = aicalib_slice(kernel, AICALIB_PLAIN, plan->pairs, plan->operands, &results);
         count_slice(control);
-        const int clock_due = plan->slices_per_clock > 0 && outcome->slices % plan->slices_per_clock == 0;
-        if (clock_due && plan->clock_variant > 0 && outcome->clocks < clock_capacity)
-            clocks[outcome->clocks++] = aicalib_slice(kernel, plan->clock_variant, plan, &results);
+        const int due = plan->slices_per_clock > 0 && outcome->slices % plan->slices_per_clock == 0;
+        if (due && plan->clock_variant > 0 && plan->clock_pairs > 0 && outcome->clocks < clock_capacity) {
+            clocks[outcome->clocks++] =
+                aicalib_slice(kernel, plan->clock_variant, plan->clock_pairs, plan->operands, &clock_results);
+        }
     }
     outcome->least = results.least;
     outcome->greatest = results.greatest;
-    return 0;
+    outcome->clock_least = clock_results.least;
+    outcome->clock_greatest = clock_results.greatest;
+    return kernel != NULL ? 0 : -1;
 }

@@ -58,14 +58,14 @@ void aicalib_no_results(aicalib_results *results)
     results->looked_through = 0;
 }
 
-aicalib_span aicalib_slice(const aicalib_kernel_entry *kernel, int32_t variant, const aicalib_plan *plan,
-                           aicalib_results *results)
+aicalib_span aicalib_slice(const aicalib_kernel_entry *kernel, int32_t variant, int64_t pairs,
+                           const int32_t operands[4], aicalib_results *results)
 {
     _Alignas(64) unsigned char lanes[AICALIB_MOST_BYTES];
     memset(lanes, UNTOUCHED, bytes_of(kernel));
     aicalib_span span;
     span.start_ns = now_ns();
-    kernel->run[variant](plan->pairs, plan->operands, lanes);
+    kernel->run[variant](pairs, operands, lanes);
     span.stop_ns = now_ns();
     if (!results->looked_through || memcmp(lanes, results->lanes, bytes_of(kernel)) != 0)
         look_through(results, kernel, lanes);
@@ -77,7 +77,7 @@ const aicalib_kernel_entry *aicalib_plan_kernel(const aicalib_plan *plan)
     const aicalib_kernel_entry *kernel = aicalib_kernel_at(plan->kernel);
     const int32_t variant = plan->clock_variant;
     const int sound = kernel != NULL && aicalib_kernel_supported(kernel) && plan->pairs > 0 && variant >= 0 &&
-                      variant < AICALIB_VARIANTS && kernel->run[variant] != NULL &&
+                      variant < AICALIB_VARIANTS && kernel->run[variant] != NULL && plan->clock_pairs >= 0 &&
                       bytes_of(kernel) <= AICALIB_MOST_BYTES;
     return sound ? kernel : NULL;
 }

@@ -18,8 +18,8 @@ typedef struct {
 void aicalib_no_results(aicalib_results *results);
 
 /* Returns when the slice began and ended; `results` grows to hold what it computed. */
-aicalib_span aicalib_slice(const aicalib_kernel_entry *kernel, int32_t variant, const aicalib_plan *plan,
-                           aicalib_results *results);
+aicalib_span aicalib_slice(const aicalib_kernel_entry *kernel, int32_t variant, int64_t pairs,
+                           const int32_t operands[4], aicalib_results *results);
 
 /* The kernel of a plan that can be carried out, NULL for any other. */
 const aicalib_kernel_entry *aicalib_plan_kernel(const aicalib_plan *plan);

@@ -34,23 +34,27 @@ typedef struct {
 
 /* What aicalib_run does: slices of `pairs` pairs of steps, the first of a pair with operands[0] and [1] as m and c, the
  * second with operands[2] and [3]; lane l of accumulator a begins each slice at the value a. After every
- * `slices_per_clock` slices (0 = never) follows one of the same work in `clock_variant`, which has a chain of dependent
- * register instructions among the work: where the chain is the longer of the two, its length over the time is the clock. */
+ * `slices_per_clock` slices (0 = never) follows a clock slice of `clock_pairs` pairs in `clock_variant`, which has a chain
+ * of dependent register instructions among the work: where the chain is the longer of the two, its length over the time
+ * is the clock. */
 typedef struct {
     int32_t kernel;
     int32_t clock_variant;
     int32_t slices_per_clock;
     int32_t operands[4];
     int64_t pairs;
+    int64_t clock_pairs;
     int64_t not_before_ns;
     int64_t until_ns;
 } aicalib_plan;
 
-/* least, greatest: over all lanes of all accumulators of all slices, final value minus initial value. INT64_MIN stands
- * for a lane that holds no whole number. Without a slice, least > greatest. */
+/* least, greatest: over all lanes of all accumulators of all slices, final value minus initial value, and the same of the
+ * clock slices. INT64_MIN stands for a lane that holds no whole number. Without a slice, least > greatest. */
 typedef struct {
     int64_t least;
     int64_t greatest;
+    int64_t clock_least;
+    int64_t clock_greatest;
     int32_t slices;
     int32_t clocks;
     int32_t stopped;

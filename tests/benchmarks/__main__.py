@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import compute
+from . import compute
 
 raise SystemExit(compute.main())

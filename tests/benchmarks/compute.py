@@ -21,7 +21,8 @@ from typing import Literal
 from aicalib_hw.instruments.accelerators.cpu import CpuAccelerator
 
 from aicalib_hw.interfaces.accelerator import PeakMeasurement
-from tests.benchmarks import peers
+
+from . import peers
 
 RATIO = (0.998, 1.003)
 SPREAD = 0.002
@@ -69,7 +70,7 @@ class Row:
         sustained = [float(r.sustained.value) for r in self.results if r.sustained.value is not None]
         invalid = sum(not r.peak.validity for r in self.results)
         rejected, runs = sum(r.rejected for r in self.results), sum(r.peak.evidence["runs"] for r in self.results)
-        spread = statistics.stdev(peaks) / statistics.mean(peaks)
+        spread = statistics.stdev(peaks) / statistics.mean(peaks) if len(peaks) > 1 else 0.0
         best_peer = max([*self.likwid, *self.openblas], default=0.0)
         met = (
             len(ratios) == len(self.results)

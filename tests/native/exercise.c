@@ -20,6 +20,7 @@ static aicalib_plan plan_of(int32_t index, const aicalib_kernel *kernel, int32_t
 {
     aicalib_plan plan = {.kernel = index, .clock_variant = variant, .slices_per_clock = 2, .until_ns = INT64_MAX};
     plan.pairs = 100 + index;
+    plan.clock_pairs = 30 + index;
     memcpy(plan.operands, operands_of(kernel), sizeof plan.operands);
     return plan;
 }
@@ -44,6 +45,10 @@ static void run(int32_t index, const aicalib_kernel *kernel, int32_t variant)
     aicalib_control *control = aicalib_control_new();
     const int status = aicalib_run(&plan, control, slices, SLICES, clocks, SLICES, &outcome);
     print("run", kernel, &plan, outcome.least, outcome.greatest, outcome.slices, status);
+    if (outcome.clocks > 0) {
+        plan.pairs = plan.clock_pairs;
+        print("clock", kernel, &plan, outcome.clock_least, outcome.clock_greatest, outcome.clocks, status);
+    }
     aicalib_control_free(control);
 }
 

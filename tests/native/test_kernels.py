@@ -50,7 +50,7 @@ def run(index: int, control: Any, most: int = 8, **plan: Any) -> tuple[int, Any,
 def pairs_for(index: int, operands: list[int], duration_ns: int) -> int:
     control = new_control()
     _, _, slices, _ = run(index, control, pairs=5000, operands=operands)
-    return max(1, 5000 * duration_ns // min(span.stop_ns - span.start_ns for span in slices))
+    return max(1, 5000 * duration_ns // min(int(span.stop_ns - span.start_ns) for span in slices))
 
 
 @EACH_KERNEL
@@ -69,18 +69,21 @@ def test_every_lane_gains_what_whole_numbers_say(
         right = pairs * (c2 - c1)
     else:
         right = pairs * kernel.products * (m1 * c1 + m2 * c2)
-    status, outcome, slices, _ = run(
+    status, outcome, slices, clocks = run(
         index,
         new_control(),
         most=3,
         pairs=pairs,
         operands=[m1, c1, m2, c2],
         clock_variant=variant % kernel.variants,
+        clock_pairs=2 * pairs,
         slices_per_clock=1,
     )
     assert status == 0
     assert len(slices) == 3
     assert (outcome.least, outcome.greatest) == (right, right)
+    if clocks:
+        assert (outcome.clock_least, outcome.clock_greatest) == (2 * right, 2 * right)
 
 
 @EACH_KERNEL
@@ -93,6 +96,7 @@ def test_slices_follow_one_another_on_pythons_monotonic_clock(index: int, kernel
         pairs=2000,
         operands=[-1, 5, -1, 6] if kernel.form == 1 else [1, 1, 1, 1],
         clock_variant=kernel.variants - 1,
+        clock_pairs=500,
         slices_per_clock=3,
     )
     after = time.monotonic_ns()
@@ -178,6 +182,7 @@ def test_python_runs_on_while_a_kernel_runs() -> None:
         {"kernel": 0, "pairs": -5},
         {"kernel": 0, "pairs": 1, "clock_variant": 4},
         {"kernel": 0, "pairs": 1, "clock_variant": -1},
+        {"kernel": 0, "pairs": 1, "clock_pairs": -1},
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(plan: dict[str, int]) -> None:

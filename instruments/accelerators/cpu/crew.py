@@ -109,18 +109,10 @@ class Crew:
         begin_ns = self._begin_ns
         while not self._control.stopped and time.monotonic_ns() < self._end_ns:
             done = core.run(work.plan, until_ns=self._end_ns, not_before_ns=begin_ns)
-            keep(work.spans, done)
+            work.spans.extend(done)
         after = (time.thread_time_ns(), time.monotonic_ns(), _preemptions())
         work.cpu_ns, work.wall_ns = after[0] - before[0], after[1] - before[1]
         work.preempted = None if before[2] is None or after[2] is None else after[2] - before[2]
-
-
-def keep(spans: Spans, done: Spans) -> None:
-    """Append what one call did to what was done before."""
-    spans.slices.extend(done.slices)
-    spans.clocks.extend(done.clocks)
-    if done.least is not None and done.greatest is not None:
-        spans.extend(done.least, done.greatest)
 
 
 def pin(core: CoreOfHost) -> bool:

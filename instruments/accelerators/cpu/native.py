@@ -40,6 +40,7 @@ class Plan:
 
     kernel: Kernel
     pairs: int
+    clock_pairs: int = 0
     clock_variant: int = 0
     slices_per_clock: int = 0
 
@@ -48,18 +49,21 @@ class Plan:
 class Spans:
     """What one core did: start and stop of each slice in turn, in ns of the monotonic clock.
 
-    least, greatest: over all lanes of all slices, what a lane gained; None before the first slice.
+    gained, clock_gained: the least and the most that a lane gained in a slice, and in a clock slice; one value
+        each if all is right.
     """
 
     slices: array[int] = field(default_factory=lambda: array("q"))
     clocks: array[int] = field(default_factory=lambda: array("q"))
-    least: int | None = None
-    greatest: int | None = None
+    gained: set[int] = field(default_factory=set)
+    clock_gained: set[int] = field(default_factory=set)
 
-    def extend(self, least: int, greatest: int) -> None:
-        """Take the extent of one more call."""
-        self.least = least if self.least is None else min(self.least, least)
-        self.greatest = greatest if self.greatest is None else max(self.greatest, greatest)
+    def extend(self, other: Spans) -> None:
+        """Append what one more call did."""
+        self.slices.extend(other.slices)
+        self.clocks.extend(other.clocks)
+        self.gained |= other.gained
+        self.clock_gained |= other.clock_gained
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,9 @@ class Core:
         spans.slices.frombytes(ffi.buffer(self._slices, self._outcome.slices * _SPAN_BYTES)[:])
         spans.clocks.frombytes(ffi.buffer(self._clocks, self._outcome.clocks * _SPAN_BYTES)[:])
         if self._outcome.slices:
-            spans.extend(self._outcome.least, self._outcome.greatest)
+            spans.gained = {self._outcome.least, self._outcome.greatest}
+        if self._outcome.clocks:
+            spans.clock_gained = {self._outcome.clock_least, self._outcome.clock_greatest}
         return spans
 
     def load(self, plan: Plan, fraction: float, periods_ns: Sequence[int], *, debt_ns: int, until_ns: int) -> LoadDone:
@@ -201,6 +207,7 @@ class Core:
                 "slices_per_clock": plan.slices_per_clock,
                 "operands": list(plan.kernel.operands),
                 "pairs": plan.pairs,
+                "clock_pairs": plan.clock_pairs,
                 "not_before_ns": not_before_ns,
                 "until_ns": until_ns,
             },

@@ -73,7 +73,7 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     """Return both measurements of what the cores did; raises MeasurementInvalid if they never worked together."""
     timelines = [Timeline.of(one) for one in work]
     runs = cut_into_runs(timelines, duration)
-    judge(runs, about.per_cycle)
+    judge(runs, about.per_cycle, chained=all(timeline.clock_cycles for timeline in timelines))
     best = max((run for run in runs if run.used), key=lambda run: run.moment.rate if run.moment else 0.0, default=None)
     wrong = _wrong_results(work)
     rejected = sum(not run.used for run in runs)
@@ -104,10 +104,10 @@ def _sustained(
     validity: Validity,
     about: Circumstances,
 ) -> Measurement:
-    every = [timeline.every for timeline in timelines]
-    begin, end = common_window(every)
+    every = [slices for timeline in timelines for slices in timeline.both]
+    begin, end = common_window([timeline.extent for timeline in timelines])
     operations = operations_inside(every, begin, end)
-    cut = sum(operations_shared(core, begin, end) for core in every) - operations
+    cut = sum(operations_shared(slices, begin, end) for slices in every) - operations
     edge = Component(
         name="window edges",
         kind="B",
@@ -204,9 +204,11 @@ def _evidence(
             "siblings": list(one.core.siblings),
             "kind": one.core.kind,
             "pinned": one.pinned,
-            "slices": len(timeline.every.starts),
-            "slice_ns": int(timeline.every.durations.min()),
-            "operations_a_slice": timeline.every.operations,
+            "slices": len(timeline.plain.starts),
+            "slice_ns": int(timeline.plain.durations.min()),
+            "operations_a_slice": timeline.plain.operations,
+            "clock_slices": len(timeline.clocked.starts),
+            "operations_a_clock_slice": timeline.clocked.operations,
             "clock_variant": one.plan.clock_variant,
             "share": one.cpu_ns / max(one.wall_ns, 1),
             "preempted": one.preempted,
@@ -262,13 +264,14 @@ def _wrong_results(work: Sequence[CoreWork]) -> list[str]:
     """Cores whose accumulators do not hold what the operations must have made of them."""
     wrong = []
     for one in work:
-        kernel = one.plan.kernel
-        expected = gain(kernel, kernel.operands, one.plan.pairs)
-        if (one.spans.least, one.spans.greatest) != (expected, expected):
-            wrong.append(
-                f"wrong results on processor {one.core.processor}: lanes gained {one.spans.least} to "
-                f"{one.spans.greatest}, and {expected} is right"
-            )
+        kernel, spans = one.plan.kernel, one.spans
+        for gained, pairs in ((spans.gained, one.plan.pairs), (spans.clock_gained, one.plan.clock_pairs)):
+            right = gain(kernel, kernel.operands, pairs)
+            if gained - {right}:
+                wrong.append(
+                    f"wrong results on processor {one.core.processor}: lanes gained {min(gained)} to {max(gained)}, "
+                    f"and {right} is right"
+                )
     return wrong
 
 
@@ -314,17 +317,20 @@ def _own_share(timelines: Sequence[Timeline], window_ns: int) -> float:
 
     lost = 0.0
     for timeline in timelines:
-        every, clocks = timeline.every, timeline.clocked.durations
-        if len(every.starts) > 1:
-            lost += float(np.median(every.starts[1:] - every.stops[:-1])) * (len(every.starts) - 1)
-        if len(clocks) and len(timeline.plain.starts):
-            lost += max(0.0, float(np.median(clocks) - np.median(timeline.plain.durations))) * len(clocks)
+        plain, clocked = timeline.both
+        starts = np.sort(np.concatenate((plain.starts, clocked.starts)))
+        stops = np.sort(np.concatenate((plain.stops, clocked.stops)))
+        if len(starts) > 1:
+            lost += float(np.median(starts[1:] - stops[:-1])) * (len(starts) - 1)
+        if len(clocked.starts):
+            without_chain = float(np.median(plain.durations)) * clocked.operations / plain.operations
+            lost += max(0.0, float(np.median(clocked.durations)) - without_chain) * len(clocked.starts)
     return lost / (window_ns * len(timelines))
 
 
 def _thinned(timelines: Sequence[Timeline]) -> list[dict[str, list[float]]]:
     """Every n-th slice of each core, for a plot: s since the first slice, operations a second."""
-    begin = min(int(timeline.every.starts[0]) for timeline in timelines)
+    begin = min(timeline.extent[0] for timeline in timelines)
     most = max(10, _PLOTTED_SLICES // len(timelines))
     plotted = []
     for timeline in timelines:

@@ -8,45 +8,67 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from aicalib_hw.errors import MeasurementInvalid
 
 from .crew import CoreWork
 from .slices import CoreSlices, Moment, best_moment, common_window, corroborated_best, operations_shared, parts_of
 
 MOST_RATIO = 1.003
+AGREEMENT = 1.01
 RUN_S = 0.1
 MOST_RUNS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The slices of one core: the plain ones, those with the clock chain, and all of them; cycles a clock slice."""
+    """The slices of one core: the plain ones, and those with the clock chain.
+
+    clock_cycles: cycles that the chain of a clock slice lasts, 0 = there is none.
+    stamp_ns: what reading the clock adds to a slice.
+    """
 
     plain: CoreSlices
     clocked: CoreSlices
-    every: CoreSlices
     clock_cycles: int
+    stamp_ns: float
 
     @classmethod
     def of(cls, work: CoreWork) -> Timeline:
         """Take what one core did."""
-        kernel, pairs = work.plan.kernel, work.plan.pairs
-        operations = pairs * kernel.operations_per_pair
-        plain = CoreSlices.from_pairs(work.spans.slices, operations)
-        clocked = CoreSlices.from_pairs(work.spans.clocks, operations)
-        cycles = kernel.cycles_of_chain(work.plan.clock_variant, pairs) if work.plan.clock_variant else 0
-        return cls(plain, clocked, plain.merged(clocked), cycles)
+        plan, kernel = work.plan, work.plan.kernel
+        plain = CoreSlices.from_pairs(work.spans.slices, plan.pairs * kernel.operations_per_pair)
+        clocked = CoreSlices.from_pairs(work.spans.clocks, plan.clock_pairs * kernel.operations_per_pair)
+        cycles = kernel.cycles_of_chain(plan.clock_variant, plan.clock_pairs) if plan.clock_variant else 0
+        if len(plain.starts) == 0:
+            raise MeasurementInvalid(
+                f"processor {work.core.processor} did not complete a single slice of work",
+                where="cpu://local",
+                advice="measure for longer, or keep other programs off this processor",
+            )
+        return cls(plain, clocked, cycles, work.stamp_cost_s * 1e9)
+
+    @property
+    def both(self) -> tuple[CoreSlices, CoreSlices]:
+        """All slices, by kind: both did work that counts."""
+        return self.plain, self.clocked
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """First start and last stop of all slices, ns."""
+        last = max(int(slices.stops[-1]) for slices in self.both if len(slices.stops))
+        return int(self.plain.starts[0]), last
 
     def between(self, begin: int, end: int) -> Timeline:
         """The slices that lie wholly in [begin, end]."""
-        plain, clocked, every = (part.between(begin, end) for part in (self.plain, self.clocked, self.every))
-        return Timeline(plain, clocked, every, self.clock_cycles)
+        return replace(self, plain=self.plain.between(begin, end), clocked=self.clocked.between(begin, end))
 
     def clock(self) -> float | None:
         """Highest clock that further readings confirm, Hz; None if none is confirmed."""
         if len(self.clocked.starts) == 0:
             return None
-        best = corroborated_best(self.clock_cycles / self.clocked.durations)
+        best = corroborated_best(self.clock_cycles / (self.clocked.durations - self.stamp_ns))
         return None if best is None else best * 1e9
 
     def best_rate(self) -> float | None:
@@ -85,16 +107,17 @@ class RunResult:
 
 def cut_into_runs(timelines: Sequence[Timeline], duration: float) -> list[RunResult]:
     """Return the runs of the common window, about 0.1 s each and at most 60."""
-    begin, end = common_window([timeline.every for timeline in timelines])
+    begin, end = common_window([timeline.extent for timeline in timelines])
     count = max(1, min(MOST_RUNS, round(duration / RUN_S)))
     best = [timeline.clock() for timeline in timelines]
     return [_run(timelines, best, *part) for part in parts_of(begin, end, count)]
 
 
-def judge(runs: Sequence[RunResult], known_per_cycle: int | None) -> None:
+def judge(runs: Sequence[RunResult], known_per_cycle: int | None, *, chained: bool) -> None:
     """Find the ratio of each run and the reasons against it.
 
     known_per_cycle: operations a cycle and core where the processor is known; else the runs' own median.
+    chained: whether every core had a clock chain; without, there is no ratio to judge by.
     """
     cores = len(runs[0].clocks)
     expected = [known_per_cycle or per_cycle_of(runs, core) for core in range(cores)]
@@ -102,13 +125,13 @@ def judge(runs: Sequence[RunResult], known_per_cycle: int | None) -> None:
         if run.moment is None:
             run.reasons.append("at no moment were all cores within a slice")
             continue
+        if not chained:
+            continue
         allowed = [
             clock * per_cycle
             for clock, per_cycle in zip(run.clocks, expected, strict=True)
             if clock is not None and per_cycle is not None
         ]
-        if any(per_cycle is None for per_cycle in expected):
-            continue
         if len(allowed) < cores:
             run.reasons.append("the clock chain was disturbed: no clock that further readings confirm")
             continue
@@ -125,7 +148,7 @@ def per_cycle_of(runs: Sequence[RunResult], core: int) -> float | None:
 
 def _run(timelines: Sequence[Timeline], best_clocks: Sequence[float | None], begin: int, end: int) -> RunResult:
     inside = [timeline.between(begin, end) for timeline in timelines]
-    operations = sum(operations_shared(timeline.every, begin, end) for timeline in timelines)
+    operations = sum(operations_shared(slices, begin, end) for timeline in timelines for slices in timeline.both)
     return RunResult(
         begin=begin,
         end=end,
@@ -140,7 +163,8 @@ def _clock_of(own: float | None, best: float | None) -> float | None:
     """The clock of a run: the best of the whole measurement where the run's own agrees with it, else its own.
 
     A run has few readings and each can only be too low; where the clock is constant, all runs tell of it.
+    The steps in which processors change their clock are larger than this agreement.
     """
     if own is None or best is None:
         return own
-    return best if own < best <= own * MOST_RATIO else own
+    return best if own < best <= own * AGREEMENT else own

@@ -46,17 +46,6 @@ class CoreSlices:
         inside = (self.starts >= begin) & (self.stops <= end)
         return CoreSlices(self.starts[inside], self.stops[inside], self.operations)
 
-    def merged(self, other: CoreSlices) -> CoreSlices:
-        """These and other slices of the same core, in order; both must do the same operations a slice."""
-        import numpy as np
-
-        if self.operations != other.operations:
-            raise ValueError("slices of unlike work cannot be counted together")
-        starts = np.concatenate((self.starts, other.starts))
-        stops = np.concatenate((self.stops, other.stops))
-        order = np.argsort(starts, kind="stable")
-        return CoreSlices(starts[order], stops[order], self.operations)
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -67,22 +56,20 @@ class Moment:
     rate: float
 
 
-def common_window(cores: Sequence[CoreSlices]) -> tuple[int, int]:
+def common_window(extents: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the time in which all cores worked: the latest first start and the earliest last stop, ns.
 
-    Raises MeasurementInvalid if there is no such time.
+    extents: first start and last stop of each core. Raises MeasurementInvalid if there is no such time.
     """
-    if not cores or any(len(core.starts) == 0 for core in cores):
-        raise MeasurementInvalid("a core did not complete a single slice of work", where="cpu://local")
-    begin, end = max(int(core.starts[0]) for core in cores), min(int(core.stops[-1]) for core in cores)
+    begin, end = max(first for first, _ in extents), min(last for _, last in extents)
     if end <= begin:
         raise MeasurementInvalid("the cores never worked at the same time", where="cpu://local")
     return begin, end
 
 
-def operations_inside(cores: Sequence[CoreSlices], begin: int, end: int) -> int:
+def operations_inside(slices: Sequence[CoreSlices], begin: int, end: int) -> int:
     """Return the operations of all slices that lie wholly in the window, exactly."""
-    return sum(len(core.between(begin, end).starts) * core.operations for core in cores)
+    return sum(len(some.between(begin, end).starts) * some.operations for some in slices)
 
 
 def operations_shared(core: CoreSlices, begin: int, end: int) -> float:

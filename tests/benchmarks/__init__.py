@@ -1,0 +1,1 @@
+"""Speed against peers: run by `make benchmark`, not by the test suite."""
