@@ -6,16 +6,18 @@ where the kernels have not been ported, the package installs without it and `cpu
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cffi
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import PlatformError
 
 NAME = "aicalib_hw._native"
 FOLDER = Path(__file__).parent
 HEADER = FOLDER / "include" / "aicalib_native.h"
-COMPILE_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
+COMPILE_FLAGS = ("-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra")
 STABLE_ABI = "0x030B0000"
 _BEGIN, _END = "/* cffi: begin", "/* cffi: end */"
 
@@ -51,6 +53,8 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Compile and link one extension; ours gets its glue, sources and flags here."""
+        if ext.name == NAME and os.name == "nt":
+            raise PlatformError("the kernels have not been ported to Windows")
         if ext.name == NAME:
             glue = write_glue(Path(self.build_temp) / "_native.c")
             ext.sources = [str(glue), *(str(path.relative_to(FOLDER.parent)) for path in sources())]

@@ -24,13 +24,11 @@ from aicalib_hw.readings import (
 from .arithmetic import gain
 from .crew import CoreWork
 from .disturbance import HostCounters
-from .runs import RunResult, Timeline, cut_into_runs, judge, per_cycle_of
+from .evidence import busy_signs, gather
+from .runs import RunResult, Timeline, cut_into_runs, judge
 from .slices import common_window, operations_inside, operations_shared
 
 MOST_REJECTED = 0.2
-BUSY_SHARE = 0.98
-BUSY_MEDIAN = 0.995
-_PLOTTED_SLICES = 2000
 
 TIME_BASE = Component(
     name="time base",
@@ -77,12 +75,11 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     best = max((run for run in runs if run.used), key=lambda run: run.moment.rate if run.moment else 0.0, default=None)
     wrong = _wrong_results(work)
     rejected = sum(not run.used for run in runs)
-    share = sum(one.cpu_ns for one in work) / max(sum(one.wall_ns for one in work), 1)
-    evidence = _evidence(work, timelines, runs, share, about)
+    evidence = {**gather(work, timelines, runs, about.per_cycle, about.host), **about.others}
     broken = [*wrong]
     if rejected > MOST_REJECTED * len(runs):
         broken.append(f"{rejected} of {len(runs)} runs were disturbed and not used")
-    busy = _busy(evidence)
+    busy = busy_signs(evidence)
     validity = Validity(ValidityStatus.INVALID, tuple(broken + busy)) if broken else Validity(reasons=tuple(busy))
     efficiency = _efficiency(best, about.per_cycle)
     return PeakMeasurement(
@@ -91,7 +88,7 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
         clock=_clock(best, about.identity),
         efficiency_measured_clock=efficiency,
         efficiency_maximum_clock=_efficiency(best, about.per_cycle, about.maximum_clock),
-        share=share,
+        share=evidence["share"],
         throttle=None,
         rejected=rejected,
     )
@@ -191,75 +188,6 @@ def _as_run(run: RunResult, value: float | None) -> Run:
     )
 
 
-def _evidence(
-    work: Sequence[CoreWork],
-    timelines: Sequence[Timeline],
-    runs: Sequence[RunResult],
-    share: float,
-    about: Circumstances,
-) -> dict[str, Any]:
-    cores = [
-        {
-            "processor": one.core.processor,
-            "siblings": list(one.core.siblings),
-            "kind": one.core.kind,
-            "pinned": one.pinned,
-            "slices": len(timeline.plain.starts),
-            "slice_ns": int(timeline.plain.durations.min()),
-            "operations_a_slice": timeline.plain.operations,
-            "clock_slices": len(timeline.clocked.starts),
-            "operations_a_clock_slice": timeline.clocked.operations,
-            "clock_variant": one.plan.clock_variant,
-            "share": one.cpu_ns / max(one.wall_ns, 1),
-            "preempted": one.preempted,
-            "best_rate": timeline.best_rate(),
-            "median_over_best": _median_over_best(timeline),
-            "operations_per_cycle": per_cycle_of(runs, index),
-        }
-        for index, (one, timeline) in enumerate(zip(work, timelines, strict=True))
-    ]
-    return {
-        "kernel": work[0].plan.kernel.instruction_set,
-        "cores": cores,
-        "kinds": _by_kind(cores),
-        "share": share,
-        "stolen_s": about.host.stolen_s,
-        "throttled_by_quota": about.host.throttled,
-        "rejected_runs": sum(not run.used for run in runs),
-        "runs": len(runs),
-        "operations_per_cycle_known": about.per_cycle,
-        "slice_rates": _thinned(timelines),
-        **about.others,
-    }
-
-
-def _by_kind(cores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Unlike classes of cores apart: how many, and the medians of best rate and operations a cycle."""
-    kinds = {}
-    for kind in dict.fromkeys(core["kind"] for core in cores):
-        members = [core for core in cores if core["kind"] == kind]
-        cycles = [core["operations_per_cycle"] for core in members if core["operations_per_cycle"] is not None]
-        kinds[kind or "all alike"] = {
-            "cores": len(members),
-            "best_rate": statistics.median(core["best_rate"] for core in members),
-            "operations_per_cycle": statistics.median(cycles) if cycles else None,
-        }
-    return kinds
-
-
-def _busy(evidence: Mapping[str, Any]) -> list[str]:
-    """Signs that the host was not ours alone; they do not invalidate, and nobody should overlook them."""
-    signs = []
-    if evidence["share"] < BUSY_SHARE:
-        signs.append(f"busy host: the cores were ours for {evidence['share']:.1%} of the time")
-    worst = min(core["median_over_best"] for core in evidence["cores"])
-    if worst < BUSY_MEDIAN:
-        signs.append(f"busy host: the median slice ran at {worst:.1%} of the best")
-    if not all(core["pinned"] for core in evidence["cores"]):
-        signs.append("threads could not be pinned to cores on this system")
-    return signs
-
-
 def _wrong_results(work: Sequence[CoreWork]) -> list[str]:
     """Cores whose accumulators do not hold what the operations must have made of them."""
     wrong = []
@@ -304,13 +232,6 @@ def _stamp_share(one: CoreWork) -> float:
     return one.stamp_cost_s * 1e9 / shortest if shortest else 0.0
 
 
-def _median_over_best(timeline: Timeline) -> float:
-    import numpy as np
-
-    durations = timeline.plain.durations
-    return float(durations.min() / np.median(durations)) if len(durations) else 0.0
-
-
 def _own_share(timelines: Sequence[Timeline], window_ns: int) -> float:
     """Share of the window in which the cores did not compute because they were being measured."""
     import numpy as np
@@ -326,23 +247,6 @@ def _own_share(timelines: Sequence[Timeline], window_ns: int) -> float:
             without_chain = float(np.median(plain.durations)) * clocked.operations / plain.operations
             lost += max(0.0, float(np.median(clocked.durations)) - without_chain) * len(clocked.starts)
     return lost / (window_ns * len(timelines))
-
-
-def _thinned(timelines: Sequence[Timeline]) -> list[dict[str, list[float]]]:
-    """Every n-th slice of each core, for a plot: s since the first slice, operations a second."""
-    begin = min(timeline.extent[0] for timeline in timelines)
-    most = max(10, _PLOTTED_SLICES // len(timelines))
-    plotted = []
-    for timeline in timelines:
-        step = max(1, -(-len(timeline.plain.starts) // most))
-        starts, durations = timeline.plain.starts[::step], timeline.plain.durations[::step]
-        plotted.append(
-            {
-                "time": [float(start - begin) / 1e9 for start in starts],
-                "rate": [timeline.plain.operations * 1e9 / float(duration) for duration in durations],
-            }
-        )
-    return plotted
 
 
 def _window(begin: int, end: int, rule: str) -> Window:

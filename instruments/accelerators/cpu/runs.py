@@ -116,11 +116,12 @@ def cut_into_runs(timelines: Sequence[Timeline], duration: float) -> list[RunRes
 def judge(runs: Sequence[RunResult], known_per_cycle: int | None, *, chained: bool) -> None:
     """Find the ratio of each run and the reasons against it.
 
-    known_per_cycle: operations a cycle and core where the processor is known; else the runs' own median.
+    known_per_cycle: operations a cycle and core where the processor is known; else the most that several
+        runs agree on, for one run alone may owe it to a clock read low.
     chained: whether every core had a clock chain; without, there is no ratio to judge by.
     """
     cores = len(runs[0].clocks)
-    expected = [known_per_cycle or per_cycle_of(runs, core) for core in range(cores)]
+    expected = [known_per_cycle or _confirmed_per_cycle(runs, core) for core in range(cores)]
     for run in runs:
         if run.moment is None:
             run.reasons.append("at no moment were all cores within a slice")
@@ -142,8 +143,17 @@ def judge(runs: Sequence[RunResult], known_per_cycle: int | None, *, chained: bo
 
 def per_cycle_of(runs: Sequence[RunResult], core: int) -> float | None:
     """Return the median over the runs of the operations a cycle of one core, None if no run has any."""
-    found = [value for run in runs if (value := run.per_cycle(core)) is not None]
+    found = _per_cycles(runs, core)
     return statistics.median(found) if found else None
+
+
+def _confirmed_per_cycle(runs: Sequence[RunResult], core: int) -> float | None:
+    found = _per_cycles(runs, core)
+    return corroborated_best(found, within=MOST_RATIO - 1) or per_cycle_of(runs, core)
+
+
+def _per_cycles(runs: Sequence[RunResult], core: int) -> list[float]:
+    return [value for run in runs if (value := run.per_cycle(core)) is not None]
 
 
 def _run(timelines: Sequence[Timeline], best_clocks: Sequence[float | None], begin: int, end: int) -> RunResult:
