@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -332,6 +333,34 @@ def test_a_load_does_not_outlive_its_process() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "leaving\n"
+
+
+def test_ctrl_c_ends_a_measurement_within_two_seconds() -> None:
+    program = (
+        "from aicalib_hw.instruments.accelerators.cpu import CpuAccelerator\n"
+        "with CpuAccelerator() as cpu:\n"
+        "    cpu.measure_peak('fp32', duration=60, progress=lambda done, note: print('on', flush=True))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in errors
+    assert time.monotonic() - asked < 2.0
+
+
+def test_importing_the_driver_brings_in_no_numpy() -> None:
+    program = (
+        "import sys\n"
+        "import aicalib_hw.instruments.accelerators.cpu\n"
+        "print([name for name in ('numpy', 'aicalib_hw._native') if name in sys.modules])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert ran.stdout == "[]\n", ran.stderr
 
 
 def test_measuring_leaves_the_calling_thread_where_it_was(cpu: CpuAccelerator) -> None:
