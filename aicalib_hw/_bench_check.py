@@ -87,13 +87,17 @@ def _check_load(settings: BenchFile) -> None:
     if settings.load is None or settings.load.source == WORLD_LOAD:
         return
     source = settings.load.source
-    drivers = {name: registry.driver(entry.driver) for name, entry in settings.instruments.items()}
-    accelerators = [name for name, kind in drivers.items() if kind.DRIVER.role == "accelerator"]
-    if source not in accelerators:
-        role = drivers[source].DRIVER.role if source in drivers else ""
-        raise BenchError(
-            f"{source!r} cannot load the platform",
-            where=f"{settings.origin}: load.source",
-            why=f"it is a {role}" if role else "no instrument of this bench has that name",
-            advice=f"{nearest(source, [*accelerators, WORLD_LOAD])}",
-        )
+    if source in settings.instruments and _role(settings.instruments[source]) == "accelerator":
+        return
+    accelerators = [name for name, entry in settings.instruments.items() if _role(entry) == "accelerator"]
+    role = _role(settings.instruments[source]) if source in settings.instruments else ""
+    raise BenchError(
+        f"{source!r} cannot load the platform",
+        where=f"{settings.origin}: load.source",
+        why=f"it is a {role}" if role else "no instrument of this bench has that name",
+        advice=nearest(source, [*accelerators, WORLD_LOAD]),
+    )
+
+
+def _role(entry: InstrumentEntry) -> str:
+    return str(registry.driver(entry.driver).DRIVER.role)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -67,7 +68,7 @@ class Simulation:
         try:
             return factory.from_settings(self._settings.world)
         except ValidationError as error:
-            raise rejected(self._settings.origin, error, _settings_model(factory), prefix=("world",)) from error
+            raise rejected(self._settings.origin, error, _model_of(factory, error), prefix=("world",)) from error
 
     def _make_instrument(self, name: str) -> Any:
         entry = self._settings.instruments[name]
@@ -85,7 +86,7 @@ class Simulation:
             raise
 
 
-def _settings_model(factory: Any) -> type[BaseModel] | None:
-    """The class by which the world's factory validates, for the nearest known key."""
-    model = getattr(factory, "Settings", None)
+def _model_of(factory: Any, error: ValidationError) -> type[BaseModel] | None:
+    """The class that the world's factory validated by, so that the nearest known key can be named."""
+    model = getattr(sys.modules[factory.__module__], error.title, None)
     return model if isinstance(model, type) and issubclass(model, BaseModel) else None

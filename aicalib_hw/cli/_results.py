@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from aicalib_hw import units
 from aicalib_hw.metrology import Calibration, Result, Verdict
+from aicalib_hw.metrology.budget import rounded
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -47,30 +47,20 @@ def _row(result: Result) -> tuple[str | Text, ...]:
     if evaluation is None:
         return title, "—", "—", _indication(result, None), "—", "—", verdict
     _, unit = units.display(evaluation.value, evaluation.unit)
-    expanded = units.convert(evaluation.expanded_uncertainty, evaluation.unit, unit)
-    digits = decimals(expanded)
-    value = units.convert(evaluation.value, evaluation.unit, unit)
+    value, expanded = rounded(
+        units.convert(evaluation.value, evaluation.unit, unit),
+        units.convert(evaluation.expanded_uncertainty, evaluation.unit, unit),
+    )
     error = "—" if decision.relative_error is None else f"{decision.relative_error:+.2%}"
     return (
         title,
-        f"{value:.{digits}f} {unit}",
-        f"{expanded:.{digits}f} ({evaluation.coverage_factor:.2f})",
+        f"{value} {unit}",
+        f"{expanded} ({evaluation.coverage_factor:.2f})",
         _indication(result, unit),
         error,
         _permitted(result),
         verdict,
     )
-
-
-def decimals(expanded: float) -> int:
-    """Return the decimals that show an expanded uncertainty with two significant digits."""
-    if expanded <= 0:
-        return 0
-    exponent = math.floor(math.log10(expanded))
-    # 0.0996 becomes 0.10, not 0.100: rounding may carry into the next decade.
-    if round(expanded, 1 - exponent) >= 10 ** (exponent + 1):
-        exponent += 1
-    return max(0, 1 - exponent)
 
 
 def _indication(result: Result, unit: str | None) -> str:
@@ -84,11 +74,7 @@ def _permitted(result: Result) -> str:
     limit = result.permissible_error
     if limit is None:
         return "—"
-    return (
-        f"±{limit.value:.3g} {limit.unit}"
-        if limit.kind == "absolute"
-        else f"±{limit.value:.3g}".replace(f"{limit.value:.3g}", f"{limit.value * 100:.3g} %")
-    )
+    return f"±{limit.value:.3g} {limit.unit}" if limit.kind == "absolute" else f"±{limit.value * 100:.3g} %"
 
 
 def _notes(calibration: Calibration) -> list[str]:

@@ -1,0 +1,150 @@
+"""From an address to the instrument behind it: found, named, refused, and never confused with another."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import aicalib_hw as hw
+from aicalib_hw.bench import simulate_bench
+from aicalib_hw.discovery import discover, identify_address, open_instrument, require_identity
+from aicalib_hw.errors import ConnectionFailed, IdentityMismatch, InstrumentError, UnknownDriver, UsageError
+
+METER = """
+[bench]
+name = "lab"
+
+[instruments.meter]
+driver = "yokogawa-wt300"
+simulator = "yokogawa-wt300"
+options = { model = "WT310E" }
+"""
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The bare address of a simulated meter."""
+    path = tmp_path / "lab.toml"
+    path.write_text(METER)
+    with simulate_bench(path) as simulation:
+        yield simulation.addresses["meter"]
+
+
+@pytest.fixture
+def unused() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return f"TCPIP::127.0.0.1,{closed.getsockname()[1]}::inst0::INSTR"
+
+
+def test_the_driver_is_found_from_what_answers(address: str) -> None:
+    with hw.open_instrument(address) as meter:
+        assert isinstance(meter, hw.PowerMeter)
+        assert (meter.identity.model, meter.identity.simulated) == ("WT310E", True)
+        assert meter.address == address
+
+
+def test_the_driver_is_found_from_the_scheme_of_a_url() -> None:
+    with open_instrument("cpu://local") as cpu:
+        assert isinstance(cpu, hw.Accelerator)
+        assert cpu.is_open
+
+
+def test_a_named_driver_is_used_without_asking_twice(address: str) -> None:
+    with open_instrument(address, driver="yokogawa-wt300") as meter:
+        assert meter.DRIVER.name == "yokogawa-wt300"
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """The address of an instrument of a maker that no driver knows."""
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                if line.strip() == b"*IDN?":
+                    self.wfile.write(b"Nobody, X1, 77, 1.0\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"TCPIP::127.0.0.1::{server.server_address[1]}::SOCKET"
+        server.shutdown()
+
+
+def test_a_stranger_is_identified_but_not_opened(stranger: str) -> None:
+    finding = identify_address(stranger)
+    assert finding.identity is not None
+    assert (finding.identity.maker, finding.identity.model, finding.identity.serial) == ("Nobody", "X1", "77")
+    assert finding.driver == ""
+    assert "Nobody X1" in finding.note
+    with pytest.raises(UnknownDriver):
+        open_instrument(stranger)
+
+
+def test_a_driver_is_not_used_for_an_instrument_that_it_is_not_for(stranger: str) -> None:
+    with pytest.raises(InstrumentError):
+        open_instrument(stranger, driver="yokogawa-wt300")
+
+
+def test_a_scheme_that_nobody_serves_is_told() -> None:
+    with pytest.raises(UnknownDriver):
+        open_instrument("nvidia://0")
+
+
+def test_who_answers_is_told_without_opening_a_driver(address: str) -> None:
+    finding = identify_address(address)
+    assert finding.identity is not None
+    assert (finding.identity.maker, finding.driver, finding.note) == ("YOKOGAWA", "yokogawa-wt300", "")
+
+
+def test_nothing_at_an_address_is_told_in_time_and_with_advice(unused: str) -> None:
+    with pytest.raises(ConnectionFailed) as caught:
+        open_instrument(unused, timeout=1.0)
+    assert caught.value.where == unused
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("text", ["192.168.1.7", "", "TCPIP::", "COM3"])
+def test_what_is_no_address_is_told_before_anything_is_tried(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_instrument(text)
+    assert "cpu://local" in caught.value.advice
+
+
+def test_keywords_that_a_driver_lacks_are_told_with_those_it_has() -> None:
+    with pytest.raises(UsageError) as caught:
+        open_instrument("cpu://local", corse=1)
+    assert "corse" in caught.value.why
+    assert "cores" in caught.value.advice
+
+
+@pytest.mark.parametrize("expected", [{"maker": "HIOKI"}, {"model": "WT333E"}, {"serial": "C3SB12345V"}])
+def test_another_instrument_than_the_expected_one_is_refused(address: str, expected: dict[str, str]) -> None:
+    with open_instrument(address) as meter:
+        require_identity(meter, maker="Yokogawa", model="wt310e")
+        with pytest.raises(IdentityMismatch) as caught:
+            require_identity(meter, **expected)
+    assert next(iter(expected.values())) in caught.value.why
+    assert caught.value.where == address
+
+
+def test_this_machine_is_found_and_every_method_says_what_it_did() -> None:
+    found = discover(timeout=5.0)
+    local = {finding.address: finding for finding in found.findings}["cpu://local"]
+    assert local.driver == "cpu"
+    assert local.identity is not None
+    assert {"this machine", "VISA", "VISA TCPIP", "VISA USB"} <= set(found.methods)
+    assert all(found.methods.values())
+
+
+def test_discovery_ends_when_its_time_is_over() -> None:
+    found = discover(timeout=0.01)
+    assert "0.01 s" in found.methods["VISA"]
+    assert [finding.address for finding in found.findings] == ["cpu://local"]
