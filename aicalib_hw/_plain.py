@@ -110,8 +110,11 @@ def _decode_class(kind: type[Any], data: Any) -> Any:
         return None
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
+        # A record of an older version lacks fields that were added since; they have defaults.
         made = {
-            field.name: _decode(hints[field.name], data[field.name]) for field in dataclasses.fields(kind) if field.init
+            field.name: _decode(hints[field.name], data[field.name])
+            for field in dataclasses.fields(kind)
+            if field.init and field.name in data
         }
         return kind(**made)
     raise TypeError(f"{kind.__name__} cannot be rebuilt from plain data")

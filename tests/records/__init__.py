@@ -1,0 +1,1 @@
+"""Tests of records: what is kept when everything else goes wrong."""
