@@ -1,0 +1,1 @@
+"""The ways to an instrument; nothing above this package knows a wire."""
