@@ -1,0 +1,169 @@
+"""Settings of the WT300 family: checked against the model's tables, set, read back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from aicalib_hw.errors import OutOfRange, UsageError
+from aicalib_hw.interfaces import PowerSettings, Setting
+from aicalib_hw.interfaces.power_meter import Wiring
+from aicalib_hw.readings import Instant
+from aicalib_hw.scpi import setting
+from aicalib_hw.scpi.codec import BOOLEAN, INTEGER, NUMBER, choice, number_text
+from aicalib_hw.scpi.session import ScpiSession
+
+from . import _wt300_tables as tables
+
+AVERAGING = (1, 8, 16, 32, 64)
+RATIO = (0.001, 9999.0)
+"""Limits of VT and CT ratios."""
+
+
+class Settings:
+    """The settings of one open meter."""
+
+    voltage_range = setting.Setting(":INPut:VOLTage:RANGe", NUMBER, "V")
+    current_range = setting.Setting(":INPut:CURRent:RANGe", NUMBER, "A")
+    voltage_auto = setting.Setting(":INPut:VOLTage:AUTO", BOOLEAN)
+    current_auto = setting.Setting(":INPut:CURRent:AUTO", BOOLEAN)
+    line_filter = setting.Setting(":INPut:FILTer:LINE", BOOLEAN)
+    frequency_filter = setting.Setting(":INPut:FILTer:FREQuency", BOOLEAN)
+    scaling = setting.Setting(":INPut:SCALing:STATe", BOOLEAN)
+    update_interval = setting.Setting(":RATE", NUMBER, "s")
+    averaging_on = setting.Setting(":MEASure:AVERaging:STATe", BOOLEAN)
+    averaging_count = setting.Setting(":MEASure:AVERaging:COUNt", INTEGER)
+    wiring = setting.Setting(":INPut:WIRing", choice(tables.WIRINGS))
+    mode = setting.Setting(":INPut:MODE", choice({"rms": "RMS", "voltage mean": "VMEan", "dc": "DC"}))
+    synchronisation = setting.Setting(
+        ":INPut:SYNChronize", choice({"voltage": "VOLTage", "current": "CURRent", "off": "OFF"})
+    )
+
+    def __init__(self, session: ScpiSession, model: tables.Model, *, crest_factor_6a: str) -> None:
+        self.session = session
+        self._model = model
+        self._crest = choice({"3": "3", "6": "6", "6A": crest_factor_6a})
+
+    @property
+    def crest_factor(self) -> str:
+        """Crest factor in force: "3", "6" or "6A"."""
+        return self._crest.decode(self.session.query(":INPut:CFACtor?"))
+
+    def in_force(self) -> PowerSettings:
+        """Read back everything that a reading depends on."""
+        with self.session.lock:
+            elements = tuple(range(1, self._model.elements + 1))
+            scaled = self.scaling
+            return PowerSettings(
+                elements=elements,
+                wiring=cast(Wiring, self.wiring),
+                voltage_range=(self.voltage_range,) * len(elements),
+                current_range=(self.current_range,) * len(elements),
+                auto_range=self.voltage_auto or self.current_auto,
+                crest_factor=self.crest_factor,
+                update_interval=self.update_interval,
+                ct_ratio=tuple(self._ratio("CT", element) if scaled else 1.0 for element in elements),
+                vt_ratio=tuple(self._ratio("VT", element) if scaled else 1.0 for element in elements),
+                line_filter=self.line_filter,
+                averaging=self.averaging_count if self.averaging_on else 1,
+            )
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Return every setting with value, unit, time and origin."""
+        with self.session.lock:
+            settings, now = self.in_force(), Instant.now()
+            units = {"voltage_range": "V", "current_range": "A", "update_interval": "s"}
+            found = {
+                name: Setting(getattr(settings, name), units.get(name, ""), now, "instrument")
+                for name in PowerSettings.__slots__
+                if name != "elements"
+            }
+            found["elements"] = Setting(settings.elements, "", now, "driver")
+            for name, value in (
+                ("mode", self.mode),
+                ("synchronisation", self.synchronisation),
+                ("frequency_filter", self.frequency_filter),
+            ):
+                found[name] = Setting(value, "", now, "instrument")
+            return found
+
+    def apply(self, **wanted: Any) -> None:
+        """Check all that is given, then set it in an order the instrument accepts."""
+        given = {name: value for name, value in wanted.items() if value is not None}
+        self._check(given)
+        with self.session.lock:
+            if "wiring" in given:
+                self.wiring = given["wiring"]
+            if "crest_factor" in given:
+                self.session.command(f":INPut:CFACtor {self._crest.encode(given['crest_factor'])}")
+            if "auto_range" in given:
+                self.voltage_auto = given["auto_range"]
+                self.current_auto = given["auto_range"]
+            if "voltage_range" in given:
+                self.voltage_auto = False
+                self.voltage_range = given["voltage_range"]
+            if "current_range" in given:
+                self.current_auto = False
+                self.current_range = given["current_range"]
+            for name, word in (("ct_ratio", "CT"), ("vt_ratio", "VT")):
+                if name in given:
+                    self._set_ratio(word, given[name])
+            if "line_filter" in given:
+                self.line_filter = given["line_filter"]
+            if "averaging" in given:
+                if given["averaging"] > 1:
+                    self.averaging_count = given["averaging"]
+                self.averaging_on = given["averaging"] > 1
+            if "update_interval" in given:
+                self.update_interval = given["update_interval"]
+
+    def _check(self, given: Mapping[str, Any]) -> None:
+        """Raise OutOfRange for what this model does not have, before anything is sent."""
+        model = self._model
+        if "elements" in given and tuple(given["elements"]) != tuple(range(1, model.elements + 1)):
+            raise OutOfRange(
+                f"elements {tuple(given['elements'])} cannot be chosen",
+                why=f"this meter always measures with all of its {model.elements}",
+            )
+        if given.get("auto_range") and given.keys() & {"voltage_range", "current_range"}:
+            raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
+        if "crest_factor" in given:
+            _among("crest factor", given["crest_factor"], tuple(tables.CREST_FACTORS))
+        if "wiring" in given:
+            _among("wiring", given["wiring"], tables.WIRINGS_OF[model.elements])
+        if given.keys() & {"voltage_range", "current_range"}:
+            factor = tables.CREST_FACTORS[given.get("crest_factor") or self.crest_factor]
+            for name, ranges in (("voltage_range", tables.VOLTAGE_RANGES), ("current_range", model.current_ranges)):
+                if name in given:
+                    unit = "V" if name == "voltage_range" else "A"
+                    _among(name.replace("_", " "), given[name], tuple(full * factor for full in ranges), unit)
+        if "update_interval" in given:
+            _among("update interval", given["update_interval"], model.intervals, "s")
+        if "averaging" in given:
+            _among("averaging", given["averaging"], AVERAGING)
+        for name in ("ct_ratio", "vt_ratio"):
+            if name in given and not RATIO[0] <= given[name] <= RATIO[1]:
+                raise OutOfRange(f"a {name} of {given[name]} cannot be set", why=f"{RATIO[0]} to {RATIO[1]}")
+
+    def _ratio(self, word: str, element: int) -> float:
+        return NUMBER.decode(self.session.query(f":INPut:SCALing:{word}:ELEMent{element}?"))
+
+    def _set_ratio(self, word: str, ratio: float) -> None:
+        elements = range(1, self._model.elements + 1)
+        for element in elements:
+            self.session.command(f":INPut:SCALing:{word}:ELEMent{element} {number_text(ratio)}")
+        other = "VT" if word == "CT" else "CT"
+        self.scaling = ratio != 1.0 or any(self._ratio(other, element) != 1.0 for element in elements)
+
+
+def _among(what: str, value: Any, allowed: Sequence[Any], unit: str = "") -> None:
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if any(value == one or (numeric and math.isclose(value, one, rel_tol=1e-9)) for one in allowed):
+        return
+    listed = ", ".join(f"{one:g}" if isinstance(one, (int, float)) else str(one) for one in allowed)
+    raise OutOfRange(
+        f"this meter has no {what} of {value} {unit}".rstrip(),
+        why=f"it has {listed} {unit}".rstrip(),
+        advice="choose one of these; at crest factor 6 every range is halved" if unit in ("V", "A") else "choose one",
+    )
