@@ -1,0 +1,79 @@
+"""Fixtures for tests against simulated instruments: `simulated_power_meter`, `simulated_bench`.
+
+Installed with the package; ready in well under half a second; no rights needed. What passed on the
+wire is attached to the report of a failing test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from aicalib_hw.bench import Bench
+
+_ATTACHED = 60
+"""Exchanges shown of each instrument when a test fails."""
+
+_simulated = pytest.StashKey[list[Any]]()
+
+
+@pytest.fixture
+def simulated_power_meter(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A simulated WT310E on a world of its own, 20 times faster than real time, at half load.
+
+    `.address` for a driver, `.truth` for the true values, `.inject(fault)`, `.world`. Options by
+    indirect parametrisation: a dict of the simulator's options, and of the world's under "world".
+    """
+    from aicalib_hw import registry
+
+    options: dict[str, Any] = {"world": {"rate": 20}, **getattr(request, "param", {})}
+    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
+    meter = registry.simulator("yokogawa-wt300")(world, "meter", **options)
+    request.node.stash.setdefault(_simulated, []).append(meter)
+    world.start()
+    meter.start()
+    world.run_load(0.5)
+    try:
+        yield meter
+    finally:
+        meter.stop()
+        world.stop()
+
+
+@pytest.fixture
+def simulated_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
+    """A function that opens a bench with every instrument simulated: `simulated_bench("simulated-server")`.
+
+    Takes the name of a shipped bench or a path to a .toml; closes what it opened when the test ends.
+    """
+    from aicalib_hw.bench import open_bench
+
+    opened: list[Bench] = []
+
+    def open_simulated(name_or_path: Any = "simulated-server") -> Bench:
+        bench = open_bench(name_or_path, simulate=True)
+        opened.append(bench)
+        request.node.stash.setdefault(_simulated, []).extend(bench.simulated.values())
+        return bench
+
+    try:
+        yield open_simulated
+    finally:
+        for bench in reversed(opened):
+            bench.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the wire logs of the simulated instruments to the report of a failing test."""
+    report = yield
+    if report.failed:
+        for instrument in item.stash.get(_simulated, []):
+            lines = [f"{direction} {data!r}" for direction, data in instrument.exchanges[-_ATTACHED:]]
+            report.sections.append((f"wire of {instrument.name} at {instrument.address}", "\n".join(lines)))
+    return report

@@ -1,0 +1,1 @@
+"""The wires that simulated instruments are served over."""

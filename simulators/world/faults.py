@@ -1,0 +1,82 @@
+"""Faults as data: what goes wrong, how often, from when on; drawn from the world's seed.
+
+At the transport ("refuse", "drop", "pieces", "delay", "double_terminator"), the protocol ("garble",
+"wrong_identity", "stuck"), the measurement ("over_range", "peak_over", "no_data", "frozen", "gain")
+and the ownership ("locked").
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal[
+    "refuse",
+    "drop",
+    "pieces",
+    "delay",
+    "double_terminator",
+    "garble",
+    "wrong_identity",
+    "stuck",
+    "over_range",
+    "peak_over",
+    "no_data",
+    "frozen",
+    "gain",
+    "locked",
+]
+
+
+class Fault(BaseModel):
+    """One fault. after: occasions that pass unharmed first; count: how often it strikes, None = for ever.
+
+    probability: of striking at each occasion. amount: s for "delay" and "stuck" (real time), a factor for "gain".
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    after: int = Field(default=0, ge=0)
+    count: int | None = Field(default=1, ge=1)
+    probability: float = Field(default=1.0, gt=0, le=1)
+    amount: float = Field(default=1.0, gt=0)
+
+
+class FaultPlan:
+    """The faults of one simulated instrument; asked at every occasion whether one strikes."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._guard = threading.Lock()
+        self._armed: list[tuple[Fault, int, int]] = []
+
+    def inject(self, fault: Fault | Mapping[str, Any] | str) -> None:
+        """Arm a fault: a Fault, its data, or just its kind; raises ValidationError for anything else."""
+        if isinstance(fault, str):
+            fault = {"kind": fault}
+        made = fault if isinstance(fault, Fault) else Fault.model_validate(fault)
+        with self._guard:
+            self._armed.append((made, 0, 0))
+
+    def clear(self) -> None:
+        """Disarm every fault."""
+        with self._guard:
+            self._armed.clear()
+
+    def strikes(self, kind: Kind) -> Fault | None:
+        """Return the fault of this kind that strikes at this occasion, None if none does."""
+        with self._guard:
+            for index, (fault, seen, struck) in enumerate(self._armed):
+                if fault.kind != kind:
+                    continue
+                due = seen >= fault.after and (fault.count is None or struck < fault.count)
+                hit = due and self._random.random() < fault.probability
+                self._armed[index] = (fault, seen + 1, struck + hit)
+                if hit:
+                    return fault
+        return None
