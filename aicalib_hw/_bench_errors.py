@@ -27,7 +27,9 @@ def rejected(
 
     model: the class that was validated, so that the nearest known key can be named; None = unknown.
     """
-    first, *others = (_problem(details, model, prefix) for details in error.errors(include_url=False))
+    # A misspelt key comes first: that another one is missing usually follows from it.
+    found = sorted(error.errors(include_url=False), key=lambda details: details["type"] != "extra_forbidden")
+    first, *others = (_problem(details, model, prefix) for details in found)
     what, key, why, advice = first
     if others:
         named = "; ".join(f"{what} at {key}" for what, key, _, _ in others[:_MORE])
@@ -39,7 +41,7 @@ def rejected(
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return advice for a word that is not among `known`: the nearest ones, or all of them."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known: {', '.join(words)}" if words else ""

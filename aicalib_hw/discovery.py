@@ -111,6 +111,7 @@ def require_resource_name(address: str) -> None:
     except (errors.Error, rname.InvalidResourceName, ValueError) as error:
         raise UsageError(
             f"{address!r} is not an address",
+            where="the address that was given",
             why=" ".join(str(error).split()),
             advice="write TCPIP::192.168.1.7::INSTR for a VISA instrument, cpu://local for this machine; "
             "`aicalib discover` looks for what is there",

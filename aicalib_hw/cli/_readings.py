@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -107,12 +109,23 @@ class CsvFile:
             self._writer.writerow(["time_utc", "instrument", *heads])
         cells = [cell for name in self._names for cell in _cells(row.get(name))]
         self._writer.writerow([_time_of(reading), str(identity), *cells])
-        self._file.flush()
+        with self._naming_the_file():
+            self._file.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with self._naming_the_file(), contextlib.suppress(*(() if error is None else (OSError,))):
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """Writing to an open file fails without saying to which."""
+        try:
+            yield
+        except OSError as failed:
+            failed.filename = str(self._path)
+            raise
 
     def _is_device(self) -> bool:
         return self._path.exists() and not self._path.is_file()

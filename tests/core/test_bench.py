@@ -208,6 +208,7 @@ def test_the_world_can_load_the_platform(tmp_path: Path) -> None:
     with open_bench(bench(tmp_path, text)) as opened, opened.load.run_load(0.75) as load:
         assert opened.load.source == "world"
         assert load.fraction == 0.75
+        time.sleep(0.1)
         assert opened.world.platform.load == pytest.approx(0.75, abs=0.05)
 
 

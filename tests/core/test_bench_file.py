@@ -190,7 +190,7 @@ def test_a_file_in_another_encoding_is_not_a_crash(tmp_path: Path) -> None:
             "instruments.meter.simulator",
             "did you mean 'yokogawa-wt300'?",
         ),
-        ('driver = "yokogawa-wt300"\nsettings = { range = 3.0 }', "instruments.meter.settings.range", "current_range"),
+        ('driver = "yokogawa-wt300"\nsettings = { range = 3.0 }', "instruments.meter.settings.range", "auto_range"),
         (
             'driver = "yokogawa-wt300"\nsettings = { voltage_range = "300" }',
             "instruments.meter.settings.voltage_range",
