@@ -162,6 +162,8 @@ def evaluate(
 
 def coverage_factor(dof: int | None, probability: float = PROBABILITY) -> float:
     """Return k for `probability` and `dof` degrees of freedom (None = infinite), two-sided, Student's t."""
+    if dof is None and probability == PROBABILITY:
+        return 2.0
     reporting = _gtc().reporting
     return float(reporting.k_factor(math.inf if dof is None else dof, p=100.0 * probability))
 

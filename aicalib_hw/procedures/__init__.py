@@ -1,0 +1,6 @@
+"""One module a calibrated quantity; each exports one `calibrate_<quantity>`, which knows interfaces only."""
+
+from aicalib_hw.procedures.compute import calibrate_compute
+from aicalib_hw.procedures.power import calibrate_power
+
+__all__ = ["calibrate_compute", "calibrate_power"]
