@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 NATIVE := $(wildcard native/*.py native/*/*.c native/*/*.h)
 
-.PHONY: calibrate test lint types docs benchmark sanitize mutations format clean
+.PHONY: calibrate test lint types docs picture benchmark sanitize mutations format clean
 
 calibrate: $(VENV)/.calibrate
 	$(BIN)/aicalib calibrate
@@ -47,6 +47,9 @@ types: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+picture: $(VENV)/.test
+	$(BIN)/python docs/pictures/make_picture.py
 
 benchmark: $(VENV)/.test
 	@.ci/prerequisites --benchmark
