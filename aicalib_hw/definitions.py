@@ -85,13 +85,7 @@ _add(
     "E = 3600 x (Wh at stop - Wh at start)",
     "specification, item 'energy'; the integrator is the meter's",
 )
-_add(
-    "energy/active/interval-mean-hold",
-    "J",
-    "active energy of the window by step-hold of interval means, overlap-weighted at the edges",
-    "E = sum(P_i x overlap_i)",
-    "step-hold is exact for interval means; trapezoids are not",
-)
+
 DEFINITIONS: dict[str, Definition] = _TABLE
 
 
