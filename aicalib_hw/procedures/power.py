@@ -165,6 +165,7 @@ def _point(
             if record is not None:
                 record.measurement(run)
                 record.series(f"power, {title}", _series(run))
+        step(plan.runs, f"{title}, done")
         running_until_the_end = load == 0 or running.running
     if not running_until_the_end:
         reasons.append("the load ended before the measurement did")

@@ -1,0 +1,125 @@
+"""The power procedure, scored against the truth of the simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import aicalib_hw as hw
+from aicalib_hw import units
+from aicalib_hw.bench import PowerPlan
+from aicalib_hw.errors import InstrumentError, UsageError
+from aicalib_hw.metrology import Verdict
+from aicalib_hw.procedures import calibrate_power
+from aicalib_hw.records import read_record
+from aicalib_hw.records.store import Record
+
+OpenBench = Callable[..., hw.Bench]
+
+SHORT = PowerPlan(loads=(0.0, 0.5, 1.0), duration=2.0, runs=3, settle=1.0, ranging_duration=1.0)
+
+
+class Stamps:
+    """Notes the world time at which each point's runs began, and when the next step began."""
+
+    def __init__(self, bench: hw.Bench) -> None:
+        self._clock = bench.world.clock
+        self.steps: list[tuple[str, float]] = []
+
+    def __call__(self, done: float, note: str) -> None:
+        assert 0 <= done <= 1
+        self.steps.append((note, self._clock.now()))
+
+    def window(self, title: str) -> tuple[float, float]:
+        begin = next(time for note, time in self.steps if note.startswith(f"{title}, run 1"))
+        return begin, next(time for note, time in self.steps if note == f"{title}, done")
+
+
+def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(simulated_bench: OpenBench) -> None:
+    bench = simulated_bench("simulated-server")
+    stamps = Stamps(bench)
+    calibration = calibrate_power(bench, plan=SHORT, progress=stamps)
+    truth = bench.simulated["meter"].truth
+    assert [result.asked_load for result in calibration.results] == [0.0, 0.5, 1.0]
+    for result in calibration.results:
+        assert result.validity, result.validity.reasons
+        assert result.evaluation is not None
+        begin, end = stamps.window(result.title)
+        true = truth.energy_between(begin, end) / (end - begin)
+        # U holds for the mean of the runs; the seconds between them add what the power drifts in a second.
+        assert abs(result.evaluation.value - true) <= result.evaluation.expanded_uncertainty + 0.002 * true
+        assert result.load == pytest.approx(result.asked_load, abs=0.02)
+        assert result.simulated
+
+
+def test_the_verdicts_of_the_shipped_bench_are_those_that_the_truth_demands(simulated_bench: OpenBench) -> None:
+    bench = simulated_bench("simulated-server")
+    stamps = Stamps(bench)
+    calibration = calibrate_power(bench, progress=stamps)
+    truth = bench.simulated["meter"].truth
+    seen = set()
+    for result in calibration.results:
+        assert result.indication is not None
+        assert result.permissible_error is not None
+        begin, end = stamps.window(result.title)
+        true = truth.energy_between(begin, end) / (end - begin)
+        error = abs(units.convert(result.indication.value, result.indication.unit, "W") - true) / true
+        verdict = result.decision.verdict
+        seen.add(verdict)
+        if verdict is Verdict.PASS:
+            assert error <= result.permissible_error.value * 1.02
+        elif verdict is Verdict.FAIL:
+            assert error >= result.permissible_error.value * 0.98
+        else:
+            assert result.evaluation is not None
+            relative = result.evaluation.expanded_uncertainty / result.evaluation.value
+            assert verdict is Verdict.INDETERMINATE
+            assert relative > result.permissible_error.value / 3
+    assert seen == {Verdict.PASS, Verdict.FAIL, Verdict.INDETERMINATE}
+
+
+def test_the_meter_gets_its_settings_back_and_the_load_is_stopped(simulated_bench: OpenBench) -> None:
+    bench = simulated_bench("simulated-server")
+    meter = bench.the("power_meter")
+    before = meter.configure(auto_range=True, update_interval=0.5)
+    calibrate_power(bench, plan=SHORT.model_copy(update={"update_interval": 0.25}))
+    after = meter.configure()
+    assert (after.auto_range, after.update_interval) == (before.auto_range, before.update_interval)
+    assert bench.world.platform.load == 0.0
+
+
+def test_a_meter_that_dies_midway_leaves_no_load_and_loses_no_finished_run(
+    simulated_bench: OpenBench, tmp_path: Any
+) -> None:
+    bench = simulated_bench("simulated-server")
+    path = tmp_path / "record.sqlite"
+    broken = False
+
+    def die(done: float, note: str) -> None:
+        nonlocal broken
+        if "50% load, run 1" in note and not broken:
+            broken = True
+            bench.simulated["meter"].stop()
+
+    with (
+        pytest.raises(InstrumentError),
+        Record.create(path, title="t", bench={}, rule="none", plan={}) as record,
+    ):
+        calibrate_power(bench, plan=SHORT, record=record, progress=die)
+    assert bench.world.platform.load == 0.0
+    contents = read_record(path)
+    assert contents.simulated
+    assert len([one for one in contents.measurements if one.definition == "power/active/mean"]) >= SHORT.runs
+
+
+def test_two_indications_for_one_point_are_refused(simulated_bench: OpenBench, tmp_path: Any) -> None:
+    shipped = hw.open_bench("simulated-server", simulate=True)
+    shipped.close()
+    text = shipped.settings.path.read_text(encoding="utf-8") if shipped.settings.path else ""
+    twice = '[[indications]]\nquantity = "power"\nload = 0.5\nvalue = 3.4\nunit = "kW"\nsource = "label"\n'
+    path = tmp_path / "twice.toml"
+    path.write_text(text + 2 * f"\n{twice}", encoding="utf-8")
+    with pytest.raises(UsageError, match="fit one point"):
+        calibrate_power(simulated_bench(path), plan=SHORT)
