@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,8 +171,12 @@ class _Reader:
             row: json.loads(data) for row, data in self._rows("SELECT id, data FROM measurement ORDER BY id")
         }
         built = {row: from_plain(Measurement, data) for row, data in measurements.items()}
+        # A result and the list of all measurements hold one object, not two equal ones.
         results = {
-            row: from_plain(Result, {**json.loads(data), "measurement": measurements[measurement]})
+            row: replace(
+                from_plain(Result, {**json.loads(data), "measurement": measurements[measurement]}),
+                measurement=built[measurement],
+            )
             for row, measurement, data in self._rows("SELECT id, measurement_id, data FROM result ORDER BY id")
         }
         sealed = self._rows("SELECT sha256 FROM seal")

@@ -16,7 +16,7 @@ WRITER = """
     from dataclasses import replace
     from pathlib import Path
     from aicalib_hw.records import Record
-    from records.sessions import BENCH, PLAN, Story, compute, power_series
+    from tests.records.sessions import BENCH, PLAN, Story, compute, power_series
 
     story = Story()
     measurement = compute(story).results[0].measurement
@@ -34,7 +34,7 @@ LIMITED = """
     from dataclasses import replace
     from aicalib_hw.errors import RecordError
     from aicalib_hw.records import Record
-    from records.sessions import BENCH, PLAN, Story, compute
+    from tests.records.sessions import BENCH, PLAN, Story, compute
 
     measurement = compute(Story()).results[0].measurement
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -49,9 +49,9 @@ LIMITED = """
 
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:
-    tests = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {tests!r})\n{textwrap.dedent(code)}", *arguments],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n{textwrap.dedent(code)}", *arguments],
         stdout=subprocess.PIPE,
         text=True,
     )

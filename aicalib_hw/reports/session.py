@@ -1,0 +1,266 @@
+"""A whole session as a report shows it: who, when, with what, what came of it, and whether the record is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aicalib_hw
+from aicalib_hw import units
+from aicalib_hw.metrology.result import Calibration, Result, Verdict
+from aicalib_hw.readings import Instant, Validity, ValidityStatus
+from aicalib_hw.records.canonical import canonical_json, digest, iso_utc
+from aicalib_hw.records.contents import Equipment, Event, RecordContents
+from aicalib_hw.records.seal import Verification
+from aicalib_hw.reports import numbers
+from aicalib_hw.reports.facts import Fact, facts, shown
+from aicalib_hw.reports.language import Words
+from aicalib_hw.reports.numbers import NONE
+from aicalib_hw.reports.quantity import Beside, Quantity, beside, quantity, title
+
+_ANOMALIES = ("warning", "anomaly", "error", "retry", "aborted", "outlier", "lost", "failure")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An instrument as text; settings: name, value, origin."""
+
+    name: str
+    simulated: bool
+    facts: tuple[tuple[str, str], ...]
+    certificate: tuple[tuple[str, str], ...]
+    expired: bool
+    points: tuple[tuple[str, ...], ...]
+    points_title: str
+    settings: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event as text."""
+
+    time: str
+    kind: str
+    details: str
+    anomaly: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything the page shows."""
+
+    title: str
+    description: str
+    simulated: tuple[str, ...]
+    trouble: str
+    problems: tuple[str, ...]
+    identity: tuple[tuple[str, str], ...]
+    quantities: tuple[Quantity, ...]
+    other: tuple[Beside, ...]
+    missing: str
+    declarations: tuple[str, ...]
+    rule: str
+    equipment: tuple[Item, ...]
+    assumptions: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, tuple[Fact, ...]], ...]
+    drift: str
+    code: str
+    events: tuple[Happening, ...]
+    announced: int
+    seal: tuple[tuple[str, str], ...]
+    id: str
+    version: str
+
+
+def session(contents: RecordContents, verification: Verification, words: Words) -> Report:
+    """Return what the page shows of a record."""
+    grouped = list(_grouped(contents))
+    quantities = tuple(
+        quantity(calibration, words, partial=partial, measurements=contents.measurements, series=contents.series)
+        for calibration, partial in grouped
+    )
+    missing = _without_indication(grouped)
+    bench = contents.bench.get("bench", {})
+    return Report(
+        title=contents.title,
+        description=str(bench.get("description", "") or ""),
+        simulated=tuple(_source(identity) for identity in contents.simulated_identities),
+        trouble="" if contents.status == "complete" else words(f"{contents.status} banner"),
+        problems=verification.problems,
+        identity=tuple(_identity(contents, str(bench.get("name", "")), words)),
+        quantities=quantities,
+        other=tuple(beside(measurement, words) for measurement in _others(contents)),
+        missing="; ".join(f"{words.known(r.quantity)} ({title(r, words)})" for r in missing),
+        declarations=tuple(_declaration(result, words) for result in _one_a_quantity(missing)),
+        rule=words.known(f"rule {contents.rule}"),
+        equipment=tuple(_item(item, contents.started, words) for item in contents.equipment),
+        assumptions=tuple(words.assumptions(tuple(dict.fromkeys(q.key for q in quantities)))),
+        environment=tuple(
+            (words.known(group), tuple(facts([values], "1", words))) for group, values in contents.environment.items()
+        ),
+        drift=_drift(contents),
+        code=_code(contents.code, words),
+        events=tuple(_happening(event, words) for event in contents.events if event.kind != "recorded"),
+        announced=sum(event.kind == "recorded" for event in contents.events),
+        seal=tuple(_seal(contents, verification, words)),
+        id=contents.id,
+        version=aicalib_hw.__version__,
+    )
+
+
+def _grouped(contents: RecordContents) -> Iterator[tuple[Calibration, bool]]:
+    """The calibrations, and the results of those that were not brought to their end."""
+    grouped = {id(result) for calibration in contents.calibrations for result in calibration.results}
+    yield from ((calibration, False) for calibration in contents.calibrations)
+    left = [result for result in contents.results if id(result) not in grouped]
+    for each in dict.fromkeys(result.quantity for result in left):
+        results = tuple(result for result in left if result.quantity == each)
+        yield Calibration(each, results, validity=Validity(ValidityStatus.ABORTED)), True
+
+
+def _others(contents: RecordContents) -> list[Any]:
+    """Measurements that no result and no calibration shows."""
+    shown_ones = [result.measurement for result in contents.results]
+    shown_ones += [further for calibration in contents.calibrations for further in calibration.further]
+    kept = {id(measurement) for measurement in shown_ones}
+    return [measurement for measurement in contents.measurements if id(measurement) not in kept]
+
+
+def _source(identity: Any) -> str:
+    return f"{identity.maker} {identity.model}, {identity.serial or identity.firmware}, {identity.address}"
+
+
+def _identity(contents: RecordContents, bench: str, words: Words) -> Iterator[tuple[str, str]]:
+    yield words("bench"), bench
+    yield words("begun"), _moment(contents.started)
+    if contents.ended is not None:
+        yield words("ended"), _moment(contents.ended)
+        yield words("duration"), numbers.seconds(contents.ended.seconds_since(contents.started))
+    yield words("status"), words(contents.status)
+    if contents.reason:
+        yield words("reason"), contents.reason.splitlines()[0]
+    yield words("decision rule"), f"{contents.rule} ({words('agreed')})"
+    yield words("plan"), str(contents.plan.get("name", NONE))
+    yield words("software"), f"aicalib-hw {contents.environment.get('software', {}).get('aicalib-hw', NONE)}"
+    yield words("record"), contents.id
+
+
+def _moment(instant: Instant) -> str:
+    text = iso_utc(instant.utc_ns)
+    return f"{text[:10]} {text[11:19]} UTC"
+
+
+def _without_indication(grouped: list[tuple[Calibration, bool]]) -> list[Result]:
+    return [
+        result
+        for calibration, _ in grouped
+        for result in calibration.results
+        if result.indication is None and result.validity and result.decision.verdict is Verdict.NOT_EVALUATED
+    ]
+
+
+def _one_a_quantity(results: list[Result]) -> list[Result]:
+    return list({result.quantity: result for result in reversed(results)}.values())[::-1]
+
+
+def _declaration(result: Result, words: Words) -> str:
+    """The lines of the bench file that would bring a verdict."""
+    unit = result.measurement.unit
+    if result.evaluation is not None:
+        _, unit = units.display(result.evaluation.value, result.evaluation.unit)
+    lines = ["[[indications]]", f'quantity = "{result.quantity}"']
+    if result.asked_load is not None:
+        lines.append(f"load = {float(result.asked_load)!r}")
+    return "\n".join([*lines, "value = …", f'unit = "{unit}"', f'source = "…"  # {words("declared by")}'])
+
+
+def _item(item: Equipment, used: Instant, words: Words) -> Item:
+    identity, certificate = item.identity, item.certificate
+    day = iso_utc(used.utc_ns)[:10]
+    about = (
+        ("maker", identity.maker),
+        ("model", identity.model),
+        ("serial", identity.serial),
+        ("firmware", identity.firmware),
+        ("address", identity.address),
+        ("driver", str(item.driver.get("name", ""))),
+        ("proven", str(item.driver.get("verified", ""))),
+    )
+    held: tuple[tuple[str, str], ...] = ()
+    if certificate is not None:
+        held = (
+            (words("certificate"), certificate.number),
+            (words("issuer"), certificate.issuer),
+            (words("calibrated on"), certificate.calibrated_on),
+            (words("valid until"), certificate.valid_until),
+            (words("traceable to"), certificate.traceable_to or NONE),
+        )
+    return Item(
+        name=item.name,
+        simulated=identity.simulated,
+        facts=(
+            *((words(key), text or NONE) for key, text in about),
+            *((key, text) for key, text in identity.extra.items()),
+        ),
+        certificate=held,
+        expired=certificate is not None and certificate.valid_until < day,
+        points=tuple(
+            (
+                words.known(point.quantity),
+                numbers.significant(point.range, point.unit) if point.range is not None else words("any"),
+                numbers.significant(point.at, point.unit),
+                numbers.significant(point.correction, point.unit, 2),
+                numbers.significant(point.expanded_uncertainty, point.unit, 2),
+                f"{point.k:.2f}",
+            )
+            for point in (certificate.points if certificate is not None else ())
+        ),
+        points_title=words("certificate points", number=certificate.number) if certificate is not None else "",
+        settings=tuple(
+            (
+                words.fact(name),
+                _setting(setting.value, setting.unit, words),
+                words("driver origin") if setting.origin == "driver" else words.known(setting.origin),
+            )
+            for name, setting in item.snapshot.items()
+        ),
+    )
+
+
+def _setting(value: Any, unit: str, words: Words) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_setting(item, unit, words) for item in value) or NONE
+    text = shown("", value, "1", words)
+    return f"{text}\u00a0{numbers.symbol(unit)}" if unit not in ("", "1") and text != NONE else text
+
+
+def _drift(contents: RecordContents) -> str:
+    if contents.ended is None:
+        return NONE
+    utc = contents.ended.utc_ns - contents.started.utc_ns
+    monotonic = contents.ended.monotonic_ns - contents.started.monotonic_ns
+    return f"{(utc - monotonic) / 1e6:+.3f}\u00a0ms".replace("-", numbers.MINUS)
+
+
+def _code(code: Mapping[str, str], words: Words) -> str:
+    return words("modules", count=len(code), digest=digest(canonical_json(dict(code)))) if code else NONE
+
+
+def _happening(event: Event, words: Words) -> Happening:
+    details = "; ".join(f"{words.fact(key)}: {shown(key, value, '1', words)}" for key, value in event.data.items())
+    return Happening(
+        time=iso_utc(event.at.utc_ns)[11:23],
+        kind=words.fact(event.kind),
+        details=details,
+        anomaly=any(word in event.kind for word in _ANOMALIES),
+    )
+
+
+def _seal(contents: RecordContents, verification: Verification, words: Words) -> Iterator[tuple[str, str]]:
+    yield words("file"), Path(contents.path).name
+    if contents.seal:
+        yield words("file digest"), digest(Path(contents.path).read_bytes())
+    yield words("seal"), contents.seal or words("no seal")
+    yield words("checked"), "; ".join(verification.problems) or words("unchanged")
