@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+_AT_ONCE = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def wait_until(moment: float) -> None:
+    """Sleep until `time.monotonic()` is `moment`, in short naps.
+
+    A signal that the system hands to another thread does not end the main thread's sleep; its handler
+    runs when the main thread next wakes up.
+    """
+    while (left := moment - time.monotonic()) > 0:
+        time.sleep(min(left, _AT_ONCE))
 
 
 class Interrupts:

@@ -24,22 +24,26 @@ _COLOURS = {
 
 
 def table_of(calibration: Calibration) -> RenderableType:
-    """Return the results of one quantity as a table with its notes below."""
-    table = Table(title=calibration.quantity, title_style="bold", title_justify="left", expand=False)
+    """Return the results of one quantity as a table with its notes below; what is simulated says so."""
+    simulated = [result.simulated for result in calibration.results]
+    title = Text(calibration.quantity, style="bold")
+    if simulated and all(simulated):
+        title.append("  SIMULATED", style="bold magenta")
+    table = Table(title=title, title_justify="left", expand=False)
     table.add_column("point")
     for head in ("value", "U (k)", "indication", "error", "permitted"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for result in calibration.results:
-        table.add_row(*_row(result))
+        table.add_row(*_row(result, mark=result.simulated and not all(simulated)))
     below = [Text(f"  {note}", style="dim") for note in _notes(calibration)]
     return Group(table, *below)
 
 
-def _row(result: Result) -> tuple[str | Text, ...]:
+def _row(result: Result, *, mark: bool) -> tuple[str | Text, ...]:
     title = Text(result.title)
-    if result.simulated:
-        title.append(" simulated", style="bold magenta")
+    if mark:
+        title.append(" SIMULATED", style="bold magenta")
     decision, evaluation = result.decision, result.evaluation
     verdict = Text(decision.verdict.value.replace("_", " ").lower(), style=_COLOURS[decision.verdict])
     if not result.validity:
@@ -89,15 +93,27 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     missing = [r for c in calibrations for r in c.results if r.indication is None]
     if not missing:
         return ""
-    result = missing[0]
-    unit = "TFLOP/s" if result.quantity == "compute" else units.require(result.measurement.unit).symbol
-    load = f"load = {result.asked_load:g}, " if result.asked_load is not None else ""
-    return (
-        f"Not evaluated: the bench declares no indication for {', '.join(dict.fromkeys(r.quantity for r in missing))}."
-        f" For a verdict copy {bench_file} and add what the platform says of itself, as in\n"
-        f'  [[indications]]\n  quantity = "{result.quantity}"\n'
-        f'  value = …   unit = "{unit}"   {load}source = "data sheet"'
-    )
+    quantities = ", ".join(dict.fromkeys(result.quantity for result in missing))
+    example = missing[0]
+    lines = [
+        f"Not evaluated: the bench declares no indication of {quantities}. For a verdict, copy {bench_file}",
+        "and add to it what the platform says of itself, as in",
+        "",
+        "  [[indications]]",
+        f'  quantity = "{example.quantity}"',
+        "  value = …",
+        f'  unit = "{_base_unit(example)}"',
+        '  source = "data sheet"',
+        "",
+    ]
+    if example.asked_load is not None:
+        lines.insert(5, f"  load = {example.asked_load:g}")
+    return "\n".join(lines)
+
+
+def _base_unit(result: Result) -> str:
+    value = result.evaluation.value if result.evaluation is not None else 0.0
+    return units.display(value, result.measurement.unit)[1]
 
 
 def as_plain(calibrations: Sequence[Calibration]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,25 +47,26 @@ class Session:
         self._progress = progress
         self._stop_asked = threading.Event()
         self._measuring = threading.Event()
+        # An event, and not Thread.join: an exception raised into a join makes the thread look ended when it is not.
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="calibration", daemon=True)
 
     def run(self) -> None:
         """Start, and wait until the session has ended; a KeyboardInterrupt here leaves it running for `abort()`."""
         self._thread.start()
-        while self._thread.is_alive():
-            self._thread.join(_ABORT_EVERY)
+        while not self._ended.wait(_ABORT_EVERY):
+            pass
 
     def abort(self) -> bool:
         """Stop everything that moves and wait until all is given back; False if that did not end in time."""
         self._stop_asked.set()
-        for _ in range(int(_ABORT_WITHIN / _ABORT_EVERY)):
-            if not self._thread.is_alive():
-                break
+        deadline = time.monotonic() + _ABORT_WITHIN
+        while not self._ended.is_set() and time.monotonic() < deadline:
             # Repeated, because an abort that falls between two operations ends neither of them.
             if self._measuring.is_set():
                 self._bench.abort()
-            self._thread.join(_ABORT_EVERY)
-        return not self._thread.is_alive()
+            self._ended.wait(_ABORT_EVERY)
+        return self._ended.is_set()
 
     def _work(self) -> None:
         from aicalib_hw.records.store import Record
@@ -88,6 +90,7 @@ class Session:
             self.error = error
         finally:
             self._bench.close()
+            self._ended.set()
 
     def _measure(self, record: Any) -> None:
         certificates = self._bench.certificates

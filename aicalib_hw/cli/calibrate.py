@@ -159,20 +159,20 @@ def _steps(
 
 
 def _precisions(bench: Bench, asked: Sequence[str] | None) -> Sequence[str]:
-    """Refuse, before anything is measured, what the accelerator cannot compute."""
+    """The precisions to measure, in order; refuses, before anything is measured, what an accelerator cannot compute."""
     from aicalib_hw.errors import NotSupported
 
-    accelerator = bench.the("accelerator")
-    supports = [support.precision for support in accelerator.capabilities.supports if support.path == "vector"]
     precisions = list(dict.fromkeys(asked or [bench.settings.plan.compute.precision]))
-    for precision in precisions:
-        if precision not in supports:
-            raise NotSupported(
-                f"{accelerator.identity.model} does not compute in {precision}",
-                where=f"{accelerator.address}, --precision {precision}",
-                why=f"its vector units compute in {', '.join(supports) or 'nothing this project has a kernel for'}",
-                advice=f"choose one of: {', '.join(supports)}",
-            )
+    for accelerator in bench.of_role("accelerator"):
+        supports = [support.precision for support in accelerator.capabilities.supports if support.path == "vector"]
+        for precision in precisions:
+            if precision not in supports:
+                raise NotSupported(
+                    f"{accelerator.identity.model} does not compute in {precision}",
+                    where=f"{accelerator.address}, --precision {precision}",
+                    why=f"its vector units compute in {', '.join(supports) or 'nothing this project has a kernel for'}",
+                    advice=f"choose one of: {', '.join(supports)}",
+                )
     return precisions
 
 

@@ -67,6 +67,7 @@ def run(
 
 def _readings(instrument: Any, every: float | None, duration: float | None) -> Iterator[Any]:
     """Yield readings: one, at the instrument's own pace, or on a grid of `every` s that does not drift."""
+    from aicalib_hw.cli._interrupts import wait_until
     from aicalib_hw.errors import NotSupported
 
     if not hasattr(instrument, "read"):
@@ -83,6 +84,6 @@ def _readings(instrument: Any, every: float | None, duration: float | None) -> I
     tick = 0
     # A reading that takes longer than `every` leaves ticks out; it never shifts the later ones.
     while duration is None or tick * every < duration:
-        time.sleep(max(0.0, start + tick * every - time.monotonic()))
+        wait_until(start + tick * every)
         yield instrument.read()
         tick = max(tick + 1, int((time.monotonic() - start) / every))

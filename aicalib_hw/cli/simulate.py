@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import threading
 from typing import Annotated
 
 import typer
@@ -18,7 +18,7 @@ def run(
     """Start every simulated instrument of BENCH, print the addresses, and run until Ctrl-C or SIGTERM."""
     from aicalib_hw.bench import load_bench, simulate_bench
     from aicalib_hw.cli import _screen
-    from aicalib_hw.cli._interrupts import Interrupts
+    from aicalib_hw.cli._interrupts import Interrupts, wait_until
 
     with Interrupts() as interrupts:
         try:
@@ -35,7 +35,7 @@ def run(
                     for name, entry in started.items():
                         screen.print(f"{name}  {entry['driver']}  [bold]{entry['address']}[/]", soft_wrap=True)
                     _screen.remarks().print("simulated, on loopback only; Ctrl-C ends it")
-                threading.Event().wait()
+                wait_until(math.inf)
         except KeyboardInterrupt:
             if interrupts.received is None:
                 raise

@@ -1,0 +1,119 @@
+"""Ctrl-C and SIGTERM: everything stops at once, is given back, and what was measured before is there."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aicalib_hw.bench import runtime_directory
+from aicalib_hw.leases import LeaseBook
+from aicalib_hw.records.store import read_record
+
+AT_ONCE = 1.0
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command line in a process of its own, killed in the end if it still runs."""
+    code = "from aicalib_hw.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, float, str]:
+    """Send the signal and return exit status, seconds it took to end, and standard error."""
+    sent = time.monotonic()
+    os.kill(process.pid, number)
+    status = process.wait(timeout=15)
+    seconds = time.monotonic() - sent
+    assert process.stderr is not None
+    return status, seconds, process.stderr.read()
+
+
+def wait_for(path: Path, size: int = 1) -> None:
+    deadline = time.monotonic() + 15
+    while not (path.exists() and path.stat().st_size >= size):
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_simulators_run_until_they_are_told_to_stop(number: signal.Signals) -> None:
+    with started("simulate", "this-machine", "--json") as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        meter = told["instruments"]["meter"]
+        assert meter["driver"] == "yokogawa-wt300"
+        port = int(meter["address"].split("::")[1].split(",")[1])
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        status, seconds, _ = end(process, number)
+    assert (status, seconds < AT_ONCE) == (0, True)
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_reading_until_ctrl_c_ends_well_with_every_row_on_disk() -> None:
+    with started("read", "cpu://local", "--every", "100ms", "--csv", "log.csv") as process:
+        wait_for(Path("log.csv"), 300)
+        status, seconds, _ = end(process, signal.SIGINT)
+    assert (status, seconds < AT_ONCE) == (0, True)
+    with Path("log.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert len(rows) > 2
+    assert len({len(row) for row in rows}) == 1
+    assert LeaseBook(runtime_directory()).held() == ()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_reading_cut_short_says_so_in_its_exit_status(number: signal.Signals) -> None:
+    with started("read", "cpu://local", "--every", "100ms", "--for", "1h", "--csv", "log.csv") as process:
+        wait_for(Path("log.csv"), 100)
+        status, seconds, _ = end(process, number)
+    assert (status, seconds < AT_ONCE) == (128 + number, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "quantity"), [(signal.SIGINT, "compute"), (signal.SIGTERM, "compute"), (signal.SIGINT, "power")]
+)
+def test_a_calibration_stops_at_once_and_leaves_a_record_marked_aborted(number: signal.Signals, quantity: str) -> None:
+    with started("calibrate", "--quantity", quantity, "--output", "out") as process:
+        wait_for(Path("out/record.sqlite"))
+        time.sleep(1.5)
+        status, seconds, shown = end(process, number)
+    assert (status, seconds < AT_ONCE + 0.5) == (128 + number, True), shown
+    record = read_record(Path("out/record.sqlite"))
+    assert record.status == "aborted"
+    assert LeaseBook(runtime_directory()).held() == ()
+    assert "Traceback" not in shown
+
+
+def test_a_killed_calibration_leaves_a_record_that_can_be_read_and_a_lease_that_can_be_taken_over() -> None:
+    with started("calibrate", "--quantity", "compute", "--output", "out") as process:
+        wait_for(Path("out/record.sqlite"))
+        time.sleep(1.0)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    (left,) = LeaseBook(runtime_directory()).held()
+    assert left.address == "cpu://local"
+    assert [item.name for item in read_record(Path("out/record.sqlite")).equipment] != []
+    with started("calibrate", "--quantity", "compute", "--output", "next") as process:
+        wait_for(Path("next/record.sqlite"))
+        end(process, signal.SIGINT)
+    assert LeaseBook(runtime_directory()).held() == ()
