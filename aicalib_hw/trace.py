@@ -21,6 +21,8 @@ from typing import IO, Any, Self
 
 from aicalib_hw.errors import ProtocolError, RecordError
 
+__all__ = ["REDACTED", "ReplayLink", "Trace", "read_trace"]
+
 REDACTED = "[redacted]"
 _SECRET = re.compile(
     r"""(?i)(\b(?:password|passwd|token|secret|api[-_]?key|authorization)\b["']?\s*[:=\s]\s*)(?:bearer\s+)?[^\s;,"'}]+"""

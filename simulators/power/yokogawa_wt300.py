@@ -575,7 +575,7 @@ class _Meter(Device):
         def attribute(name: str) -> dict[str, Any]:
             return {
                 "set": guarded(lambda _, data: setattr(self, name, _boolean(data))),
-                "ask": lambda *_: str(int(getattr(self, name))),
+                "ask": lambda *_: (self.catch_up(), str(int(getattr(self, name))))[1],
             }
 
         def set_crest(_: Sequence[int], data: Sequence[bytes]) -> None:

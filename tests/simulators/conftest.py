@@ -1,0 +1,52 @@
+"""A simulated meter on a stepped or fast world, and clients that nobody here wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import pyvisa
+
+from aicalib_hw import registry
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """A function that serves a simulated WT300 on a world of its own: `serve(rate=0, model="WT333E")`."""
+    running: list[Any] = []
+
+    def start(*, rate: float = 0.0, seed: int = 1, platform: dict[str, Any] | None = None, **options: Any) -> Any:
+        settings = {"rate": rate, "seed": seed, "platform": platform or {}}
+        world = registry.simulator(registry.WORLD).from_settings(settings)
+        meter = registry.simulator("yokogawa-wt300")(world, "meter", **options)
+        world.start()
+        meter.start()
+        running.extend((meter, world))
+        return meter
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], Any]]:
+    """A function that opens an address with PyVISA and pyvisa-py."""
+    manager = pyvisa.ResourceManager("@py")
+    opened: list[Any] = []
+
+    def open_address(address: str) -> Any:
+        resource: Any = manager.open_resource(address, open_timeout=3000)
+        resource.timeout = 3000
+        resource.read_termination = "\n"
+        resource.write_termination = "\n"
+        opened.append(resource)
+        return resource
+
+    yield open_address
+    for resource in opened:
+        resource.close()
+    manager.close()
