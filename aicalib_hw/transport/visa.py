@@ -2,7 +2,8 @@
 
 Any VISA library that PyVISA finds; pyvisa-py by default. Its known faults are met here: a connect
 time-out of 0 leaves 100 ms (so one is always given); a reply of exactly one chunk loses its end (so
-the chunk is odd and large); a socket needs its terminator set and one buffer a message.
+the chunk is odd and large); a socket needs its terminator set and one buffer a message; a connection that
+has ended is taken for a slow one (see `_wire`). Over VXI-11 it waits 1 s longer than it is asked to.
 
 After a time-out the link is tainted: the instrument may still answer. The next exchange first drops
 the link, opens it anew and clears the device, so that a late answer is never taken for the next one.
@@ -11,7 +12,6 @@ the link, opens it anew and clears the device, so that a late answer is never ta
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +32,7 @@ from aicalib_hw.errors import (
     UsageError,
 )
 from aicalib_hw.trace import Trace
+from aicalib_hw.transport import _wire
 from aicalib_hw.transport.deadline import Deadline
 
 CHUNK = (1 << 20) + 1
@@ -184,6 +185,8 @@ class VisaLink:
             ) from error
         try:
             session = self._manager.open_resource(self.resource, open_timeout=int(self._connect_timeout * 1000))
+            if self._is_pyvisa_py:
+                _wire.harden(session)
         except Exception as error:
             self._manager.close()
             self._manager = None
@@ -290,6 +293,10 @@ class VisaLink:
         self._session.timeout = max(1, int(deadline.left * 1000))
         try:
             return bytes(self._session.read_raw())
+        except Exception as error:
+            if deadline.expired:  # pyvisa-py reports an unanswered VXI-11 read as an I/O error
+                raise TimeoutError from error
+            raise
         finally:
             if self._session is not None:
                 self._session.timeout = self.timeout * 1000
@@ -306,13 +313,8 @@ class VisaLink:
     def _break_wire(self) -> None:
         """Shut the socket below a pyvisa-py session, which wakes whoever blocks on it."""
         session = self._session
-        if session is None or not self._is_pyvisa_py:
-            return
-        with contextlib.suppress(Exception):
-            inner = session.visalib.sessions[session.session].interface
-            wire = getattr(inner, "sock", inner)
-            if isinstance(wire, socket.socket):
-                wire.shutdown(socket.SHUT_RDWR)
+        if session is not None and self._is_pyvisa_py:
+            _wire.break_off(session)
 
     def _note(self, direction: str, data: bytes | str, **more: Any) -> None:
         if self._trace is not None:
