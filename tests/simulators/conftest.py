@@ -13,6 +13,12 @@ from aicalib_hw import registry
 Serve = Callable[..., Any]
 
 
+def send(wire: Any, message: str) -> None:
+    """Send a message and wait until the instrument has executed it, so that the clock may move on."""
+    wire.write(message)
+    assert wire.query("*OPC?") == "1"
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """A function that serves a simulated WT300 on a world of its own: `serve(rate=0, model="WT333E")`."""

@@ -11,6 +11,8 @@ import pyvisa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from .conftest import send
+
 Serve = Callable[..., Any]
 Connect = Callable[[str], Any]
 
@@ -79,7 +81,7 @@ def test_a_wrong_identity_still_says_that_it_is_simulated(meter: Any, connect: C
 @pytest.mark.parametrize(("kind", "shown"), [("over_range", "INF"), ("no_data", "NAN")])
 def test_a_measurement_that_cannot_be_shown(meter: Any, connect: Connect, kind: str, shown: str) -> None:
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
+    send(wire, ":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
     meter.inject(kind)
     assert power(wire, meter) == shown
     assert float(power(wire, meter)) > 0
@@ -87,7 +89,7 @@ def test_a_measurement_that_cannot_be_shown(meter: Any, connect: Connect, kind: 
 
 def test_a_peak_over_sets_its_bit_for_one_update(meter: Any, connect: Connect) -> None:
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
+    send(wire, ":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
     meter.inject("peak_over")
     power(wire, meter)
     assert int(wire.query(":STAT:COND?")) & 128
@@ -97,7 +99,7 @@ def test_a_peak_over_sets_its_bit_for_one_update(meter: Any, connect: Connect) -
 
 def test_a_frozen_reading_does_not_follow_the_load(meter: Any, connect: Connect) -> None:
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
+    send(wire, ":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
     before = power(wire, meter)
     meter.world.run_load(1.0)
     meter.inject({"kind": "frozen", "count": 2})
@@ -107,7 +109,7 @@ def test_a_frozen_reading_does_not_follow_the_load(meter: Any, connect: Connect)
 
 def test_a_gain_outside_the_specification(meter: Any, connect: Connect) -> None:
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
+    send(wire, ":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
     true = float(power(wire, meter))
     meter.inject({"kind": "gain", "amount": 1.05})
     assert float(power(wire, meter)) == pytest.approx(1.05 * true, rel=0.005)
@@ -115,7 +117,7 @@ def test_a_gain_outside_the_specification(meter: Any, connect: Connect) -> None:
 
 def test_faults_strike_as_often_and_as_late_as_they_say(meter: Any, connect: Connect) -> None:
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
+    send(wire, ":COMM:HEAD OFF;:RATE 1S;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF")
     meter.inject({"kind": "over_range", "after": 2, "count": 3})
     shown = [power(wire, meter) for _ in range(7)]
     assert [text == "INF" for text in shown] == [False, False, True, True, True, False, False]
@@ -134,5 +136,5 @@ def test_no_message_makes_the_instrument_unusable(meter: Any, connect: Connect, 
     meter.__dict__["test_wire"] = wire
     wire.write_raw(message if isinstance(message, bytes) else message.encode("ascii"))
     wire.clear()
-    wire.write("*CLS")
+    send(wire, "*CLS")
     assert wire.query("*IDN?").startswith("YOKOGAWA,")

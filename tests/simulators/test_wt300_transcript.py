@@ -12,6 +12,8 @@ import pytest
 import pyvisa
 import vxi11
 
+from .conftest import send
+
 Serve = Callable[..., Any]
 Connect = Callable[[str], Any]
 
@@ -28,26 +30,26 @@ def test_the_transcript_of_an_acceptance(serve: Serve, connect: Connect) -> None
     assert serial.startswith("SIM")
     assert firmware
     assert wire.query(":INPUT:CFACTOR?") == ":INPUT:CFACTOR 3"
-    wire.write(":COMM:HEAD OFF;VERB ON")
+    send(wire, ":COMM:HEAD OFF;VERB ON")
     assert wire.query(":INP:VOLT:AUTO OFF;RANG 300V;AUTO?") == "0"
     assert wire.query(":INPUT:VOLTAGE:RANGE?") == "300.0E+00"
     assert wire.query(":RATE 500MS;:RATE?") == "500.0E-03"
-    wire.write(":INP:CURR:AUTO OFF;RANG 20")
-    wire.write(":NUM:FORM ASC;NORM:CLE ALL;NUMB 4;ITEM1 U,1;ITEM2 I,1;ITEM3 P,1;ITEM4 WH,1")
+    send(wire, ":INP:CURR:AUTO OFF;RANG 20")
+    send(wire, ":NUM:FORM ASC;NORM:CLE ALL;NUMB 4;ITEM1 U,1;ITEM2 I,1;ITEM3 P,1;ITEM4 WH,1")
     meter.world.clock.advance(1.0)
     voltage, current, power, energy = wire.query(":NUM:NORM:VAL?").split(",")
     assert float(voltage) == pytest.approx(230.0, rel=0.01)
     assert float(power) == pytest.approx(meter.truth.active_power, rel=0.01)
     assert float(current) > float(power) / float(voltage)
     assert energy in ("NAN", "0", "0.0000E+00")
-    wire.write(":INTEG:STOP")
+    send(wire, ":INTEG:STOP")
     assert number_of(wire.query(":STAT:ERR?")) == 844
-    wire.write(":INTEG:STAR")
-    wire.write(":INP:VOLT:RANG 150")
+    send(wire, ":INTEG:STAR")
+    send(wire, ":INP:VOLT:RANG 150")
     assert number_of(wire.query(":STAT:ERR?")) == 813
-    wire.write(":INTEG:STAR")
+    send(wire, ":INTEG:STAR")
     assert number_of(wire.query(":STAT:ERR?")) == 842
-    wire.write(":INTEG:RES")
+    send(wire, ":INTEG:RES")
     assert number_of(wire.query(":STAT:ERR?")) == 845
     assert wire.query(":INTEG:STOP;RES;STAT?") == "RESET"
     wire.write(":FOO?")
@@ -64,7 +66,7 @@ def test_every_length_between_short_and_long_is_accepted(serve: Serve, connect: 
 @pytest.mark.parametrize("header", [":IN:CFAC?", ":INPUTS:CFAC?", ":INP:CFACTORS?", ":CFAC?", ":INP?:CFAC"])
 def test_other_lengths_are_undefined_headers_without_a_reply(serve: Serve, connect: Connect, header: str) -> None:
     wire = connect(serve().address)
-    wire.write(header)
+    send(wire, header)
     assert number_of(wire.query(":STAT:ERR?")) in (113, 102)
     assert number_of(wire.query(":STAT:ERR?")) == 0
 
@@ -76,15 +78,15 @@ def test_a_current_may_carry_multiplier_and_unit_and_ma_is_milliampere(
     serve: Serve, connect: Connect, sent: str, amperes: float
 ) -> None:
     wire = connect(serve().address)
-    wire.write(f":COMM:HEAD OFF;:INP:CURR:AUTO OFF;RANG {sent}")
+    send(wire, f":COMM:HEAD OFF;:INP:CURR:AUTO OFF;RANG {sent}")
     assert float(wire.query(":INP:CURR:RANG?")) == amperes
     assert number_of(wire.query(":STAT:ERR?")) == 0
 
 
 def test_a_range_that_the_model_lacks_is_refused_and_changes_nothing(serve: Serve, connect: Connect) -> None:
     wire = connect(serve().address)
-    wire.write(":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300")
-    wire.write(":INP:VOLT:RANG 1000")
+    send(wire, ":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300")
+    send(wire, ":INP:VOLT:RANG 1000")
     assert number_of(wire.query(":STAT:ERR?")) == 222
     assert float(wire.query(":INP:VOLT:RANG?")) == 300.0
 
@@ -92,7 +94,7 @@ def test_a_range_that_the_model_lacks_is_refused_and_changes_nothing(serve: Serv
 def test_an_update_falls_once_an_interval_and_brings_new_values_only_then(serve: Serve, connect: Connect) -> None:
     meter = serve()
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:RATE 1S;:STAT:FILT1 FALL;:NUM:NORM:CLE ALL;NUMB 1;ITEM1 P,1")
+    send(wire, ":COMM:HEAD OFF;:RATE 1S;:STAT:FILT1 FALL;:NUM:NORM:CLE ALL;NUMB 1;ITEM1 P,1")
     meter.world.clock.advance(1.0)
     wire.query(":STAT:EESR?")
     first = wire.query(":NUM:VAL?")
@@ -109,16 +111,16 @@ def test_an_update_falls_once_an_interval_and_brings_new_values_only_then(serve:
 def test_the_timer_ends_an_integration_and_energy_is_that_of_the_world(serve: Serve, connect: Connect) -> None:
     meter = serve()
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20;:INTEG:TIM 0,1,0")
+    send(wire, ":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20;:INTEG:TIM 0,1,0")
     meter.world.run_load(0.5)
     begin = meter.world.clock.now()
-    wire.write(":INTEG:STAR")
+    send(wire, ":INTEG:STAR")
     assert wire.query(":INTEG:STAT?") == "START"
     meter.world.clock.advance(59.5)
     assert wire.query(":INTEG:STAT?") == "START"
     meter.world.clock.advance(10.0)
     assert wire.query(":INTEG:STAT?") == "TIMEUP"
-    wire.write(":NUM:NORM:CLE ALL;NUMB 2;ITEM1 WH,1;ITEM2 TIME")
+    send(wire, ":NUM:NORM:CLE ALL;NUMB 2;ITEM1 WH,1;ITEM2 TIME")
     energy, elapsed = wire.query(":NUM:VAL?").split(",")
     assert elapsed == "60"
     true = meter.truth.energy_between(begin, begin + 60.0)
@@ -129,7 +131,7 @@ def test_the_timer_ends_an_integration_and_energy_is_that_of_the_world(serve: Se
 def test_auto_range_goes_up_beyond_130_percent_and_down_at_30(serve: Serve, connect: Connect) -> None:
     meter = serve(platform={"idle_power": 300.0, "full_power": 4000.0})
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:INP:CURR:AUTO ON;:RATE 100MS")
+    send(wire, ":COMM:HEAD OFF;:INP:CURR:AUTO ON;:RATE 100MS")
     meter.world.clock.advance(5.0)
     assert float(wire.query(":INP:CURR:RANG?")) <= 5.0
     meter.world.run_load(1.0)
@@ -140,7 +142,7 @@ def test_auto_range_goes_up_beyond_130_percent_and_down_at_30(serve: Serve, conn
 def test_a_small_fixed_range_that_overloads_jumps_to_one_ampere_and_to_auto(serve: Serve, connect: Connect) -> None:
     meter = serve()
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:INP:CURR:AUTO OFF;RANG 0.1;:RATE 100MS")
+    send(wire, ":COMM:HEAD OFF;:INP:CURR:AUTO OFF;RANG 0.1;:RATE 100MS")
     meter.world.clock.advance(0.25)
     assert wire.query(":INP:CURR:AUTO?") == "1"
     assert float(wire.query(":INP:CURR:RANG?")) >= 1.0
@@ -150,8 +152,8 @@ def test_over_range_shows_inf_and_its_bit_and_never_a_number(serve: Serve, conne
     meter = serve()
     meter.world.run_load(1.0)
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF;RANG 0.5;:RATE 100MS")
-    wire.write(":NUM:NORM:CLE ALL;NUMB 2;ITEM1 I,1;ITEM2 P,1")
+    send(wire, ":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;:INP:CURR:AUTO OFF;RANG 0.5;:RATE 100MS")
+    send(wire, ":NUM:NORM:CLE ALL;NUMB 2;ITEM1 I,1;ITEM2 P,1")
     meter.world.clock.advance(0.5)
     assert wire.query(":NUM:VAL?") == "INF,INF"
     assert int(wire.query(":STAT:COND?")) & 64
@@ -161,7 +163,7 @@ def test_float_format_is_a_block_of_big_endian_floats(serve: Serve, connect: Con
     meter = serve()
     meter.world.clock.advance(1.0)
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:NUM:FORM FLO;NORM:NUM 2;ITEM1 U,1;ITEM2 NONE")
+    send(wire, ":COMM:HEAD OFF;:NUM:FORM FLO;NORM:NUM 2;ITEM1 U,1;ITEM2 NONE")
     wire.write(":NUM:VAL?")
     reply = wire.read_raw()
     assert reply[:6] == b"#40008"
@@ -171,7 +173,7 @@ def test_float_format_is_a_block_of_big_endian_floats(serve: Serve, connect: Con
 def test_waiting_blocks_until_the_update_and_a_device_clear_ends_it(serve: Serve, connect: Connect) -> None:
     meter = serve()
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:RATE 1S;:STAT:FILT1 FALL")
+    send(wire, ":COMM:HEAD OFF;:RATE 1S;:STAT:FILT1 FALL")
     wire.query(":STAT:EESR?")
     wire.timeout = 300
     wire.write(":COMM:WAIT? 1")
@@ -232,9 +234,9 @@ def test_sigma_is_the_sum_of_the_elements(serve: Serve, connect: Connect, model:
     meter = serve(model=model)
     meter.world.run_load(0.4)
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20")
+    send(wire, ":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20")
     items = ";".join(f"ITEM{n} P,{n}" for n in range(1, elements + 1))
-    wire.write(f":NUM:NORM:CLE ALL;NUMB {elements + 1};{items};ITEM{elements + 1} P,SIGMA")
+    send(wire, f":NUM:NORM:CLE ALL;NUMB {elements + 1};{items};ITEM{elements + 1} P,SIGMA")
     meter.world.clock.advance(2.0)
     *parts, total = (float(value) for value in wire.query(":NUM:VAL?").split(","))
     assert total == pytest.approx(sum(parts), rel=1e-3)
@@ -245,7 +247,7 @@ def test_with_no_error_and_no_noise_the_meter_shows_the_truth(serve: Serve, conn
     meter = serve(error_fraction=0.0, noise=0.0, platform={"ripple": 0.0, "leakage": 0.0})
     meter.world.run_load(0.7)
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20;:NUM:NORM:NUMB 1;ITEM1 P,1")
+    send(wire, ":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20;:NUM:NORM:NUMB 1;ITEM1 P,1")
     meter.world.clock.advance(3.0)
     assert float(wire.query(":NUM:VAL?")) == pytest.approx(meter.truth.active_power, rel=5e-5)
 
@@ -255,7 +257,7 @@ def test_every_specimen_stays_within_the_accuracy_table(serve: Serve, connect: C
     meter = serve(seed=seed, error_fraction=1.0, platform={"ripple": 0.0, "leakage": 0.0})
     meter.world.run_load(0.6)
     wire = connect(meter.address)
-    wire.write(":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20;:NUM:NORM:NUMB 1;ITEM1 P,1")
+    send(wire, ":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20;:NUM:NORM:NUMB 1;ITEM1 P,1")
     meter.world.clock.advance(2.0)
     true = meter.truth.active_power
     assert abs(float(wire.query(":NUM:VAL?")) - true) <= 0.001 * true + 0.0006 * 6000.0
