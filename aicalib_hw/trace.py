@@ -25,7 +25,8 @@ __all__ = ["REDACTED", "ReplayLink", "Trace", "read_trace"]
 
 REDACTED = "[redacted]"
 _SECRET = re.compile(
-    r"""(?i)(\b(?:password|passwd|token|secret|api[-_]?key|authorization)\b["']?\s*[:=\s]\s*)(?:bearer\s+)?[^\s;,"'}]+"""
+    r"""(?ix) ( [\w-]* (?:password|passwd|token|secret|api[-_]?key|authorization) ["']? \s* [:=\s] \s* )
+    (?: "[^"]*" | '[^']*' | ["']? (?:(?:bearer|basic|digest)\s+)? [^\s;,"'&}]+ )"""
 )
 _KEPT = 10_000
 
@@ -62,7 +63,9 @@ class Trace:
             try:
                 text = data.decode("ascii")
             except UnicodeDecodeError:
-                entry["base64"] = base64.b64encode(data).decode("ascii")
+                entry["base64"] = base64.b64encode(self._redact(data.decode("latin-1")).encode("latin-1")).decode(
+                    "ascii"
+                )
             else:
                 entry["text"] = self._redact(text)
         else:
@@ -98,7 +101,8 @@ class Trace:
     def _redact(self, text: str) -> str:
         with self._lock:
             for secret in self._secrets:
-                text = text.replace(secret, REDACTED)
+                for spelling in (secret, secret.encode().decode("latin-1")):
+                    text = text.replace(spelling, REDACTED)
         return _SECRET.sub(lambda found: found.group(1) + REDACTED, text)
 
 
