@@ -1,7 +1,7 @@
 """Plain data as a reader can take it in: evidence, settings and plans, each number with its unit.
 
-The keys are those of drivers and procedures. A suffix names the unit (`stolen_s`, `window_ns`); the few keys that need
-none of it are listed here. What is long stays in the record, and the report says so.
+The keys are those of drivers and procedures. What follows the last underscore may name the unit (`stolen_s`,
+`clock_Hz`); the few keys known without it are listed here. What is long stays in the record, and the report says so.
 """
 
 from __future__ import annotations
@@ -11,22 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from aicalib_hw import units
+from aicalib_hw.records.canonical import iso_utc
 from aicalib_hw.reports import numbers
 from aicalib_hw.reports.language import Words
 
 _MOST_ROWS = 16
-_MOST_WORDS = 12
-_SUFFIXES = {
-    "_s": "s",
-    "_ns": "ns",
-    "_hz": "Hz",
-    "_w": "W",
-    "_j": "J",
-    "_v": "V",
-    "_a": "A",
-    "_b": "B",
-    "_degc": "degC",
-}
+_MOST_ITEMS = 12
+_SENTENCE = 30
+_ENDINGS = {unit: unit for unit in ("s", "ms", "ns", "Hz", "W", "V", "A", "J", "B", "degC")} | {"hz": "Hz", "us": "us"}
 _UNITS = {
     "duration": "s",
     "settle": "s",
@@ -35,13 +27,18 @@ _UNITS = {
     "update_interval": "s",
     "voltage_range": "V",
     "current_range": "A",
-    "voltage": "V",
-    "current": "A",
-    "frequency": "Hz",
-    "clock": "Hz",
 }
-_RATIOS = ("share", "median_over_best", "repeatability", "settle_tolerance", "load", "load_achieved", "loads")
-_OF_THE_VALUE = ("best_rate", "peak", "rate", "theoretical_peak")
+_RATIOS = (
+    "share",
+    "median_over_best",
+    "repeatability",
+    "settle_tolerance",
+    "load_achieved",
+    "loads",
+    "efficiency_measured_clock",
+    "efficiency_maximum_clock",
+)
+_OF_THE_VALUE = ("best_rate",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,10 @@ class Table:
 
 
 def facts(columns: Sequence[Mapping[str, Any]], unit: str, words: Words) -> list[Fact]:
-    """Return a line for each key of any of the mappings; tables are left out."""
-    keys = dict.fromkeys(key for column in columns for key, value in column.items() if not _is_table(value))
+    """Return a line for each key of any of the mappings; tables and evidence of clocks have places of their own."""
+    keys = dict.fromkeys(
+        key for column in columns for key, value in column.items() if not (_is_table(value) or is_clock(value))
+    )
     lines = []
     for key in keys:
         texts = tuple(shown(key, column.get(key), unit, words) for column in columns)
@@ -88,11 +87,15 @@ def tables(column: Mapping[str, Any], unit: str, words: Words) -> list[Table]:
     return found
 
 
+def is_clock(value: Any) -> bool:
+    """True for what a host said of its clock."""
+    return isinstance(value, Mapping) and "synchronised" in value
+
+
 def label(key: str, words: Words) -> str:
-    """Return a key of plain data as words, without the suffix that names its unit."""
-    for suffix in _SUFFIXES:
-        key = key.removesuffix(suffix) if _unit_of(key) else key
-    return words.fact(key)
+    """Return a key of plain data as words, without the ending that names its unit."""
+    stem, _, ending = key.rpartition("_")
+    return words.fact(stem if stem and ending in _ENDINGS else key)
 
 
 def shown(key: str, value: Any, unit: str, words: Words) -> str:
@@ -104,31 +107,38 @@ def shown(key: str, value: Any, unit: str, words: Words) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
-        return "; ".join(f"{label(str(k), words)}: {shown(str(k), v, unit, words)}" for k, v in value.items())
+        return _mapping(value, unit, words)
     if isinstance(value, (list, tuple)):
-        if len(value) > _MOST_WORDS:
+        if len(value) > _MOST_ITEMS:
             return words("in the record", count=len(value))
-        return ", ".join(shown(key, item, unit, words) for item in value)
+        texts = [shown(key, item, unit, words) for item in value]
+        return ("\n" if any(len(text) > _SENTENCE for text in texts) else ", ").join(texts)
     return _number(key, value, unit)
 
 
+def _mapping(value: Mapping[str, Any], unit: str, words: Words) -> str:
+    if set(value) == {"utc_ns", "monotonic_ns", "clock"}:
+        return iso_utc(int(value["utc_ns"]))
+    rest = dict(value)
+    texts = []
+    if isinstance(value.get("value"), (int, float)) and value.get("unit") in units.UNITS:
+        texts = [numbers.significant(float(rest.pop("value")), rest.pop("unit"))]
+    texts += [f"{label(str(k), words)}: {shown(str(k), v, unit, words)}" for k, v in rest.items()]
+    return "\n".join(texts) if any(len(text) > _SENTENCE for text in texts) else "; ".join(texts)
+
+
 def _number(key: str, value: float | int, unit: str) -> str:
-    own = _unit_of(key) or (unit if key in _OF_THE_VALUE else "")
+    ending = key.rpartition("_")[2] if "_" in key else ""
+    own = _UNITS.get(key) or _ENDINGS.get(ending) or (unit if key in _OF_THE_VALUE else "")
+    if own and units.require(own).dimension == "time":
+        return numbers.trimmed(numbers.short_time(units.convert(value, own, "s")))
     if own:
-        if units.require(own).dimension == "time":
-            return numbers.trimmed(numbers.short_time(units.convert(value, own, "s")))
         return numbers.trimmed(numbers.significant(value, own, 5))
     if key in _RATIOS:
         return numbers.trimmed(numbers.percent(value, 4))
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f").replace("-", numbers.MINUS)
     return f"{value:.6g}".replace("-", numbers.MINUS)
-
-
-def _unit_of(key: str) -> str:
-    if key in _UNITS:
-        return _UNITS[key]
-    return next((unit for suffix, unit in _SUFFIXES.items() if key.endswith(suffix)), "")
 
 
 def _is_table(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import statistics
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def power(results: Sequence[Result], words: Words) -> Plot | None:
         if indicated:
             axes[0].plot(*zip(*indicated, strict=True), "D", markersize=6, color=_OTHER, fillstyle="none")
         axes[0].set_xlabel(words("axis load"))
-        axes[0].set_ylabel(words("axis value", unit=numbers.symbol(unit)))
+        axes[0].set_ylabel(words("axis value", name=words("power"), unit=numbers.symbol(unit)))
         every = [0.0, *values, *(value for _, value in indicated)]
         axes[0].set_ylim(min(every), max(every) * 1.06 if max(every) > 0 else None)
 
@@ -168,44 +169,42 @@ def errors(results: Sequence[Result], titles: Sequence[str], words: Words) -> Pl
     return Plot(picture, words("plot error"), words("plot error alt", points=told.replace("-", numbers.MINUS)))
 
 
-def series(name: str, samples: Series, measurements: Sequence[Measurement], words: Words) -> Plot | None:
-    """Samples over time, with the windows of the measurements that they belong to."""
-    usable = [(t, v) for t, v in zip(samples.times, samples.values, strict=True) if v is not None]
-    if len(usable) < 2:
+def series(name: str, channels: Sequence[Series], measurements: Sequence[Measurement], words: Words) -> Plot | None:
+    """Samples of channels of one unit over time, with the windows of the measurements that they belong to."""
+    parts = [part for channel in channels for part in _without_gaps(channel)]
+    values = [value for part in parts for _, value in part]
+    if len(values) < 2:
         return None
-    begin, end = samples.times[0], samples.times[-1]
-    unit_stored = samples.header["unit"]
-    _, unit = units.display(max(abs(value) for _, value in usable), unit_stored)
-    scale = units.convert(1.0, unit_stored, unit)
-    lost = len(samples.times) - len(usable)
+    count = sum(len(channel.times) for channel in channels)
+    first, last = min(part[0][0] for part in parts), max(part[-1][0] for part in parts)
+    windows = [(one.window.start.monotonic_ns, one.window.stop.monotonic_ns) for one in measurements]
+    shaded = [(start, stop) for start, stop in windows if start <= last and first <= stop]
+    begin = min([first, *(start for start, _ in shaded)])
+    stored = channels[0].header["unit"]
+    _, unit = units.display(max(abs(value) for value in values), stored)
+    scale = units.convert(1.0, stored, unit)
+    steps = "steps-pre" if channels[0].sample_kind == "interval_mean" else "default"
 
     def draw(axes: Sequence[Any]) -> None:
-        for measurement in measurements:
-            window = measurement.window
-            if begin <= window.stop.monotonic_ns and window.start.monotonic_ns <= end:
-                edges = (window.start.monotonic_ns, window.stop.monotonic_ns)
-                axes[0].axvspan(*((edge - begin) / 1e9 for edge in edges), color="#e3ecf4", linewidth=0)
-        for part in _without_gaps(samples):
-            times, values = _envelope(part)
-            axes[0].plot(
-                [(time - begin) / 1e9 for time in times],
-                [value * scale for value in values],
-                color=_ACCENT,
-                linewidth=0.8,
-                drawstyle="steps-pre" if samples.sample_kind == "interval_mean" else "default",
-            )
+        for start, stop in shaded:
+            axes[0].axvspan((start - begin) / 1e9, (stop - begin) / 1e9, color="#e3ecf4", linewidth=0)
+        for part in parts:
+            kept = _envelope(part, max(20, _MOST_POINTS // len(parts)))
+            times = [(time - begin) / 1e9 for time, _ in kept]
+            shown = [value * scale for _, value in kept]
+            axes[0].plot(times, shown, color=_ACCENT, linewidth=0.9, drawstyle=steps)
         axes[0].set_xlabel(words("axis time"))
-        axes[0].set_ylabel(words("axis value", unit=numbers.symbol(unit)) if unit_stored == "W" else unit)
+        axes[0].set_ylabel(words("axis value", name=name, unit=numbers.symbol(unit)))
         axes[0].margins(x=0.01)
 
     alternative = words(
         "plot series alt",
         name=name,
-        duration=numbers.seconds((end - begin) / 1e9),
-        lowest=numbers.significant(min(value for _, value in usable), unit_stored, 4),
-        highest=numbers.significant(max(value for _, value in usable), unit_stored, 4),
-        count=len(samples.times),
-        lost=lost,
+        duration=numbers.seconds((last - begin) / 1e9),
+        lowest=numbers.significant(min(values), stored, 4),
+        highest=numbers.significant(max(values), stored, 4),
+        count=count,
+        lost=count - len(values),
     )
     return Plot(_picture(draw), words("plot series", name=name), alternative)
 
@@ -219,26 +218,28 @@ def _load(result: Result) -> float | None:
 
 
 def _without_gaps(samples: Series) -> list[list[tuple[int, float]]]:
-    """Cut at samples without value: a line across a gap would show what was not measured."""
+    """Cut at samples without value and where samples are missing: no line across what was not measured."""
+    intervals = [later - earlier for earlier, later in pairwise(samples.times)]
+    longest = 3 * statistics.median(intervals) if intervals else 0
     parts: list[list[tuple[int, float]]] = [[]]
     for time, value in zip(samples.times, samples.values, strict=True):
+        if parts[-1] and (value is None or time - parts[-1][-1][0] > longest):
+            parts.append([])
         if value is not None:
             parts[-1].append((time, value))
-        elif parts[-1]:
-            parts.append([])
     return [part for part in parts if part]
 
 
-def _envelope(part: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
-    """Thin out long parts to the least and greatest of each stretch, so that no peak is lost."""
-    if len(part) > 2 * _MOST_POINTS:
-        cuts = [round(index * len(part) / _MOST_POINTS) for index in range(_MOST_POINTS + 1)]
-        kept = []
-        for start, stop in pairwise(cuts):
-            stretch = part[start:stop]
-            kept += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
-        part = kept
-    return [time for time, _ in part], [value for _, value in part]
+def _envelope(part: list[tuple[int, float]], stretches: int) -> list[tuple[int, float]]:
+    """Thin out a long part to the least and greatest of each stretch, so that no peak is lost."""
+    if len(part) <= 2 * stretches:
+        return part
+    cuts = [round(index * len(part) / stretches) for index in range(stretches + 1)]
+    kept: list[tuple[int, float]] = []
+    for start, stop in pairwise(cuts):
+        stretch = part[start:stop]
+        kept += sorted({min(stretch, key=lambda sample: sample[1]), max(stretch, key=lambda sample: sample[1])})
+    return kept
 
 
 def _picture(draw: Callable[[Sequence[Any]], None], *, rows: int = 1, height: float = _HEIGHT) -> str:

@@ -12,29 +12,17 @@ from aicalib_hw import units
 from aicalib_hw.metrology.result import Calibration, Result, Verdict
 from aicalib_hw.readings import Instant, Validity, ValidityStatus
 from aicalib_hw.records.canonical import canonical_json, digest, iso_utc
-from aicalib_hw.records.contents import Equipment, Event, RecordContents
+from aicalib_hw.records.contents import Event, RecordContents
 from aicalib_hw.records.seal import Verification
-from aicalib_hw.reports import numbers
-from aicalib_hw.reports.facts import Fact, facts, shown
+from aicalib_hw.reports import numbers, plots
+from aicalib_hw.reports.equipment import Item, item
+from aicalib_hw.reports.facts import Fact, facts, is_clock, shown
 from aicalib_hw.reports.language import Words
 from aicalib_hw.reports.numbers import NONE
-from aicalib_hw.reports.quantity import Beside, Quantity, beside, quantity, title
+from aicalib_hw.reports.points import title
+from aicalib_hw.reports.quantity import Beside, Quantity, belongs, beside, quantity
 
 _ANOMALIES = ("warning", "anomaly", "error", "retry", "aborted", "outlier", "lost", "failure")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An instrument as text; settings: name, value, origin."""
-
-    name: str
-    simulated: bool
-    facts: tuple[tuple[str, str], ...]
-    certificate: tuple[tuple[str, str], ...]
-    expired: bool
-    points: tuple[tuple[str, ...], ...]
-    points_title: str
-    settings: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +47,14 @@ class Report:
     identity: tuple[tuple[str, str], ...]
     quantities: tuple[Quantity, ...]
     other: tuple[Beside, ...]
+    other_plots: tuple[plots.Plot, ...]
     missing: str
     declarations: tuple[str, ...]
     rule: str
     equipment: tuple[Item, ...]
     assumptions: tuple[tuple[str, str], ...]
     environment: tuple[tuple[str, tuple[Fact, ...]], ...]
+    clocks: tuple[tuple[str, ...], ...]
     drift: str
     code: str
     events: tuple[Happening, ...]
@@ -92,14 +82,16 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
         identity=tuple(_identity(contents, str(bench.get("name", "")), words)),
         quantities=quantities,
         other=tuple(beside(measurement, words) for measurement in _others(contents)),
-        missing="; ".join(f"{words.known(r.quantity)} ({title(r, words)})" for r in missing),
+        other_plots=tuple(_other_plots(contents, words)),
+        missing=_points(missing, words),
         declarations=tuple(_declaration(result, words) for result in _one_a_quantity(missing)),
         rule=words.known(f"rule {contents.rule}"),
-        equipment=tuple(_item(item, contents.started, words) for item in contents.equipment),
+        equipment=tuple(item(one, contents.started, words) for one in contents.equipment),
         assumptions=tuple(words.assumptions(tuple(dict.fromkeys(q.key for q in quantities)))),
         environment=tuple(
             (words.known(group), tuple(facts([values], "1", words))) for group, values in contents.environment.items()
         ),
+        clocks=tuple(_clocks(contents, words)),
         drift=_drift(contents),
         code=_code(contents.code, words),
         events=tuple(_happening(event, words) for event in contents.events if event.kind != "recorded"),
@@ -125,7 +117,18 @@ def _others(contents: RecordContents) -> list[Any]:
     shown_ones = [result.measurement for result in contents.results]
     shown_ones += [further for calibration in contents.calibrations for further in calibration.further]
     kept = {id(measurement) for measurement in shown_ones}
-    return [measurement for measurement in contents.measurements if id(measurement) not in kept]
+    # A run of a point may be recorded as a measurement of its own; the point shows it.
+    runs = {(result.definition, run.window) for result in contents.results for run in result.measurement.runs}
+    return [one for one in contents.measurements if id(one) not in kept and (one.definition, one.window) not in runs]
+
+
+def _other_plots(contents: RecordContents, words: Words) -> Iterator[plots.Plot]:
+    """Channels that belong to no calibrated quantity."""
+    for name, samples in contents.series.items():
+        if not any(belongs(samples, result) for result in contents.results):
+            plot = plots.series(name, [samples], (), words)
+            if plot is not None:
+                yield plot
 
 
 def _source(identity: Any) -> str:
@@ -161,6 +164,13 @@ def _without_indication(grouped: list[tuple[Calibration, bool]]) -> list[Result]
     ]
 
 
+def _points(results: list[Result], words: Words) -> str:
+    titles: dict[str, list[str]] = {}
+    for result in results:
+        titles.setdefault(words.known(result.quantity), []).append(title(result, words))
+    return "; ".join(f"{quantity} ({', '.join(names)})" for quantity, names in titles.items())
+
+
 def _one_a_quantity(results: list[Result]) -> list[Result]:
     return list({result.quantity: result for result in reversed(results)}.values())[::-1]
 
@@ -176,64 +186,22 @@ def _declaration(result: Result, words: Words) -> str:
     return "\n".join([*lines, "value = …", f'unit = "{unit}"', f'source = "…"  # {words("declared by")}'])
 
 
-def _item(item: Equipment, used: Instant, words: Words) -> Item:
-    identity, certificate = item.identity, item.certificate
-    day = iso_utc(used.utc_ns)[:10]
-    about = (
-        ("maker", identity.maker),
-        ("model", identity.model),
-        ("serial", identity.serial),
-        ("firmware", identity.firmware),
-        ("address", identity.address),
-        ("driver", str(item.driver.get("name", ""))),
-        ("proven", str(item.driver.get("verified", ""))),
-    )
-    held: tuple[tuple[str, str], ...] = ()
-    if certificate is not None:
-        held = (
-            (words("certificate"), certificate.number),
-            (words("issuer"), certificate.issuer),
-            (words("calibrated on"), certificate.calibrated_on),
-            (words("valid until"), certificate.valid_until),
-            (words("traceable to"), certificate.traceable_to or NONE),
-        )
-    return Item(
-        name=item.name,
-        simulated=identity.simulated,
-        facts=(
-            *((words(key), text or NONE) for key, text in about),
-            *((key, text) for key, text in identity.extra.items()),
-        ),
-        certificate=held,
-        expired=certificate is not None and certificate.valid_until < day,
-        points=tuple(
-            (
-                words.known(point.quantity),
-                numbers.significant(point.range, point.unit) if point.range is not None else words("any"),
-                numbers.significant(point.at, point.unit),
-                numbers.significant(point.correction, point.unit, 2),
-                numbers.significant(point.expanded_uncertainty, point.unit, 2),
-                f"{point.k:.2f}",
+def _clocks(contents: RecordContents, words: Words) -> Iterator[tuple[str, ...]]:
+    """What hosts said of their clocks, wherever results and events hold it."""
+    holders = [result.measurement.evidence for result in contents.results] + [event.data for event in contents.events]
+    for holder in holders:
+        for said in (value for value in holder.values() if is_clock(value)):
+            synchronised, frequency = said["synchronised"], said.get("frequency")
+            yield (
+                iso_utc(int(said["at"]["utc_ns"]))[11:23] if isinstance(said.get("at"), Mapping) else NONE,
+                words("unknown") if synchronised is None else words("yes" if synchronised else "no"),
+                *(
+                    numbers.short_time(said[key]) if said.get(key) is not None else NONE
+                    for key in ("offset", "maximum_error")
+                ),
+                f"{frequency * 1e6:+.3f}\u00a0ppm".replace("-", numbers.MINUS) if frequency is not None else NONE,
+                str(said.get("source", "")),
             )
-            for point in (certificate.points if certificate is not None else ())
-        ),
-        points_title=words("certificate points", number=certificate.number) if certificate is not None else "",
-        settings=tuple(
-            (
-                words.fact(name),
-                _setting(setting.value, setting.unit, words),
-                words("driver origin") if setting.origin == "driver" else words.known(setting.origin),
-            )
-            for name, setting in item.snapshot.items()
-        ),
-    )
-
-
-def _setting(value: Any, unit: str, words: Words) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_setting(item, unit, words) for item in value) or NONE
-    text = shown("", value, "1", words)
-    return f"{text}\u00a0{numbers.symbol(unit)}" if unit not in ("", "1") and text != NONE else text
 
 
 def _drift(contents: RecordContents) -> str:

@@ -1,0 +1,70 @@
+"""What the draft specification states, and what a report assumes where it is silent; as `docs/explanation/` tells.
+
+By quantity, "" for all; each row English and Chinese.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STATED_AND_ASSUMED: Mapping[str, tuple[tuple[tuple[str, str], tuple[str, str]], ...]] = {
+    "": (
+        (
+            ("A relative maximum permissible error", "相对最大允许误差"),
+            ("It refers to the value of the reference standard.", "以参考标准测得的值为基准。"),
+        ),
+        (
+            ("Nothing on what the platform indicates", "未规定平台的示值是什么"),
+            (
+                "The indication is what the bench file declares, with its source. Without one there is no verdict.",
+                "示值为校准台文件中声明的值并注明来源；未声明则不作判定。",
+            ),
+        ),
+        (
+            ("Nothing on repeats and durations", "未规定重复次数与时长"),
+            ("As the plan of this session says.", "按本次测量方案执行。"),
+        ),
+        (
+            ("Nothing on the decision rule", "未规定判定规则"),
+            (
+                "The rule that the bench file names, recorded before measuring.",
+                "采用校准台文件指定的规则，测量前已记录。",
+            ),
+        ),
+    ),
+    "compute": (
+        (
+            ("“Single-precision floating-point operations per second”", "“单精度浮点运算次数每秒”"),
+            (
+                "Multiply-adds on the vector units, two operations each, in the precision that the definition names.",
+                "向量单元上的乘加运算，每次计两次运算，精度见量的定义。",
+            ),
+        ),
+        (
+            ("“The value the suite displays”", "“测试集显示的值”"),
+            (
+                "The sustained rate: all operations of all cores over their common window.",
+                "持续速率：所有核在公共时间窗内的全部运算。",
+            ),
+        ),
+    ),
+    "power": (
+        (
+            ("“Energy”, with a range in kW", "“能耗”，范围以 kW 表示"),
+            ("Mean active power over a window.", "时间窗内的平均有功功率。"),
+        ),
+        (
+            ("“Under different compute loads”", "“不同算力负载下”"),
+            (
+                "The loads of the plan, as fractions of what the load can do; the load achieved is stated beside.",
+                "按方案设定的负载，以满负载的比例表示；同时给出实际负载。",
+            ),
+        ),
+    ),
+    "energy": (
+        (
+            ("“Energy”, with a range in kW", "“能耗”，范围以 kW 表示"),
+            ("Energy in J has a definition of its own.", "以 J 为单位的电能另有定义。"),
+        ),
+    ),
+}
