@@ -47,6 +47,9 @@ class FaultyWire:
     def refuse(self) -> bool:
         return self._faults.strikes("refuse") is not None
 
+    def locked(self) -> bool:
+        return self._faults.strikes("locked") is not None
+
     def reply(self, send: Callable[[bytes], None], data: bytes) -> None:
         if self._faults.strikes("drop") is not None:
             send(data[: len(data) // 2])

@@ -36,6 +36,7 @@ class Wire(Protocol):
     """What a fault plan may do to the wire; see `world.faults`."""
 
     def refuse(self) -> bool: ...
+    def locked(self) -> bool: ...
     def reply(self, send: Callable[[bytes], None], data: bytes) -> None: ...
     def outgoing(self, message: bytes) -> bytes: ...
 
@@ -322,6 +323,8 @@ class Vxi11Server:
             link = self._links.get(number)
             if link is None or number not in mine:
                 return None, INVALID_LINK
+            if self._wire.locked():
+                return None, LOCKED
             if self._locked_by in (None, number):
                 return link, OK
             wait = lock_timeout / 1000 if flags & WAIT_LOCK else 0.0

@@ -123,6 +123,14 @@ def test_faults_strike_as_often_and_as_late_as_they_say(meter: Any, connect: Con
     assert [text == "INF" for text in shown] == [False, False, True, True, True, False, False]
 
 
+def test_an_instrument_that_another_client_has_locked(meter: Any, connect: Connect) -> None:
+    wire = connect(meter.address)
+    meter.inject("locked")
+    with pytest.raises(pyvisa.VisaIOError):
+        wire.query("*IDN?")
+    assert wire.query("*IDN?").startswith("YOKOGAWA")
+
+
 @pytest.mark.parametrize("wrong", ["nonsense", {"kind": "drop", "often": 3}, {"kind": "delay", "amount": -1}])
 def test_a_fault_that_there_is_not_is_refused(meter: Any, wrong: Any) -> None:
     with pytest.raises(ValueError, match="validation error"):
