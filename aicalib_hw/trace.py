@@ -8,7 +8,9 @@ registered, and what follows words such as `password` or `authorization`, is rep
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import logging
 import re
 import threading
 import time
@@ -29,16 +31,22 @@ _SECRET = re.compile(
     (?: "[^"]*" | '[^']*' | ["']? (?:(?:bearer|basic|digest)\s+)? [^\s;,"'&}]+ )"""
 )
 _KEPT = 10_000
+_log = logging.getLogger(__name__)
 
 
 class Trace:
-    """Collects exchanges; writes each to `path` at once where one is given. Thread-safe; a context manager."""
+    """Collects exchanges; writes each to `path` at once where one is given. Thread-safe; a context manager.
+
+    failure: why the file ends before the session did (a full disk), None while it is whole. A trace
+    that cannot be written any further never stands in the way of the instrument.
+    """
 
     def __init__(self, path: str | Path | None = None) -> None:
         self._lock = threading.Lock()
         self._secrets: set[str] = set()
         self._recent: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._file: IO[str] | None = None
+        self.failure: OSError | None = None
         if path is not None:
             try:
                 self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
@@ -74,8 +82,11 @@ class Trace:
         with self._lock:
             self._recent.append(entry)
             if self._file is not None:
-                self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-                self._file.flush()
+                try:
+                    self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                    self._file.flush()
+                except OSError as error:
+                    self._give_up(error)
 
     @property
     def recent(self) -> tuple[dict[str, Any], ...]:
@@ -97,6 +108,14 @@ class Trace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _give_up(self, error: OSError) -> None:
+        self.failure = error
+        _log.warning("the trace ends here: %s", error)
+        with contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        self._file = None
 
     def _redact(self, text: str) -> str:
         with self._lock:
