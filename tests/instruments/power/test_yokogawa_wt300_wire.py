@@ -1,0 +1,192 @@
+"""The WT300 driver against the wire as the manuals show it, typed by hand: no simulator takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+from aicalib_hw.instruments.power._wt300_accuracy import components
+from aicalib_hw.instruments.power.yokogawa_wt300 import YokogawaWT300
+
+from aicalib_hw.errors import IdentityMismatch, InstrumentReportedError, ProtocolError, UnusableReading
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import ElementReading, PowerReading, PowerSettings
+from aicalib_hw.readings import Instant, Reading, Status, Window
+from aicalib_hw.scpi.session import ScpiSession
+from aicalib_hw.trace import ReplayLink
+
+GOOD = "230.00E+00,10.000E+00,2.3000E+03,2.3000E+03,0.0000E+00,1.0000E+00,50.000E+00,NAN,0"
+ITEMS = ("U", "I", "P", "S", "Q", "LAMBDA", "FU", "WH", "TIME")
+SETTINGS = (
+    (":INPut:SCALing:STATe?", "0"),
+    (":INPut:WIRing?", "P1W2"),
+    (":INPut:VOLTage:RANGe?", "300.0E+00"),
+    (":INPut:CURRent:RANGe?", "20.00E+00"),
+    (":INPut:VOLTage:AUTO?", "0"),
+    (":INPut:CURRent:AUTO?", "0"),
+    (":INPut:CFACtor?", "3"),
+    (":RATE?", "500.0E-03"),
+    (":INPut:FILTer:LINE?", "0"),
+    (":MEASure:AVERaging:STATe?", "0"),
+)
+SHOWN = ":NUMeric:NORMal:VALue?;:STATus:CONDition?;:INPut:VOLTage:RANGe?;:INPut:CURRent:RANGe?"
+NO_ERROR = (":STATus:ERRor?", '0,"No error"')
+
+
+def conversation(*lines: tuple[str, str | None]) -> ReplayLink:
+    """A link that expects these messages in this order and answers with what the instrument would."""
+    entries: list[dict[str, str]] = []
+    for sent, reply in lines:
+        entries.append({"direction": "write", "text": sent})
+        if reply is not None:
+            entries.append({"direction": "read", "text": reply + "\n"})
+    return ReplayLink(entries, resource="hand-typed")
+
+
+def opening(identification: str = "YOKOGAWA,WT310E,C2PH13047V,F1.03") -> tuple[tuple[str, str | None], ...]:
+    commands = [":STATus:QMESsage ON;:COMMunicate:HEADer OFF;VERBose ON", ":COMMunicate:REMote ON"]
+    after = [":STATus:FILTer1 FALL", f":NUMeric:FORMat ASCii;NORMal:CLEar ALL;NUMber {len(ITEMS)}"]
+    after += [f":NUMeric:NORMal:ITEM{position} {name},1" for position, name in enumerate(ITEMS, 1)]
+    lines: list[tuple[str, str | None]] = [("*IDN?", identification), NO_ERROR]
+    for command in commands:
+        lines += [(command, None), NO_ERROR]
+    lines += [(f":STATus:FILTer{bit} NEVer", None) for bit in range(2, 17)]
+    for command in after:
+        lines += [(command, None), NO_ERROR]
+    return tuple(lines)
+
+
+def shown(values: str, condition: int = 0, ranges: str = "300.0E+00;20.00E+00") -> PowerReading:
+    """What the driver makes of these values and this condition register."""
+    lines = (*opening(), *SETTINGS, (":STATus:EESR?", "1"), (SHOWN, f"{values};{condition};{ranges}"))
+    meter = YokogawaWT300("hand-typed", link=conversation(*lines)).open()
+    return meter.read(fresh=False)
+
+
+def test_the_values_of_the_manual_are_read_with_their_units() -> None:
+    reading = shown(GOOD)
+    assert [float(reading.voltage), float(reading.total.current), float(reading.active_power)] == [230.0, 10.0, 2300.0]
+    assert reading.active_power.unit == "W"
+    assert reading.total.power_factor is not None
+    assert float(reading.total.power_factor) == 1.0
+    assert reading.settings.update_interval == 0.5
+    assert reading.active_power.range == 6000.0
+    assert reading.active_power.resolution == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("bit", "status"),
+    [
+        (0, Status.VALID),
+        (1, Status.VALID),
+        (2, Status.VALID),
+        (5, Status.VALID),
+        (6, Status.OVER_RANGE),
+        (7, Status.PEAK_OVER),
+        (8, Status.VALID),
+        (9, Status.VALID),
+        (12, Status.VALID),
+        (13, Status.VALID),
+    ],
+)
+def test_of_the_condition_register_only_the_overs_of_present_elements_spoil_a_value(bit: int, status: Status) -> None:
+    reading = shown(GOOD, 1 << bit)
+    assert reading.status == status
+    if status:
+        with pytest.raises(UnusableReading):
+            float(reading.active_power)
+
+
+@pytest.mark.parametrize(("marker", "status"), [("INF", Status.OVER_RANGE), ("NAN", Status.NO_DATA)])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_marker_in_the_values_leaves_no_value(marker: str, status: Status, place: int) -> None:
+    values = GOOD.split(",")
+    values[place] = marker
+    reading = shown(",".join(values))
+    quantity = (reading.voltage, reading.total.current, reading.active_power)[place]
+    assert quantity.value is None
+    assert quantity.status == status
+    assert status in reading.status
+    assert quantity.resolution is None
+
+
+@pytest.mark.parametrize("reply", ["230.00E+00,10.000E+00", GOOD + ",1", "", GOOD.replace(",", ";")])
+def test_another_number_of_values_than_asked_is_garbled(reply: str) -> None:
+    with pytest.raises(ProtocolError):
+        shown(reply)
+
+
+@pytest.mark.parametrize(
+    "identification", ["YOKOGAWA,WT1806E-5A3-50A3,C3,F1.01", "HIOKI,PW3336,1,1", "YOKOGAWA,WT310EX,1,1"]
+)
+def test_another_instrument_is_told_nothing_but_asked_its_name(identification: str) -> None:
+    link = conversation(("*IDN?", identification))
+    with pytest.raises(IdentityMismatch):
+        YokogawaWT300("hand-typed", link=link).open()
+    assert link.exhausted
+    assert not link.is_open
+
+
+def test_an_identification_without_four_fields_is_garbled() -> None:
+    with pytest.raises(ProtocolError):
+        YokogawaWT300("hand-typed", link=conversation(("*IDN?", "WT310E"))).open()
+
+
+def test_a_stop_of_an_integrator_at_rest_is_harmless_and_other_errors_are_not() -> None:
+    queue = ":STATus:ERRor?"
+    ended = conversation(*opening(), (":INTEGrate:STOP", None), (queue, '844,"..."'), NO_ERROR)
+    YokogawaWT300("hand-typed", link=ended).open().stop_integration()
+    assert ended.exhausted
+    other = conversation(*opening(), (":INTEGrate:STOP", None), (queue, '841,"..."'), NO_ERROR)
+    with pytest.raises(InstrumentReportedError) as reported:
+        YokogawaWT300("hand-typed", link=other).open().stop_integration()
+    assert reported.value.code == 841
+
+
+def test_an_unknown_header_leaves_its_number_and_its_words_in_the_queue() -> None:
+    link = conversation((":FOO", None), (":STATus:ERRor?", '113,"Undefined Header"'), NO_ERROR)
+    with pytest.raises(InstrumentReportedError) as reported:
+        ScpiSession(link, error_query=":STATus:ERRor?").command(":FOO")
+    assert (reported.value.code, reported.value.text) == (113, "Undefined Header")
+
+
+def limit(
+    power: float,
+    apparent: float,
+    ranges: tuple[float, float] = (300.0, 20.0),
+    *,
+    crest: Literal["3", "6", "6A"] = "3",
+    model: str = "WT310E",
+    filtered: bool = False,
+    statuses: Sequence[Status] = (Status.VALID,),
+) -> float:
+    """The limit of error of a reading at 50 Hz and 200 V without the heating of the shunt, W."""
+    now = Instant.now()
+    meter, window = Identity("YOKOGAWA", model, "1", "F1.03", "hand-typed"), Window(now, now, "one moment")
+
+    def reading(value: float, unit: str, full: float | None) -> Reading:
+        return Reading(value, unit, statuses[0], window, meter, range=full)
+
+    element = ElementReading(
+        reading(200.0, "V", ranges[0]),
+        reading(apparent / 200.0, "A", ranges[1]),
+        reading(power, "W", ranges[0] * ranges[1]),
+        frequency=reading(50.0, "Hz", None),
+    )
+    settings = PowerSettings((1,), "1P2W", ranges[:1], ranges[1:], False, crest, 0.5, (1.0,), (1.0,), filtered, 1)
+    stated = components(PowerReading((element,), element, settings, window, statuses[0]), model, "1")
+    return sum(one.half_width or 0.0 for one in stated if one.name != "self-heating")
+
+
+def test_the_limits_of_error_are_those_of_the_data_sheet() -> None:
+    assert limit(4000.0, 4000.0) == pytest.approx(7.0, abs=5e-4)
+    assert limit(2000.0, 4000.0) == pytest.approx(6.964, abs=5e-4)
+    assert limit(1000.0, 1000.0, (150.0, 10.0), crest="6") == pytest.approx(2.5, abs=5e-4)
+    assert limit(4000.0, 4000.0, filtered=True) == pytest.approx(7.0 + 0.003 * 4000, abs=5e-4)
+    assert limit(4000.0, 4000.0, model="WT310") == pytest.approx(4.0 + 6.0, abs=5e-4)
+
+
+def test_a_reading_that_is_not_valid_has_no_accuracy() -> None:
+    with pytest.raises(UnusableReading):
+        limit(4000.0, 4000.0, statuses=(Status.OVER_RANGE,))
