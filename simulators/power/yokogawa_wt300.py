@@ -572,10 +572,14 @@ class _Meter(Device):
                 "ask": lambda *_: str(int(self.flags[name])),
             }
 
+        def shown(name: str) -> str:
+            self.catch_up()
+            return str(int(getattr(self, name)))
+
         def attribute(name: str) -> dict[str, Any]:
             return {
                 "set": guarded(lambda _, data: setattr(self, name, _boolean(data))),
-                "ask": lambda *_: (self.catch_up(), str(int(getattr(self, name))))[1],
+                "ask": lambda *_: shown(name),
             }
 
         def set_crest(_: Sequence[int], data: Sequence[bytes]) -> None:
