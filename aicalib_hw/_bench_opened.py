@@ -136,8 +136,11 @@ class Bench:
         """Stop what moves, now: loads and instruments; from any thread; never raises."""
         if self._load is not None:
             self._load.stop()
-        for instrument in tuple(self.instruments.values()):
-            instrument.abort()
+        for name, instrument in tuple(self.instruments.items()):
+            try:
+                instrument.abort()
+            except Exception:  # noqa: BLE001 - one instrument must not keep the others from being stopped
+                _log.exception("aborting %s", name)
 
     def close(self) -> ReleaseReport:
         """Make every instrument safe in reverse order, stop what is simulated, give leases back; never raises."""
@@ -145,7 +148,10 @@ class Bench:
         if self._load is not None:
             self._load.stop()
         for name, instrument in reversed(tuple(self.instruments.items())):
-            done = instrument.close()
+            try:
+                done = instrument.close()
+            except Exception as error:  # noqa: BLE001 - one instrument must not keep the others from being closed
+                done = ReleaseReport(failures=(f"closing it: {error}",))
             report += ReleaseReport(
                 tuple(f"{name}: {action}" for action in done.actions),
                 tuple(f"{name}: {failure}" for failure in done.failures),

@@ -89,8 +89,10 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which shows it
             self.error = error
         finally:
-            self._bench.close()
-            self._ended.set()
+            try:
+                self._bench.close()
+            finally:
+                self._ended.set()
 
     def _measure(self, record: Any) -> None:
         certificates = self._bench.certificates

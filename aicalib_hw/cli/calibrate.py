@@ -81,6 +81,8 @@ def run(
         except KeyboardInterrupt:
             if interrupts.received is None:
                 raise
+        if trace.failure is not None:
+            remarks.print(f"[yellow]the trace is not whole: {trace.failure}[/]")
         status = _conclude(session, directory, settings, interrupts.exit_status, as_json=as_json)
     raise typer.Exit(status)
 

@@ -151,3 +151,12 @@ def test_a_replay_gives_nothing_beyond_its_end() -> None:
     assert link.query("A?") == "1"
     with pytest.raises(ProtocolError):
         link.query("A?")
+
+
+def test_a_trace_that_cannot_be_written_any_further_does_not_stand_in_the_way(simulated_power_meter: Any) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full, which is always full")
+    with Trace("/dev/full") as trace, YokogawaWT300(simulated_power_meter.address, trace=trace) as meter:
+        assert float(meter.read().voltage) > 0
+        assert trace.failure is not None
+        assert any(":STATus:CONDition?" in entry.get("text", "") for entry in trace.recent)
