@@ -1,0 +1,199 @@
+"""One command calibrates: a table, a record, a report, and an exit status that says how it went."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aicalib_hw.bench import load_bench, runtime_directory
+from aicalib_hw.cli.calibrate import PlanName, RuleName, _adjusted
+from aicalib_hw.leases import LeaseBook
+from aicalib_hw.metrology import Verdict
+from aicalib_hw.records.store import read_record
+from aicalib_hw.trace import read_trace
+
+from .conftest import Command, Ended
+
+BENCH = """
+[bench]
+name = "small"
+title = "A small server"
+
+[decision]
+rule = "jjf1094"
+
+[instruments.meter]
+driver = "yokogawa-wt300"
+simulator = "yokogawa-wt300"
+
+[load]
+source = "world"
+
+[world]
+rate = 10.0
+seed = 5
+
+[world.platform]
+idle_power = 300.0
+full_power = 1200.0
+
+[permissible_errors.power]
+value = 0.1
+kind = "relative"
+source = "test"
+
+[plan.power]
+loads = [0.0, 1.0]
+duration = 1.0
+settle = 0.5
+ranging_duration = 1.0
+"""
+
+
+def indication(load: float, value: float) -> str:
+    return f'\n[[indications]]\nquantity = "power"\nload = {load}\nvalue = {value}\nunit = "W"\nsource = "test"\n'
+
+
+def calibrated(aicalib: Command, text: str, *arguments: str) -> Ended:
+    Path("small.toml").write_text(text)
+    return aicalib("calibrate", "small", "--output", "out", *arguments)
+
+
+def test_what_agrees_passes_and_everything_is_on_disk(aicalib: Command) -> None:
+    ended = calibrated(aicalib, BENCH + indication(0, 340) + indication(1, 1280))
+    assert ended.status == 0, ended.err
+    assert ended.out.count("pass") == 2
+    assert "SIMULATED" in ended.out
+    assert ended.out.splitlines()[-2:] == ["record  out/record.sqlite", "report  out/report.html"]
+    record = read_record("out/record.sqlite")
+    assert (record.status, record.rule, record.title, record.simulated) == (
+        "complete",
+        "jjf1094",
+        "A small server",
+        True,
+    )
+    assert [result.decision.verdict for result in record.results] == [Verdict.PASS, Verdict.PASS]
+    (meter,) = record.equipment
+    assert (meter.name, meter.identity.simulated) == ("meter", True)
+    assert meter.driver["name"] == "yokogawa-wt300"
+    assert meter.snapshot
+    released = [event.data for event in record.events if event.kind == "released"]
+    assert any("front panel" in action for action in released[0]["actions"])
+    assert Path("out/report.html").stat().st_size > 10_000
+    assert len(read_trace("out/trace.jsonl")) > 100
+    assert LeaseBook(runtime_directory()).held() == ()
+
+
+def test_what_is_far_off_fails_and_the_exit_status_says_so(aicalib: Command) -> None:
+    ended = calibrated(aicalib, BENCH + indication(0, 340) + indication(1, 2000))
+    assert ended.status == 1
+    assert "fail" in ended.out
+
+
+def test_without_an_indication_there_is_no_verdict_but_the_way_to_one(aicalib: Command) -> None:
+    ended = calibrated(aicalib, BENCH)
+    assert ended.status == 0
+    assert ended.out.count("not evaluated") == 2
+    _, _, told = ended.out.partition("[[indications]]")
+    assert 'quantity = "power"' in told
+    entry = told.partition("record ")[0].replace("…", "340.0")
+    Path("small.toml").write_text(BENCH + "[[indications]]" + entry)
+    assert load_bench("small").indications[0].value == 340.0
+
+
+def test_a_rule_on_the_command_line_is_the_one_in_the_record(aicalib: Command) -> None:
+    ended = calibrated(aicalib, BENCH + indication(0, 340) + indication(1, 2000), "--rule", "none")
+    assert ended.status == 0
+    record = read_record("out/record.sqlite")
+    assert record.rule == "none"
+    assert record.bench["decision"]["rule"] == "none"
+
+
+def test_the_specification_plan_lengthens_every_quantity_and_leaves_the_rest(aicalib: Command) -> None:
+    Path("small.toml").write_text(BENCH)
+    plan = _adjusted(load_bench("small"), PlanName.SPECIFICATION, RuleName.SIMPLE).plan
+    assert (plan.compute.duration, plan.compute.runs, plan.power.duration, plan.power.runs) == (60.0, 6, 60.0, 6)
+    assert (plan.power.loads, plan.power.settle) == ((0.0, 1.0), 0.5)
+
+
+def test_results_as_json_are_those_of_the_record(aicalib: Command) -> None:
+    ended = calibrated(aicalib, BENCH + indication(0, 340) + indication(1, 2000), "--json")
+    told = json.loads(ended.out)
+    record = read_record(told["record"])
+    assert told["exit_status"] == ended.status == 1
+    assert [one["verdict"] for one in told["results"]] == [r.decision.verdict.value for r in record.results]
+    assert [one["value"] for one in told["results"]] == [r.evaluation.value for r in record.results if r.evaluation]
+    assert all(one["simulated"] for one in told["results"])
+
+
+def test_the_report_can_be_made_again_and_in_chinese(aicalib: Command) -> None:
+    calibrated(aicalib, BENCH)
+    assert aicalib("report", "out").status == 0
+    ended = aicalib("report", "out/record.sqlite", "--output", "zh.html", "--language", "zh")
+    assert ended.status == 0
+    assert "zh.html" in ended.out
+    assert "扩展不确定度" in Path("zh.html").read_text(encoding="utf-8")
+
+
+LIMITED = """
+import resource, signal
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+from aicalib_hw.cli import main
+main(["calibrate", "small", "--output", "out"])
+"""
+
+
+@pytest.mark.parametrize("size", [60_000, 150_000])
+def test_a_disk_that_is_full_loses_nothing_that_was_measured_before(size: int) -> None:
+    Path("small.toml").write_text(BENCH)
+    run = subprocess.run([sys.executable, "-c", LIMITED.format(size=size)], capture_output=True, text=True, check=False)
+    ended = Ended(run.returncode, run.stdout, run.stderr)
+    assert ended.status == 2, ended.err
+    assert set(ended.screen) == {"what", "where", "why", "what to do"}
+    assert "out/record.sqlite" in ended.screen["where"]
+    assert "space" in ended.screen["what to do"]
+    assert "Traceback" not in ended.err
+    assert LeaseBook(runtime_directory()).held() == ()
+    if Path("out/record.sqlite").exists():
+        assert read_record("out/record.sqlite").status != "complete"
+
+
+def test_an_instrument_that_fails_in_the_middle_ends_with_three_and_keeps_what_was_measured(aicalib: Command) -> None:
+    from aicalib_hw.bench import simulate_bench
+
+    Path("simulated.toml").write_text(BENCH)
+    with simulate_bench("./simulated.toml") as simulation:
+        address = simulation.addresses["meter"]
+        text = BENCH.replace('simulator = "yokogawa-wt300"', f'address = "{address}"\ntimeout = 1.0')
+        text = text.replace('source = "world"', 'source = "cpu"').replace("duration = 1.0", "duration = 3.0")
+        text += '\n[instruments.cpu]\ndriver = "cpu"\naddress = "cpu://local"\n'
+        text += "\n[plan.compute]\nduration = 0.3\nruns = 2\nwarm_up = 0.0\ngemm = false\n"
+        Path("small.toml").write_text(text)
+        code = "from aicalib_hw.cli import main; main(['calibrate', 'small', '--output', 'out'])"
+        with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+            _wait_for_measurement(Path("out/record.sqlite"), process)
+            simulation.instruments["meter"].stop()
+            assert process.stderr is not None
+            shown = process.stderr.read()
+            assert process.wait(timeout=60) == 3, shown
+    record = read_record("out/record.sqlite")
+    assert record.status == "error"
+    assert "compute" in {calibration.quantity for calibration in record.calibrations}
+    assert Path("out/report.html").exists()
+    assert {"what", "where"} <= set(Ended(3, "", shown).screen)
+
+
+def _wait_for_measurement(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until the power meter has delivered its first run."""
+    import time
+
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if path.exists() and any(one.quantity == "power" for one in read_record(path).measurements):
+            return
+        time.sleep(0.2)
+    raise AssertionError("no power was measured")
