@@ -41,6 +41,9 @@ CHUNK = (1 << 20) + 1
 SHORTEST_CONNECT = 2.0
 """Least connect time-out in s: with less, pyvisa-py gives a handshake 100 ms."""
 
+_RELINK = 0.1
+"""s between attempts to get back the one link of an instrument."""
+
 _MAV = 16
 _NEWLINE = "\n"
 
@@ -276,11 +279,19 @@ class VisaLink:
             session.close()
         with contextlib.suppress(Exception):
             self._manager.close()
-        try:
-            self._session = self._connect()
-        except Exception:
-            self._session = session
-            raise
+        deadline = Deadline(self._connect_timeout)
+        while True:
+            try:
+                self._session = self._connect()
+            except LockedByOther:  # an instrument of one link gives it up when it has noticed that ours is gone
+                if deadline.expired or self._aborted.wait(_RELINK):
+                    self._session = session
+                    raise
+            except Exception:
+                self._session = session
+                raise
+            else:
+                break
         self._tainted = False
 
     def _send(self, message: str) -> None:
