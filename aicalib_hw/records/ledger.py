@@ -20,6 +20,7 @@ from aicalib_hw.records.canonical import encode, iso_utc
 
 _log = logging.getLogger(__name__)
 _BUSY_S = 5.0
+_SETTLE_MS = 500
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 
 
@@ -120,6 +121,7 @@ class Ledger:
         with self._lock:
             self.ended = True
             try:
+                self._database.execute(f"PRAGMA busy_timeout = {_SETTLE_MS}")
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._database.execute("PRAGMA journal_mode = DELETE")
             except sqlite3.Error as error:

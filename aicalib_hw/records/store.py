@@ -88,7 +88,7 @@ class Record:
         self.simulated |= identity.simulated
         return made
 
-    def event(self, kind: str, **data: Any) -> int:
+    def event(self, kind: str, /, **data: Any) -> int:
         """Write down that something happened, now; return its number in the chain. `data` is plain data."""
         if kind in _RESERVED:
             raise RecordError(f"events of kind {kind!r} are the record's own", advice="name another kind")

@@ -102,6 +102,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "storage": ("Storage", "存储能力"),
     "inference": ("Inference", "AI 推理"),
     "training": ("Training", "AI 训练"),
+    "stop": (".", "。"),
     "definition": ("Definition", "量的定义"),
     "formula": ("Formula", "公式"),
     "source": ("Source", "来源"),
@@ -191,6 +192,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{name} over time; shaded: the windows that were evaluated",
         "{name} 随时间的变化；阴影：参与评定的时间窗",
     ),
+    "plot channel": ("{name} over time", "{name} 随时间的变化"),
     "plot series alt": (
         "Plot of {name} over {duration}, from {lowest} to {highest}, {count} samples, {lost} of them without value.",
         "{name} 随时间（{duration}）变化图，{lowest} 至 {highest}，共 {count} 个样本，其中 {lost} 个无值。",

@@ -206,7 +206,7 @@ def series(name: str, channels: Sequence[Series], measurements: Sequence[Measure
         count=count,
         lost=count - len(values),
     )
-    return Plot(_picture(draw), words("plot series", name=name), alternative)
+    return Plot(_picture(draw), words("plot series" if shaded else "plot channel", name=name), alternative)
 
 
 def _value(run: Run) -> float:

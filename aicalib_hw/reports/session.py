@@ -142,7 +142,7 @@ def _identity(contents: RecordContents, bench: str, words: Words) -> Iterator[tu
         yield words("ended"), _moment(contents.ended)
         yield words("duration"), numbers.seconds(contents.ended.seconds_since(contents.started))
     yield words("status"), words(contents.status)
-    if contents.reason:
+    if contents.reason and contents.ended is not None:
         yield words("reason"), contents.reason.splitlines()[0]
     yield words("decision rule"), f"{contents.rule} ({words('agreed')})"
     yield words("plan"), str(contents.plan.get("name", NONE))

@@ -102,6 +102,26 @@ def test_a_record_is_incomplete_until_it_is_ended_and_can_be_read_meanwhile(tmp_
     assert read_record(record.path).status == "complete"
 
 
+def test_who_reads_at_the_end_neither_stops_it_nor_loses_by_it(tmp_path: Path) -> None:
+    with begin(tmp_path / "record.sqlite") as record:
+        record.calibration(compute(Story()))
+        reader = sqlite3.connect(record.path)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM ending").fetchone() == (0,)
+    contents = read_record(record.path)
+    assert (contents.status, len(contents.results)) == ("complete", 1)
+    assert reader.execute("SELECT count(*) FROM result").fetchone() == (1,)
+    reader.close()
+    assert verify_record(record.path).seal == contents.seal
+
+
+def test_an_event_may_carry_any_key(tmp_path: Path) -> None:
+    with begin(tmp_path / "record.sqlite") as record:
+        record.event("retry", kind="time-out", self="meter")
+    (event,) = (event for event in read_record(record.path).events if event.kind == "retry")
+    assert event.data == {"kind": "time-out", "self": "meter"}
+
+
 def test_nothing_can_be_added_after_the_end(tmp_path: Path) -> None:
     with begin(tmp_path / "record.sqlite") as record:
         record.finish("aborted", reason="the customer called")
@@ -130,7 +150,7 @@ def test_threads_write_side_by_side(tmp_path: Path) -> None:
     measurement = compute(story).results[0].measurement
 
     def write(record: Record, worker: int) -> None:
-        for number in range(20):
+        for number in range(10):
             evidence = {"worker": worker, "number": number}
             data = {**to_plain(measurement), "evidence": to_plain({"of": evidence})}
             record.measurement(from_plain(Measurement, data))
@@ -144,11 +164,11 @@ def test_threads_write_side_by_side(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     contents = read_record(tmp_path / "record.sqlite")
-    assert len(contents.measurements) == 80
+    assert len(contents.measurements) == 40
     assert [event.number for event in contents.events] == list(range(1, len(contents.events) + 1))
     steps = [(event.data["worker"], event.data["number"]) for event in contents.events if event.kind == "step"]
-    assert [number for worker, number in steps if worker == 3] == list(range(20))
-    assert {len(series.times) for series in contents.series.values()} == {8000}
+    assert [number for worker, number in steps if worker == 3] == list(range(10))
+    assert {len(series.times) for series in contents.series.values()} == {4000}
     assert verify_record(contents.path)
 
 
