@@ -30,6 +30,7 @@ SYMBOLS_IN_BOTH = {
     "degrees",
     "of",
     "axis value",
+    "stop",
 }
 
 
