@@ -339,7 +339,10 @@ class YokogawaWT300(PowerMeter):
         )
 
     def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Return the active energy, J, of `duration` whole seconds by the meter's own integrator and timer."""
+        """Return the active energy, J, of `duration` whole seconds by the meter's own integrator and timer.
+
+        Raises OutOfRange for a duration that the timer cannot be set to, InstrumentReportedError, Aborted.
+        """
         began = Instant.now()
         self.start_integration(duration=duration)
         readings = []
