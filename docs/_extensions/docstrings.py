@@ -2,7 +2,7 @@
 
 The docstrings of this project are plain text: code between single backticks, and paragraphs of
 "name: what it is" that continue on indented lines. Sphinx reads reStructuredText, in which both mean
-something else; this turns one into the other.
+something else; this turns one into the other. It also makes signatures of data classes readable.
 """
 
 from __future__ import annotations
@@ -53,7 +53,17 @@ def _process(app: Sphinx, what: str, name: str, obj: object, options: object, li
     lines[:] = converted(lines)
 
 
+def _process_signature(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Write defaults that are no Python expressions as ones, so that the types of a signature can be linked."""
+    if signature is not None:
+        signature = re.sub(r"<(\w+\.\w+): [^>]*>", r"\1", signature.replace("<factory>", "..."))
+    return signature, returned
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _process_signature)
     return {"parallel_read_safe": True}
