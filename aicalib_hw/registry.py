@@ -42,11 +42,11 @@ class Entry:
         """Import and return what the entry point names; raises UnknownDriver if it cannot be imported."""
         try:
             return self.point.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a foreign module may fail in any way, and must not take the others with it
             raise UnknownDriver(
                 f"{self.name!r} of {self.distribution} cannot be loaded",
                 where=self.point.value,
-                why=str(error),
+                why=f"{type(error).__name__}: {error}" if not isinstance(error, ImportError) else str(error),
                 advice=f"reinstall or remove the distribution {self.distribution}",
             ) from error
 

@@ -65,13 +65,28 @@ def test_a_driver_whose_module_is_broken_does_not_hide_which_distribution_brough
     assert "no_such_module_at_all" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("module", "code", "told"),
+    [
+        ("no_such_module_at_all", None, "no_such_module_at_all"),
+        ("broken_at_import", "1 / 0", "ZeroDivisionError"),
+        ("broken_by_name", "", "Driver"),
+    ],
+)
 def test_a_broken_driver_does_not_keep_the_others_from_being_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    module: str,
+    code: str | None,
+    told: str,
 ) -> None:
-    install(tmp_path, "broken-drivers", registry.DRIVERS, broken="no_such_module_at_all:Driver")
+    install(tmp_path, "broken-drivers", registry.DRIVERS, broken=f"{module}:Driver")
+    if code is not None:
+        (tmp_path / f"{module}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     assert registry.driver_for_address("cpu://local") is registry.driver("cpu")
-    assert "no_such_module_at_all" in caplog.text
+    assert told in caplog.text
 
 
 def test_an_unknown_driver_is_answered_with_those_there_are() -> None:
