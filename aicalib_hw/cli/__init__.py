@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 __all__ = ["main"]
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from aicalib_hw.cli._app import app
 
         app(given, prog_name="aicalib")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown as one screen and gives the exit status
         if debug:
-            raise
+            traceback.print_exc()
         sys.exit(_problems.show(error))

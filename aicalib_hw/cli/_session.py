@@ -76,7 +76,7 @@ class Session:
             with Record.create(
                 self._record_path,
                 title=settings.bench.title or settings.bench.name,
-                bench=settings.model_dump(mode="json"),
+                bench={"file": settings.origin, **settings.model_dump(mode="json")},
                 rule=settings.decision.rule,
                 plan=self._plan,
             ) as record:

@@ -155,3 +155,36 @@ def test_a_command_line_that_is_wrong_ends_with_two_and_shows_the_usage(
     ended = aicalib(*arguments)
     assert ended.status == 2
     assert "Usage" in ended.err
+
+
+def test_with_debug_the_traceback_stands_above_the_screen_and_the_status_stays(aicalib: Command) -> None:
+    ended = aicalib("calibrate", "this-machin", "--debug")
+    assert ended.status == 2
+    assert "Traceback" in ended.err
+    assert "this-machine" in ended.screen["what to do"]
+
+
+SURPRISE = """
+from aicalib_hw.interfaces import DriverInfo
+
+class Driver:
+    DRIVER = DriverInfo("surprise", "power_meter", "nothing", "none", schemes=("surprise",))
+
+    def __init__(self, address):
+        raise ZeroDivisionError("a fault of a foreign driver")
+"""
+
+
+def test_an_error_that_nobody_foresaw_is_not_mistaken_for_a_verdict(
+    aicalib: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "surprise.py").write_text(SURPRISE)
+    info = tmp_path / "surprise-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: surprise\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[aicalib_hw.drivers]\nsurprise = surprise:Driver\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ended = aicalib("identify", "surprise://here")
+    assert ended.status == 70
+    assert "ZeroDivisionError" in ended.screen["what"]
+    assert "--debug" in ended.screen["what to do"]
