@@ -63,7 +63,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "indication": ("Indication", "示值"),
     "error of indication": ("Error", "示值误差"),
     "mpe": ("MPE", "最大允许误差"),
-    "u over mpev": ("U / MPEV", "U / MPEV"),
+    "u over mpev": ("U/MPEV", "U/MPEV"),
     "verdict": ("Verdict", "结论"),
     "under load": ("{load} load", "负载 {load}"),
     "nothing measured": (
