@@ -79,7 +79,7 @@ def make_point(
         load=load,
     )
     evaluation = None
-    if value is not None and len(values) >= 2:
+    if value is not None and validity:
         evaluation = evaluate(value, first.unit, (type_a(values, first.unit), *stated))
     indication = indication_of(bench, first.quantity, first.definition, asked_load)
     limit = bench.settings.permissible_errors.get(first.quantity)

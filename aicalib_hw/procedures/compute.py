@@ -53,6 +53,8 @@ def calibrate_compute(
         result, others = _calibrate_one(bench, accelerator, title, precision, plan, record, part)
         results.append(result)
         further += others
+        if record is not None:
+            record.result(result)
     calibration = Calibration(
         quantity="compute",
         results=tuple(results),

@@ -59,6 +59,8 @@ def calibrate_power(
                 report((1 + index * plan.runs + run) / steps, note)
 
             results.append(_point(bench, meter, plan, load, ranging, certificate, record, step))
+            if record is not None:
+                record.result(results[-1])
     calibration = Calibration(
         quantity="power",
         results=tuple(results),
