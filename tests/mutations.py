@@ -1,0 +1,145 @@
+"""Break driver and simulator on purpose, one line at a time, and require that the tests notice.
+
+Run by `make mutations`. Works on a copy of the tree. Fails if the tests are not green without a mutation,
+if a mutation does not fit exactly one place, or if the tests stay green with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = {
+    "aicalib_hw": "aicalib_hw",
+    "instruments": "aicalib_hw/instruments",
+    "simulators": "aicalib_hw/simulators",
+    "tests": "tests",
+}
+"""Folder here → folder in the copy, which is laid out as the package is installed."""
+
+JUDGES = (
+    "tests/instruments/power/test_yokogawa_wt300_wire.py",
+    "tests/instruments/power/test_yokogawa_wt300.py",
+    "tests/instruments/power/test_yokogawa_wt300_disturbed.py",
+)
+FAILED = 1
+"""Exit status of pytest when tests ran and failed, and not when they could not be collected."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is broken: in one of the files that `where` fits, `old` becomes `new`."""
+
+    name: str
+    where: str
+    old: str
+    new: str
+
+
+MUTATIONS = (
+    Mutation(
+        "the driver takes W for mW",
+        "aicalib_hw/instruments/power/*.py",
+        "            value, status = measured(text)\n",
+        "            value, status = measured(text)\n"
+        '            value = value * 1000 if value is not None and function == "P" else value\n',
+    ),
+    Mutation(
+        "the driver sends another range than was asked for",
+        "aicalib_hw/instruments/power/*.py",
+        'self.voltage_range = given["voltage_range"]',
+        "self.voltage_range = 600.0",
+    ),
+    Mutation(
+        "the driver takes over-range for a number",
+        "aicalib_hw/scpi/*.py",
+        'if word in ("INF", "+INF", "-INF"):\n        return None, Status.OVER_RANGE',
+        'if word in ("INF", "+INF", "-INF"):\n        return 9.8e37, Status.VALID',
+    ),
+    Mutation(
+        "the simulator shows mW as W",
+        "aicalib_hw/simulators/power/*.py",
+        'self._wrong(element, "P", power, product) * factor',
+        'self._wrong(element, "P", power, product) * factor * 1000',
+    ),
+    Mutation(
+        "the simulator sets another range than was sent",
+        "aicalib_hw/simulators/power/*.py",
+        "setattr(self, name, fitting[0])",
+        "setattr(self, name, ranges()[0])",
+    ),
+    Mutation(
+        "the simulator shows over-range as a number",
+        "aicalib_hw/simulators/power/*.py",
+        'return "INF"',
+        'return "9.8000E+37"',
+    ),
+)
+
+
+class Broken(Exception):
+    """The tests did not do what they are for."""
+
+
+def apply(tree: Path, mutation: Mutation) -> tuple[Path, str]:
+    """Break the one place that fits; return the file and what it held before."""
+    places = [path for path in sorted(tree.glob(mutation.where)) for _ in range(path.read_text().count(mutation.old))]
+    if len(places) != 1:
+        raise Broken(f"{mutation.name}: fits {len(places)} places in {mutation.where}, and not one")
+    before = places[0].read_text()
+    places[0].write_text(before.replace(mutation.old, mutation.new))
+    return places[0], before
+
+
+def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python on the copy."""
+    surroundings = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=tree, env=surroundings, text=True, capture_output=True, check=False)
+
+
+def judge(tree: Path) -> subprocess.CompletedProcess[str]:
+    """Run the tests on the copy."""
+    return run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *JUDGES)
+
+
+def require_copy(tree: Path) -> None:
+    """Raise Broken unless it is the copy that tests import."""
+    for part in ("instruments.power", "simulators.power", "scpi"):
+        found = run(tree, "-c", f"import aicalib_hw.{part} as part; print(part.__path__[0])").stdout
+        if not found.startswith(str(tree)):
+            raise Broken(f"another installation of the package hides the copy: {found}")
+
+
+def main() -> None:
+    """Green without a mutation, red with each; raises Broken otherwise."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder).resolve()
+        for name, target in COPIED.items():
+            shutil.copytree(ROOT / name, tree / target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", tree)
+        require_copy(tree)
+        sound = judge(tree)
+        if sound.returncode != 0:
+            raise Broken(f"the tests are not green without a mutation:\n{sound.stdout[-3000:]}{sound.stderr}")
+        for mutation in MUTATIONS:
+            path, before = apply(tree, mutation)
+            result = judge(tree)
+            path.write_text(before)
+            if result.returncode != FAILED:
+                raise Broken(f"{mutation.name}: pytest ended with {result.returncode}\n{result.stdout[-3000:]}")
+            sys.stdout.write(f"noticed: {mutation.name}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Broken as problem:
+        sys.exit(str(problem))
