@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+# A time limit for each example would judge the machine that the tests share, and not the code.
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
