@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -29,15 +30,24 @@ def table_of(calibration: Calibration) -> RenderableType:
     title = Text(calibration.quantity, style="bold")
     if simulated and all(simulated):
         title.append("  SIMULATED", style="bold magenta")
-    table = Table(title=title, title_justify="left", expand=False)
-    table.add_column("point")
-    for head in ("value", "U (k)", "indication", "error", "permitted"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    # Narrow enough for a terminal of 80 columns: no verticals, and U beside its value.
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("point", no_wrap=True)
+    table.add_column("value ± U", justify="right", no_wrap=True)
+    for head in ("k", "indication", "error", "MPE"):
+        table.add_column(head, justify="right")
+    table.add_column("verdict")
     for result in calibration.results:
         table.add_row(*_row(result, mark=result.simulated and not all(simulated)))
     below = [Text(f"  {note}", style="dim") for note in _notes(calibration)]
-    return Group(table, *below)
+    return Group(Text(""), table, *below)
 
 
 def _row(result: Result, *, mark: bool) -> tuple[str | Text, ...]:
@@ -49,17 +59,17 @@ def _row(result: Result, *, mark: bool) -> tuple[str | Text, ...]:
     if not result.validity:
         verdict = Text(result.validity.status.value.lower(), style="bold red")
     if evaluation is None:
-        return title, "—", "—", _indication(result, None), "—", "—", verdict
+        return title, "—", "", _indication(result, None), "—", _permitted(result), verdict
     _, unit = units.display(evaluation.value, evaluation.unit)
     value, expanded = rounded(
         units.convert(evaluation.value, evaluation.unit, unit),
         units.convert(evaluation.expanded_uncertainty, evaluation.unit, unit),
     )
-    error = "—" if decision.relative_error is None else f"{decision.relative_error:+.2%}"
+    error = "—" if decision.relative_error is None else f"{decision.relative_error * 100:+.2f} %"
     return (
         title,
-        f"{value} {unit}",
-        f"{expanded} ({evaluation.coverage_factor:.2f})",
+        f"{value} ± {expanded} {unit}",
+        f"{evaluation.coverage_factor:.2f}",
         _indication(result, unit),
         error,
         _permitted(result),
@@ -96,6 +106,7 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     quantities = ", ".join(dict.fromkeys(result.quantity for result in missing))
     example = missing[0]
     lines = [
+        "",
         f"Not evaluated: the bench declares no indication of {quantities}. For a verdict, copy {bench_file}",
         "and add to it what the platform says of itself, as in",
         "",
@@ -104,10 +115,9 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
         "  value = …",
         f'  unit = "{_base_unit(example)}"',
         '  source = "data sheet"',
-        "",
     ]
     if example.asked_load is not None:
-        lines.insert(5, f"  load = {example.asked_load:g}")
+        lines.insert(6, f"  load = {example.asked_load:g}")
     return "\n".join(lines)
 
 

@@ -116,16 +116,12 @@ def _new_directory(output: Path | None, name: str) -> Path:
 
 
 def _announce(bench: Bench, plan: PlanName) -> None:
-    from rich.table import Table
-
     from aicalib_hw.cli import _screen
 
     screen = _screen.remarks()
     screen.print(f"[bold]{bench.settings.bench.title or bench.name}[/]  bench {bench.settings.origin}", soft_wrap=True)
-    table = Table.grid(padding=(0, 2))
     for name, instrument in bench.instruments.items():
-        table.add_row(f"  {name}", str(instrument.identity), instrument.address)
-    screen.print(table)
+        screen.print(f"  {name}: {instrument.identity} at {instrument.address}", markup=False, soft_wrap=True)
     screen.print(f"  rule {bench.settings.decision.rule}, plan {plan}")
 
 
@@ -242,7 +238,7 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
     if hint := _results.how_to_declare(calibrations, settings.origin):
         screen.print(hint, markup=False, soft_wrap=True)
     if record.is_file():
-        screen.print(f"record  {record}", soft_wrap=True)
+        screen.print(f"\nrecord  {record}", soft_wrap=True)
     if written:
         screen.print(f"report  {report}", soft_wrap=True)
     elif record.is_file():

@@ -20,16 +20,25 @@ def run(
         return
     from rich.table import Table
 
-    table = Table("driver", "role", "for", "opened by", "simulator", "verified", title="Drivers", title_justify="left")
+    screen = _screen.output()
     for name, entry in found.items():
-        if "error" in entry:
-            table.add_row(name, "—", f"cannot be loaded: {entry['error']}", "—", "—", "—")
-            continue
-        opened_by = " ".join(f"{scheme}://" for scheme in entry["schemes"]) or ", ".join(entry["wires"])
-        table.add_row(
-            name, entry["role"], entry["summary"], opened_by, entry["simulator"] or "not needed", entry["verified"]
-        )
-    _screen.output().print(table)
+        table = Table.grid(padding=(0, 2))
+        for word, text in _lines(entry):
+            table.add_row(f"  {word}", text)
+        screen.print(f"[bold]{name}[/]  {entry.get('role', 'cannot be loaded')}")
+        screen.print(table)
+
+
+def _lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    if "error" in entry:
+        return [("why", entry["error"]), ("from", entry["distribution"])]
+    opened_by = [f"{scheme}://" for scheme in entry["schemes"]] + list(entry["wires"])
+    return [
+        ("for", entry["summary"]),
+        ("over", ", ".join(opened_by)),
+        ("simulator", entry["simulator"] or "not needed: the real thing is always there"),
+        ("verified", entry["verified"]),
+    ]
 
 
 def _drivers() -> dict[str, dict[str, Any]]:

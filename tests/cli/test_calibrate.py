@@ -94,6 +94,16 @@ def test_what_is_far_off_fails_and_the_exit_status_says_so(aicalib: Command) -> 
     assert "fail" in ended.out
 
 
+def test_the_table_fits_a_terminal_of_80_columns(aicalib: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    undecided = BENCH.replace("value = 0.1", "value = 0.001")
+    ended = calibrated(aicalib, undecided + indication(0, 341.5) + indication(1, 1290))
+    assert max(len(line) for line in ended.out.splitlines()) <= 80
+    assert "…" not in ended.out
+    rows = [line for line in ended.out.splitlines() if "W" in line and "±" in line]
+    assert len(rows) == 2
+
+
 def test_without_an_indication_there_is_no_verdict_but_the_way_to_one(aicalib: Command) -> None:
     ended = calibrated(aicalib, BENCH)
     assert ended.status == 0

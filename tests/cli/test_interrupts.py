@@ -89,9 +89,7 @@ def test_reading_cut_short_says_so_in_its_exit_status(number: signal.Signals) ->
     assert (status, seconds < AT_ONCE) == (128 + number, True)
 
 
-@pytest.mark.parametrize(
-    ("number", "quantity"), [(signal.SIGINT, "compute"), (signal.SIGTERM, "compute"), (signal.SIGINT, "power")]
-)
+@pytest.mark.parametrize(("number", "quantity"), [(signal.SIGINT, "compute"), (signal.SIGTERM, "power")])
 def test_a_calibration_stops_at_once_and_leaves_a_record_marked_aborted(number: signal.Signals, quantity: str) -> None:
     with started("calibrate", "--quantity", quantity, "--output", "out") as process:
         wait_for(Path("out/record.sqlite"))
