@@ -55,6 +55,7 @@ from aicalib_hw.transport.visa import VisaLink
 
 from . import _wt300_accuracy as accuracy
 from . import _wt300_tables as tables
+from ._update_pace import UpdatePace
 from ._wt300_settings import Settings
 
 NOT_RUNNING = 844
@@ -105,7 +106,7 @@ class YokogawaWT300(PowerMeter):
         self._abort = threading.Event()
         self._six_a = crest_factor_6a
         self._settings: Settings | None = None
-        self._last_update: float | None = None
+        self._pace: UpdatePace | None = None
         self._ranges: tuple[float, float] | None = None
 
     def _connect(self) -> None:
@@ -146,7 +147,7 @@ class YokogawaWT300(PowerMeter):
         for position, (function, element) in enumerate(self._items, 1):
             session.command(f":NUMeric:NORMal:ITEM{position} {function},{element}")
         self._settings = Settings(session, self._model, crest_factor_6a=self._six_a)
-        self._last_update = None
+        self._pace = None
         self._ranges = None
 
     @property
@@ -238,7 +239,7 @@ class YokogawaWT300(PowerMeter):
             in_force = self.settings.in_force()
             updated = bool(int(self.session.query(":STATus:EESR?")) & 1)
             if fresh:
-                self._last_update = None
+                self._pace = None
                 return self._next(in_force, timeout)
             extra = Status.VALID if updated else Status.STALE
             now = Instant.now()
@@ -254,7 +255,7 @@ class YokogawaWT300(PowerMeter):
         left = None if duration is None else max(1, round(duration / self._interval(in_force)))
         with self._lock:
             self.session.query(":STATus:EESR?")
-            self._last_update = None
+            self._pace = UpdatePace(self._interval(in_force))
         while left is None or left > 0:
             with self._lock:
                 reading = self._next(in_force, None)
@@ -440,9 +441,7 @@ class YokogawaWT300(PowerMeter):
             raise Aborted("reading was aborted", where=self.address)
         stop = Instant.now()
         self.session.query(":STATus:EESR?")
-        now = time.monotonic()
-        missed = 0 if self._last_update is None else max(0, round((now - self._last_update) / interval) - 1)
-        self._last_update = now
+        missed = self._pace.missed_before(stop.monotonic_ns / 1e9) if self._pace is not None else None
         start = Instant(stop.utc_ns - round(interval * 1e9), stop.monotonic_ns - round(interval * 1e9))
         return self._shown(in_force, Window(start, stop, "one update interval"), missed, Status.VALID)
 
