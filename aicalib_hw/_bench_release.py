@@ -32,7 +32,7 @@ def release_instruments(
         lease = Lease.of_this_process(entry.address, instrument=name, driver=entry.driver, bench=settings.bench.name)
         if force:
             for held in book.held():
-                if held.address == entry.address:
+                if held.address == lease.address:
                     book.give_back(held)
         former = book.take(lease)
         left = ReleaseReport((f"was left behind by {former.holder}",)) if former is not None else ReleaseReport()

@@ -49,7 +49,7 @@ class Lease:
         """Return the lease that this process would hold on `address` from now on."""
         pid = os.getpid()
         return cls(
-            address,
+            _one_spelling(address),
             instrument,
             driver,
             bench,
@@ -139,6 +139,18 @@ def process_start(pid: int) -> str | None:
     """
     readers = {"Linux": _start_from_proc, "Windows": _start_from_windows}
     return readers.get(platform.system(), _start_from_ps)(pid)
+
+
+def _one_spelling(address: str) -> str:
+    """TCPIP::h::INSTR and TCPIP0::h::inst0::INSTR are one instrument; what is no resource name stays as it is."""
+    if "://" in address:
+        return address.rstrip("/")
+    from pyvisa import rname
+
+    try:
+        return str(rname.ResourceName.from_string(address))
+    except (rname.InvalidResourceName, ValueError):
+        return address
 
 
 def _all(book: sqlite3.Connection) -> tuple[Lease, ...]:

@@ -174,7 +174,7 @@ def test_release_of_what_cannot_be_reached_is_a_failure_that_stays_noted(
     ended = aicalib("release", lab)
     assert ended.status == 3
     assert "could not be opened" in ended.out
-    assert [lease.address for lease in LeaseBook(runtime_directory()).held()] == [address]
+    assert [lease.instrument for lease in LeaseBook(runtime_directory()).held()] == ["meter"]
 
 
 def test_release_of_what_was_not_left_behind_is_harmless(aicalib: Command, lab: str) -> None:

@@ -52,7 +52,7 @@ def test_an_instrument_that_a_living_process_holds_is_refused_and_the_holder_nam
     with pytest.raises(LockedByOther) as caught:
         LeaseBook(tmp_path).take(lease())
     assert str(holder.pid) in caught.value.why
-    assert caught.value.where == ADDRESS
+    assert "192.0.2.7" in caught.value.where
 
 
 def test_the_lease_of_a_killed_process_is_taken_over_and_tells_what_it_held(
@@ -100,6 +100,25 @@ def test_giving_back_does_not_strike_out_the_lease_of_the_next_holder(
 ) -> None:
     LeaseBook(tmp_path).give_back(lease())
     assert [held.pid for held in LeaseBook(tmp_path).held()] == [holder.pid]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("TCPIP::192.0.2.7::INSTR", "TCPIP0::192.0.2.7::inst0::INSTR"),
+        ("GPIB::3", "GPIB0::3::INSTR"),
+        ("cpu://local", "cpu://local/"),
+    ],
+)
+def test_one_instrument_under_two_spellings_is_one_lease(tmp_path: Path, one: str, other: str) -> None:
+    LeaseBook(tmp_path).take(lease(one))
+    with pytest.raises(LockedByOther):
+        LeaseBook(tmp_path).take(lease(other))
+
+
+def test_two_instruments_are_two_leases(tmp_path: Path) -> None:
+    for address in ("TCPIP::192.0.2.7::INSTR", "TCPIP::192.0.2.8::INSTR", "TCPIP::192.0.2.7::hislip0::INSTR"):
+        assert LeaseBook(tmp_path).take(lease(address)) is None
 
 
 def test_of_many_who_ask_at_once_exactly_one_gets_the_instrument(tmp_path: Path) -> None:
