@@ -36,7 +36,7 @@ RESOLUTION = "resolution"
 
 def _gtc() -> Any:
     try:
-        import GTC
+        import GTC  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra.for_library("GTC", "metrology", "combining uncertainties") from error
     return GTC

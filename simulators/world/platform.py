@@ -95,7 +95,7 @@ class HostLoad:
             with open("/proc/stat", encoding="ascii") as file:
                 fields = [float(field) for field in file.readline().split()[1:9]]
             return sum(fields) - fields[3] - fields[4], sum(fields)
-        import psutil
+        import psutil  # type: ignore[import-untyped]
 
         times = psutil.cpu_times()
         total = float(sum(times))
