@@ -60,6 +60,11 @@ def calibrate_compute(
         results=tuple(results),
         further=tuple(further),
         plan={**plan.model_dump(mode="json"), "precision": precision},
+        notes=tuple(
+            f"{result.title}: {remarks[0]}" + (f" ({len(remarks)} remarks in the record)" if len(remarks) > 1 else "")
+            for result in results
+            if (remarks := result.measurement.evidence["remarks"])
+        ),
     )
     if record is not None:
         record.calibration(calibration)
