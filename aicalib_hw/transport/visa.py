@@ -95,11 +95,10 @@ class VisaLink:
         """Drop the link; idempotent, never raises."""
         with self.lock:
             session, self._session = self._session, None
-            manager, self._manager = self._manager, None
-            for one in (session, manager):
-                if one is not None:
-                    with contextlib.suppress(Exception):
-                        one.close()
+            if session is not None:
+                # Never its resource manager: PyVISA shares one in the process, and closing it closes every link.
+                with contextlib.suppress(Exception):
+                    session.close()
 
     def __enter__(self) -> Self:
         self.open()
@@ -191,8 +190,6 @@ class VisaLink:
             if self._is_pyvisa_py:
                 _wire.harden(session)
         except Exception as error:
-            self._manager.close()
-            self._manager = None
             raise self._refusal(error) from error
         session.timeout = self.timeout * 1000
         session.chunk_size = CHUNK
@@ -277,8 +274,6 @@ class VisaLink:
         session, self._session = self._session, None
         with contextlib.suppress(Exception):
             session.close()
-        with contextlib.suppress(Exception):
-            self._manager.close()
         deadline = Deadline(self._connect_timeout)
         while True:
             try:

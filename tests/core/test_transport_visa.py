@@ -241,3 +241,10 @@ def test_over_vxi11_abort_wakes_another_thread_within_a_second(simulated_power_m
         link.abort()
         assert isinstance(waiting.exception(5), Aborted)
         assert time.monotonic() - began < 1.0
+
+
+def test_closing_one_link_leaves_every_other_one_working(peer: Peer) -> None:
+    with VisaLink(peer.resource) as kept:
+        with VisaLink(peer.resource) as other:
+            assert other.query("A?") == "A?"
+        assert kept.query("B?") == "B?"
