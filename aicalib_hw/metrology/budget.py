@@ -3,7 +3,8 @@
 Type A comes from the runs, type B from what drivers and procedures state. Components with the same
 `shared` key are one physical cause: they enter as one input quantity, so that their effects add
 linearly. Degrees of freedom follow Welch and Satterthwaite (GUM G.4), the coverage factor the
-t-distribution where they are few (GUM G.3, G.6).
+t-distribution where they are few (GUM G.3, G.6). Where one rectangular cause dominates, a caller may
+ask for the smaller k of that shape; it is never taken unasked.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from aicalib_hw import units
-from aicalib_hw.errors import MissingExtra, UsageError
+from aicalib_hw.errors import UsageError
+from aicalib_hw.metrology.coverage import (
+    MANY_DEGREES,
+    PROBABILITY,
+    coverage_factor,
+    gtc,
+    rectangular_factor,
+    usable_degrees,
+)
 from aicalib_hw.metrology.result import BudgetLine, Evaluation
 from aicalib_hw.readings import Component
-
-PROBABILITY = 0.9545
-"""Coverage probability for which k = 2 of a normal distribution is stated."""
-
-MANY_DEGREES = 30
-"""From so many effective degrees of freedom on, k is that of the normal distribution."""
 
 _DIVISORS = {
     "normal": 1.0,
@@ -32,14 +35,6 @@ _DIVISORS = {
 }
 REPEATABILITY = "repeatability"
 RESOLUTION = "resolution"
-
-
-def _gtc() -> Any:
-    try:
-        import GTC  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtra.for_library("GTC", "metrology", "combining uncertainties") from error
-    return GTC
 
 
 def standard_uncertainty(component: Component, value: float, unit: str) -> float:
@@ -98,15 +93,21 @@ def evaluate(
     unit: str,
     components: Iterable[Component],
     *,
+    runs: Sequence[float] | None = None,
     probability: float = PROBABILITY,
+    rectangular: bool = False,
 ) -> Evaluation:
     """Combine `components` into the uncertainty of `value`, in `unit`.
 
-    All sensitivity coefficients are 1: components are stated at the output. Raises UsageError for a
-    budget without any uncertainty, MissingExtra without GTC, UnitError for a foreign dimension.
+    All sensitivity coefficients are 1: components are stated at the output. runs: values in `unit` whose
+    mean `value` is; they add the type A component. rectangular: choose k for one rectangular cause that
+    dominates beside a normal rest, see `rectangular_factor`. Raises UsageError for a budget without any
+    uncertainty, or if `rectangular` is asked for and does not hold; MissingExtra without GTC; UnitError
+    for a foreign dimension.
     """
-    gtc = _gtc()
-    stated = without_double_counting(components, value, unit)
+    calculator = gtc()
+    scatter = () if runs is None else (type_a(runs, unit),)
+    stated = without_double_counting((*scatter, *components), value, unit)
     sized = [(c, standard_uncertainty(c, value, unit)) for c in stated]
     if not any(size > 0 for _, size in sized):
         raise UsageError(
@@ -114,20 +115,22 @@ def evaluate(
             why="no component, or every component is zero",
             advice="state at least repeatability and what the data sheet says",
         )
-    inputs: dict[str, Any] = {}
-    total = gtc.constant(value)
-    for index, (component, size) in enumerate(sized):
-        if size == 0:
-            continue
-        key = component.shared or f"#{index}"
-        if key not in inputs:
-            inputs[key] = gtc.ureal(0.0, 1.0, math.inf if component.dof is None else component.dof)
-        total = total + size * inputs[key]
-    combined = float(gtc.uncertainty(total))
-    effective = float(gtc.dof(total))
-    few = effective < MANY_DEGREES
-    used_dof = max(1, math.floor(effective + 1e-9)) if few else None
-    factor = coverage_factor(used_dof, probability)
+    total = calculator.constant(value)
+    for members in _causes(sized).values():
+        freedom = min(math.inf if component.dof is None else component.dof for component, _ in members)
+        total = total + sum(size for _, size in members) * calculator.ureal(0.0, 1.0, freedom)
+    combined = float(calculator.uncertainty(total))
+    effective = float(calculator.dof(total))
+    used_dof = usable_degrees(effective)
+    if rectangular:
+        factor, how = _rectangular(sized, combined, used_dof, probability)
+    else:
+        factor = coverage_factor(used_dof, probability)
+        how = (
+            "first order, k from the normal distribution"
+            if used_dof is None
+            else f"first order, k from the t-distribution with {used_dof} effective degrees of freedom"
+        )
     lines = tuple(
         BudgetLine(
             name=c.name,
@@ -142,11 +145,6 @@ def evaluate(
         )
         for c, size in sized
     )
-    how = (
-        f"first order, k from the t-distribution with {used_dof} effective degrees of freedom"
-        if few
-        else "first order, k from the normal distribution"
-    )
     return Evaluation(
         value=value,
         unit=unit,
@@ -160,12 +158,33 @@ def evaluate(
     )
 
 
-def coverage_factor(dof: int | None, probability: float = PROBABILITY) -> float:
-    """Return k for `probability` and `dof` degrees of freedom (None = infinite), two-sided, Student's t."""
-    if dof is None and probability == PROBABILITY:
-        return 2.0
-    reporting = _gtc().reporting
-    return float(reporting.k_factor(math.inf if dof is None else dof, p=100.0 * probability))
+_Sized = Sequence[tuple[Component, float]]
+
+
+def _causes(sized: _Sized) -> dict[str, list[tuple[Component, float]]]:
+    """The components by physical cause, those of size 0 left out; without a shared key each is its own."""
+    causes: dict[str, list[tuple[Component, float]]] = {}
+    for index, (component, size) in enumerate(sized):
+        if size > 0:
+            causes.setdefault(component.shared or f"#{index}", []).append((component, size))
+    return causes
+
+
+def _rectangular(sized: _Sized, combined: float, dof: int | None, probability: float) -> tuple[float, str]:
+    largest = max(_causes(sized).values(), key=lambda members: sum(size for _, size in members))
+    size = sum(size for _, size in largest)
+    pure = all(c.half_width is not None and c.distribution == "rectangular" for c, _ in largest)
+    if not pure or 2 * size**2 < combined**2 or dof is not None:
+        raise UsageError(
+            "k for a dominant rectangular cause does not fit this budget",
+            why="it needs one rectangular cause with more than half of the variance, and "
+            f"{MANY_DEGREES} or more effective degrees of freedom",
+            advice="leave `rectangular` out: k = 2, or the t-distribution, is then taken",
+        )
+    rest = math.sqrt(max(0.0, combined**2 - size**2))
+    factor = rectangular_factor(size * _DIVISORS["rectangular"], rest, probability)
+    names = ", ".join(component.name for component, _ in largest)
+    return factor, f"first order, k of the rectangular distribution of {names} beside a normal rest"
 
 
 def _share(component: Component, size: float, sized: Sequence[tuple[Component, float]], combined: float) -> float:
@@ -181,8 +200,6 @@ def rounded(value: float, expanded: float, *, digits: int = 2) -> tuple[str, str
     Half-even on the decimal text. Carries are followed: 0.0996 becomes 0.10, not 0.100.
     Raises UsageError unless U is positive and finite.
     """
-    from decimal import ROUND_HALF_EVEN, Decimal
-
     if not 0 < expanded < math.inf:
         raise UsageError(f"an expanded uncertainty of {expanded!r} cannot be reported")
     exact = Decimal(repr(expanded))

@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 from aicalib_hw import units
 from aicalib_hw.errors import UsageError
+from aicalib_hw.metrology.coverage import student_cdf, usable_degrees
 from aicalib_hw.metrology.result import Decision, Evaluation, Indication, PermissibleError, Rule, Verdict
 from aicalib_hw.readings import Validity
 
@@ -68,7 +69,9 @@ def decide(
         relative_error=relative,
         expanded_uncertainty=expanded,
         maximum_permissible_error=limit,
-        conformance_probability=conformance_probability(error, evaluation.standard_uncertainty, limit),
+        conformance_probability=conformance_probability(
+            error, evaluation.standard_uncertainty, limit, dof=usable_degrees(evaluation.dof)
+        ),
     )
 
 
@@ -84,12 +87,20 @@ def limit_of(permissible: PermissibleError, evaluation: Evaluation) -> float:
     return permissible.value * abs(evaluation.value)
 
 
-def conformance_probability(error: float, standard_uncertainty: float, limit: float) -> float:
-    """Return the probability that the true error lies within ±limit, for a normal distribution (JCGM 106)."""
+def conformance_probability(
+    error: float, standard_uncertainty: float, limit: float, *, dof: int | None = None
+) -> float:
+    """Return the probability that the true error lies within ±limit (JCGM 106).
+
+    For a normal distribution, or with `dof` degrees of freedom for Student's t scaled by the standard
+    uncertainty: few runs make no surer statement here than they do in k.
+    """
     if standard_uncertainty <= 0:
         return 1.0 if abs(error) <= limit else 0.0
-    distribution = NormalDist(error, standard_uncertainty)
-    return distribution.cdf(limit) - distribution.cdf(-limit)
+    high, low = (limit - error) / standard_uncertainty, (-limit - error) / standard_uncertainty
+    if dof is None:
+        return NormalDist().cdf(high) - NormalDist().cdf(low)
+    return student_cdf(high, dof) - student_cdf(low, dof)
 
 
 def _jjf1094(error: float, expanded: float, limit: float) -> tuple[Verdict, str]:

@@ -2,7 +2,7 @@
 
 An interval mean is integrated by step-hold, weighted by overlap with the window; an instantaneous
 sample by trapezoids with interpolated edges. Taking one for the other costs 0.5 % on a minute at 1 Hz.
-A meter's own integrator is better than either.
+A meter's own integrator is better than either: of its readings the difference is taken.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from aicalib_hw import units
 from aicalib_hw.errors import UsageError
 from aicalib_hw.readings import Series
 
@@ -43,16 +44,8 @@ def integrate(series: Series, start_ns: int, stop_ns: int) -> Integral:
     """
     if series.header.get("unit") != "W":
         raise UsageError(f"energy needs power in W, not {series.header.get('unit')!r}")
-    if stop_ns <= start_ns:
-        raise UsageError("the window of an energy must have a length")
-    usable = [
-        (time, value)
-        for time, value, status in zip(series.times, series.values, series.statuses, strict=True)
-        if value is not None and not status
-    ]
-    if len(usable) < 2:
-        raise UsageError(f"{len(usable)} usable samples are not enough for an energy")
-    typical = sorted(later - earlier for (earlier, _), (later, _) in pairwise(usable))[(len(usable) - 1) // 2]
+    usable = _usable(series, start_ns, stop_ns)
+    typical = _typical(usable)
     longest = GAP_INTERVALS * typical
     held = series.sample_kind == "interval_mean"
     pieces = _held(usable, typical, longest) if held else _trapezoids(usable, longest)
@@ -67,6 +60,55 @@ def integrate(series: Series, start_ns: int, stop_ns: int) -> Integral:
         covered += right - left
     gaps = sum(later - earlier > longest for (earlier, _), (later, _) in pairwise(usable))
     return Integral(energy, covered / (stop_ns - start_ns), gaps)
+
+
+def difference(series: Series, start_ns: int, stop_ns: int) -> Integral:
+    """Return what an energy counter advanced from `start_ns` to `stop_ns`, J.
+
+    series: readings of a counter, in a unit of energy; between two of them the power counts as constant.
+    What passed during a gap is counted, for the counter went on; only an edge inside a gap is not known,
+    and the part of the window beyond it is not covered. Raises UsageError for a series that is no energy,
+    an empty window, fewer than two usable samples, or a counter that runs backwards.
+    """
+    unit = series.header.get("unit", "")
+    if units.require(unit).dimension != units.require("J").dimension:
+        raise UsageError(f"a difference of energies needs readings of an energy, not of {unit!r}")
+    usable = _usable(series, start_ns, stop_ns)
+    if any(later < earlier for (_, earlier), (_, later) in pairwise(usable)):
+        raise UsageError(
+            "the energy counter runs backwards",
+            why="it was reset, wrapped, or energy flowed back",
+            advice="integrate the power instead, or measure shorter than the counter takes to wrap",
+        )
+    longest = GAP_INTERVALS * _typical(usable)
+    known = [(time, value) for time, value in usable if start_ns <= time <= stop_ns]
+    for edge in (start_ns, stop_ns):
+        for (earlier, first), (later, last) in pairwise(usable):
+            if earlier < edge < later and later - earlier <= longest:
+                known.append((edge, first + (last - first) * (edge - earlier) / (later - earlier)))
+    gaps = sum(later - earlier > longest for (earlier, _), (later, _) in pairwise(usable))
+    if not known:
+        return Integral(0.0, 0.0, gaps)
+    (begin, first), (end, last) = min(known), max(known)
+    return Integral(units.convert(last - first, unit, "J"), (end - begin) / (stop_ns - start_ns), gaps)
+
+
+def _usable(series: Series, start_ns: int, stop_ns: int) -> list[tuple[int, float]]:
+    if stop_ns <= start_ns:
+        raise UsageError("the window of an energy must have a length")
+    usable = [
+        (time, value)
+        for time, value, status in zip(series.times, series.values, series.statuses, strict=True)
+        if value is not None and not status
+    ]
+    if len(usable) < 2:
+        raise UsageError(f"{len(usable)} usable samples are not enough for an energy")
+    return usable
+
+
+def _typical(samples: Sequence[tuple[int, float]]) -> int:
+    """Median distance of the samples, ns."""
+    return sorted(later - earlier for (earlier, _), (later, _) in pairwise(samples))[(len(samples) - 1) // 2]
 
 
 _Piece = tuple[int, int, float, float]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aicalib_hw.errors import UnitError, UsageError
-from aicalib_hw.metrology.budget import coverage_factor, evaluate, rounded, standard_uncertainty, type_a
+from aicalib_hw.metrology.budget import evaluate, rounded, standard_uncertainty, type_a
 from aicalib_hw.readings import Component
 
 GAUGE = (
@@ -36,14 +36,6 @@ def test_the_end_gauge_of_the_guide_comes_out_as_published() -> None:
     assert result.standard_uncertainty == pytest.approx(31.664, abs=0.01)
     assert result.dof == pytest.approx(16.752, abs=0.01)
     assert 92.4 <= result.expanded_uncertainty <= 93.0
-
-
-@pytest.mark.parametrize(
-    ("dof", "probability", "factor"),
-    [(1, 0.95, 12.706), (4, 0.95, 2.776), (10, 0.95, 2.228), (16, 0.99, 2.921), (8, 0.9545, 2.37), (5, 0.9545, 2.65)],
-)
-def test_coverage_factors_are_those_of_the_t_distribution(dof: int, probability: float, factor: float) -> None:
-    assert coverage_factor(dof, probability) == pytest.approx(factor, abs=0.005)
 
 
 def test_without_limit_of_freedom_k_is_two() -> None:
@@ -88,6 +80,46 @@ def test_what_is_scaled_has_its_uncertainty_scaled(sizes: list[float], factor: f
 def test_the_order_of_the_components_does_not_matter(sizes: list[float]) -> None:
     there, back = evaluate(1.0, "W", map(part, sizes)), evaluate(1.0, "W", map(part, reversed(sizes)))
     assert back.standard_uncertainty == pytest.approx(there.standard_uncertainty, rel=1e-9)
+
+
+@given(st.permutations([(1.0, 2.0), (3.0, 50.0), (2.0, None)]))
+def test_one_cause_is_known_as_badly_as_its_least_known_part(parts: list[tuple[float, float | None]]) -> None:
+    result = evaluate(1.0, "W", [part(size, dof=dof, shared="one meter") for size, dof in parts])
+    assert result.dof == pytest.approx(2.0)
+    assert result.standard_uncertainty == pytest.approx(6.0)
+
+
+def test_runs_given_to_the_evaluation_are_its_type_a_component() -> None:
+    runs = [10.0, 10.2, 9.9, 10.1]
+    given_runs = evaluate(10.05, "W", [part(0.01)], runs=runs)
+    assert given_runs == evaluate(10.05, "W", [type_a(runs, "W"), part(0.01)])
+    with pytest.raises(UsageError):
+        evaluate(10.0, "W", [part(0.01)], runs=[10.0])
+
+
+def test_the_factor_of_a_dominant_rectangle_is_taken_only_when_asked() -> None:
+    parts = [Component("reference", "B", "1", "an example", half_width=0.01, relative=True), part(0.4)]
+    plain, asked = evaluate(200.0, "W", parts), evaluate(200.0, "W", parts, rectangular=True)
+    assert plain.coverage_factor == 2.0
+    assert asked.coverage_factor == pytest.approx(1.77, abs=0.005)
+    assert asked.standard_uncertainty == plain.standard_uncertainty
+    assert "reference" in asked.method
+    assert "rectangular" not in plain.method
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part(1.0)],
+        [Component("limit", "B", "W", "x", half_width=1.0), part(1.0)],
+        [Component("limit", "B", "W", "x", half_width=1.0), part(0.5, dof=2)],
+        [Component("limit", "B", "W", "x", half_width=1.0, shared="k"), part(0.1, shared="k")],
+    ],
+    ids=["normal", "not dominant", "few degrees of freedom", "a normal part of the same cause"],
+)
+def test_the_factor_of_a_rectangle_is_refused_where_no_rectangle_dominates(parts: list[Component]) -> None:
+    with pytest.raises(UsageError):
+        evaluate(1.0, "W", parts, rectangular=True)
 
 
 @given(SIZES)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aicalib_hw.errors import UsageError
+from aicalib_hw.metrology.coverage import coverage_factor
 from aicalib_hw.metrology.decision import conformance_probability, decide
 from aicalib_hw.metrology.result import Evaluation, Indication, PermissibleError, Rule, Verdict
 from aicalib_hw.readings import Validity, ValidityStatus
@@ -73,6 +74,27 @@ def test_the_probability_of_conformance_is_that_of_a_normal_distribution(error: 
         )
 
 
+@pytest.mark.parametrize(
+    ("dof", "inside", "outside"),
+    [(1, 0.5, 0.5), (2, 0.57735, 0.42265), (4, 0.62610, 0.37390), (None, 0.68269, 0.31731)],
+)
+def test_with_few_runs_conformance_is_less_certain(dof: int | None, inside: float, outside: float) -> None:
+    """At E = 0 and MPEV = u: the share of Student's t within ±1, from its closed forms."""
+    found = conformance_probability(0.0, 1.0, 1.0, dof=dof)
+    assert found == pytest.approx(inside, abs=1e-5)
+    assert 1 - found == pytest.approx(outside, abs=1e-5)
+
+
+def test_a_decision_takes_its_probability_from_the_degrees_of_freedom_of_its_budget() -> None:
+    few = Evaluation(1000.0, "W", 10.0, 2.7, 4.53, 0.9545, 45.3, (), "an example")
+    many = Evaluation(1000.0, "W", 10.0, 99.0, 2.0, 0.9545, 20.0, (), "an example")
+    probabilities = [
+        decide(one, Indication(1000.0, "W", "x"), LIMIT, "simple", quantity="power").conformance_probability
+        for one in (few, many)
+    ]
+    assert probabilities == [pytest.approx(0.57735, abs=1e-5), pytest.approx(0.68269, abs=1e-5)]
+
+
 def test_without_uncertainty_conformance_is_certain_or_impossible() -> None:
     assert conformance_probability(1.0, 0.0, 1.0) == 1.0
     assert conformance_probability(-1.1, 0.0, 1.0) == 0.0
@@ -134,7 +156,8 @@ def test_a_larger_error_is_never_judged_more_kindly(rule: Rule, one: float, othe
     assert order.index(verdict(rule, small, expanded)) <= order.index(verdict(rule, large, expanded))
 
 
-@given(ERRORS, st.floats(min_value=1e-3, max_value=6.0))
-def test_a_pass_with_a_guard_band_is_at_least_95_percent_sure(error: float, expanded: float) -> None:
+@given(ERRORS, st.floats(min_value=1e-3, max_value=6.0), st.sampled_from([1, 2, 3, 7, 29, None]))
+def test_a_pass_with_a_guard_band_is_at_least_95_percent_sure(error: float, expanded: float, dof: int | None) -> None:
     if verdict("nonbinary_u", error, expanded) is PASS:
-        assert conformance_probability(error, expanded / 2, 3.0) > 0.95
+        uncertainty = expanded / coverage_factor(dof)
+        assert conformance_probability(error, uncertainty, 3.0, dof=dof) > 0.95

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from aicalib_hw.errors import UsageError
-from aicalib_hw.metrology.energy import integrate
+from aicalib_hw.metrology.energy import difference, integrate
 from aicalib_hw.readings import Series, Status
 
 SECOND = 1_000_000_000
@@ -127,6 +127,59 @@ def test_a_window_that_the_samples_do_not_reach_is_not_valid() -> None:
     assert not integrate(measured, 60 * SECOND, 120 * SECOND).valid
     assert integrate(measured, 60 * SECOND, 120 * SECOND).covered == pytest.approx(40 / 60)
     assert integrate(measured, 200 * SECOND, 260 * SECOND).covered == 0.0
+
+
+def counter(*, unit: str = "J", interval: float = 1.0, lost: Callable[[float], bool] = lambda _: False) -> Series:
+    """100 s of readings of an energy counter."""
+    stamps = [interval * number for number in range(round(100 / interval) + 1)]
+    gone = [lost(stamp) for stamp in stamps]
+    return Series(
+        {"quantity": "energy", "unit": unit},
+        tuple(round(stamp * SECOND) for stamp in stamps),
+        tuple(
+            None if missing else _energy_until(stamp) / (3600.0 if unit == "Wh" else 1.0)
+            for stamp, missing in zip(stamps, gone, strict=True)
+        ),
+        tuple(Status.NO_DATA if missing else Status.VALID for missing in gone),
+        "instant",
+    )
+
+
+@pytest.mark.parametrize("unit", ["J", "Wh"])
+@pytest.mark.parametrize(("begin", "end"), [(20.0, 80.0), (30.25, 70.75), (35.0, 35.5)])
+def test_a_counter_tells_the_energy_of_a_plateau_exactly(unit: str, begin: float, end: float) -> None:
+    told = difference(counter(unit=unit), round(begin * SECOND), round(end * SECOND))
+    assert told.energy == pytest.approx(_energy_until(end) - _energy_until(begin), rel=1e-9)
+    assert told.covered == pytest.approx(1.0)
+    assert told.valid
+
+
+def test_a_counter_goes_on_during_a_gap_but_an_edge_inside_one_is_not_known() -> None:
+    broken = counter(lost=lambda stamp: 40 < stamp < 50)
+    across = difference(broken, 20 * SECOND, 80 * SECOND)
+    assert across.energy == pytest.approx(_energy_until(80) - _energy_until(20), rel=1e-9)
+    assert across.gaps == 1
+    assert across.valid
+    edge = difference(broken, 45 * SECOND, 80 * SECOND)
+    assert edge.covered == pytest.approx(30 / 35)
+    assert not edge.valid
+    assert edge.energy == pytest.approx(_energy_until(80) - _energy_until(50), rel=1e-9)
+
+
+def test_a_counter_that_was_not_read_in_the_window_covers_nothing() -> None:
+    told = difference(counter(), 200 * SECOND, 260 * SECOND)
+    assert (told.energy, told.covered, told.valid) == (0.0, 0.0, False)
+
+
+def test_a_counter_that_runs_backwards_or_counts_no_energy_is_refused() -> None:
+    sound = counter()
+    reset = (*sound.values[:50], *sound.values[:51])
+    with pytest.raises(UsageError, match="backwards"):
+        difference(Series(sound.header, sound.times, reset, sound.statuses, "instant"), 20 * SECOND, 80 * SECOND)
+    with pytest.raises(UsageError):
+        difference(series("instant"), 20 * SECOND, 80 * SECOND)
+    with pytest.raises(UsageError):
+        difference(sound, 80 * SECOND, 20 * SECOND)
 
 
 def test_what_is_no_power_or_no_window_is_refused() -> None:
