@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from aicalib_hw.errors import OutOfRange, UsageError
@@ -15,6 +14,7 @@ from aicalib_hw.scpi.codec import BOOLEAN, INTEGER, NUMBER, choice, number_text
 from aicalib_hw.scpi.session import ScpiSession
 
 from . import _wt300_tables as tables
+from ._choices import require_one_of
 
 AVERAGING = (1, 8, 16, 32, 64)
 RATIO = (0.001, 9999.0)
@@ -129,19 +129,25 @@ class Settings:
         if given.get("auto_range") and given.keys() & {"voltage_range", "current_range"}:
             raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
         if "crest_factor" in given:
-            _among("crest factor", given["crest_factor"], tuple(tables.CREST_FACTORS))
+            require_one_of("crest factor", given["crest_factor"], tuple(tables.CREST_FACTORS))
         if "wiring" in given:
-            _among("wiring", given["wiring"], tables.WIRINGS_OF[model.elements])
+            require_one_of("wiring", given["wiring"], tables.WIRINGS_OF[model.elements])
         if given.keys() & {"voltage_range", "current_range"}:
             factor = tables.CREST_FACTORS[given.get("crest_factor") or self.crest_factor]
             for name, ranges in (("voltage_range", tables.VOLTAGE_RANGES), ("current_range", model.current_ranges)):
                 if name in given:
                     unit = "V" if name == "voltage_range" else "A"
-                    _among(name.replace("_", " "), given[name], tuple(full * factor for full in ranges), unit)
+                    require_one_of(
+                        name.replace("_", " "),
+                        given[name],
+                        tuple(full * factor for full in ranges),
+                        unit,
+                        advice="choose one of these; at crest factor 6 every range is halved",
+                    )
         if "update_interval" in given:
-            _among("update interval", given["update_interval"], model.intervals, "s")
+            require_one_of("update interval", given["update_interval"], model.intervals, "s")
         if "averaging" in given:
-            _among("averaging", given["averaging"], AVERAGING)
+            require_one_of("averaging", given["averaging"], AVERAGING)
         for name in ("ct_ratio", "vt_ratio"):
             if name in given and not RATIO[0] <= given[name] <= RATIO[1]:
                 raise OutOfRange(f"a {name} of {given[name]} cannot be set", why=f"{RATIO[0]} to {RATIO[1]}")
@@ -155,15 +161,3 @@ class Settings:
             self.session.command(f":INPut:SCALing:{word}:ELEMent{element} {number_text(ratio)}")
         other = "VT" if word == "CT" else "CT"
         self.scaling = ratio != 1.0 or any(self._ratio(other, element) != 1.0 for element in elements)
-
-
-def _among(what: str, value: Any, allowed: Sequence[Any], unit: str = "") -> None:
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if any(value == one or (numeric and math.isclose(value, one, rel_tol=1e-9)) for one in allowed):
-        return
-    listed = ", ".join(f"{one:g}" if isinstance(one, (int, float)) else str(one) for one in allowed)
-    raise OutOfRange(
-        f"this meter has no {what} of {value} {unit}".rstrip(),
-        why=f"it has {listed} {unit}".rstrip(),
-        advice="choose one of these; at crest factor 6 every range is halved" if unit in ("V", "A") else "choose one",
-    )

@@ -8,28 +8,21 @@ spelling of crest factor 6A on the wire (`crest_factor_6a`).
 
 from __future__ import annotations
 
-import statistics
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from aicalib_hw.errors import (
-    Aborted,
     AicalibError,
-    IdentityMismatch,
     InstrumentReportedError,
     NotOpen,
     OutOfRange,
     ProtocolError,
-    UsageError,
 )
-from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
     ElementReading,
     LoadRun,
-    PowerMeter,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
@@ -42,19 +35,17 @@ from aicalib_hw.readings import (
     Instant,
     Measurement,
     Reading,
-    Run,
     Status,
-    Validity,
-    ValidityStatus,
     Window,
 )
 from aicalib_hw.scpi.codec import measured
-from aicalib_hw.scpi.session import Link, ScpiSession
+from aicalib_hw.scpi.session import Link
 from aicalib_hw.trace import Trace
-from aicalib_hw.transport.visa import VisaLink
 
+from . import _evaluation
 from . import _wt300_accuracy as accuracy
 from . import _wt300_tables as tables
+from ._scpi_meter import ScpiPowerMeter
 from ._update_pace import UpdatePace
 from ._wt300_settings import Settings
 
@@ -69,15 +60,12 @@ _OF_SUM = ("U", "I", "P", "S", "Q", "LAMBDA")
 _UNITS = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "LAMBDA": "1", "FU": "Hz"}
 _OVER = (64, 512, 4096)
 _PEAK = (128, 1024, 8192)
-_MOST_MISSED = 0.01
 
 
-class YokogawaWT300(PowerMeter):
-    """A power meter of the WT300 family.
+class YokogawaWT300(ScpiPowerMeter):
+    """A power meter of the WT300 family; crest_factor_6a: how crest factor 6A is spelled on the wire."""
 
-    address: a VISA resource name. timeout: s for one exchange besides waiting for an update.
-    visa_library: as PyVISA takes it. link: use this one instead of opening `address` (a replayed trace).
-    """
+    ERROR_QUERY = ":STATus:ERRor?"
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
         name="yokogawa-wt300",
@@ -99,37 +87,11 @@ class YokogawaWT300(PowerMeter):
         crest_factor_6a: str = "A6",
         link: Link | None = None,
     ) -> None:
-        super().__init__(address)
-        self._link: Link = link or VisaLink(address, visa_library=visa_library, timeout=timeout, trace=trace)
-        self._lock = self._link.lock
-        self.session = ScpiSession(self._link, error_query=":STATus:ERRor?")
-        self._abort = threading.Event()
+        super().__init__(address, timeout=timeout, trace=trace, visa_library=visa_library, link=link)
         self._six_a = crest_factor_6a
         self._settings: Settings | None = None
         self._pace: UpdatePace | None = None
         self._ranges: tuple[float, float] | None = None
-
-    def _connect(self) -> None:
-        self._link.open()
-
-    def _disconnect(self) -> None:
-        self._link.close()
-
-    def identify(self) -> Identity:
-        """Ask `*IDN?`; raises IdentityMismatch for another instrument."""
-        answer = self.session.query("*IDN?")
-        parts = [part.strip() for part in answer.split(",")]
-        if len(parts) != 4:
-            raise ProtocolError(f"{answer!r} is no identification", where=self.address)
-        maker, model, serial, firmware = parts
-        identity = Identity(maker, model, serial, firmware, self.address)
-        if not self.DRIVER.matches(identity):
-            raise IdentityMismatch(
-                f"{identity} answers, and this driver is for the WT300 family",
-                where=self.address,
-                advice="leave the driver to `open_instrument`, or correct the address",
-            )
-        return identity
 
     def _opened(self) -> None:
         self._link.clear()
@@ -298,47 +260,6 @@ class YokogawaWT300(PowerMeter):
         """Return RESET, START, STOP, TIMEUP or ERROR."""
         return self.session.query(":INTEGrate:STATe?").strip().upper()
 
-    def measure_power(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Return the mean active power, W, of the updates of `duration` s of the meter's time.
-
-        Invalid if an update was out of range or without data, if more than 1 % were missed, or if the
-        range changed meanwhile.
-        """
-        if not duration > 0:
-            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
-        readings = list(self.stream(duration=duration))
-        usable = [reading for reading in readings if not reading.status]
-        reasons = _objections(readings)
-        window = Window(readings[0].window.start, readings[-1].window.stop, "consecutive updates of the meter")
-        values = [float(reading.active_power) for reading in usable]
-        value = statistics.fmean(values) if values else None
-        evidence = {
-            "updates": len(readings),
-            "missed": sum(reading.missed or 0 for reading in readings),
-            "times_ns": [reading.window.stop.monotonic_ns for reading in readings],
-            "power_W": [reading.active_power.value for reading in readings],
-            "status": [str(reading.status) for reading in readings],
-            "voltage_V": _mean(usable, "voltage"),
-            "current_A": _mean(usable, "current"),
-            "power_factor": _mean(usable, "power_factor"),
-            "frequency_Hz": _mean(usable, "frequency"),
-        }
-        status = ValidityStatus.INVALID if reasons else ValidityStatus.VALID
-        return Measurement(
-            quantity="power",
-            definition="power/active/mean",
-            value=value,
-            unit="W",
-            window=window,
-            identity=self.identity,
-            runs=(Run(value, window, used=not reasons, reasons=reasons),),
-            components=_mean_components([self.components(reading) for reading in usable]) + _resolution(usable),
-            settings=_plain(readings[-1].settings),
-            evidence=evidence,
-            validity=Validity(status, reasons),
-            load=load.achieved() if load is not None else None,
-        )
-
     def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
         """Return the active energy, J, of `duration` whole seconds by the meter's own integrator and timer.
 
@@ -358,26 +279,21 @@ class YokogawaWT300(PowerMeter):
         finally:
             if not self._abort.is_set():
                 self.reset_integration()
-        reasons = _objections(readings)
+        reasons: tuple[str, ...] = ()
         if state != "TIMEUP" or energy is None or elapsed is None or round(elapsed) != round(duration):
-            reasons += (f"the integrator ended in state {state} after {elapsed} s",)
+            reasons = (f"the integrator ended in state {state} after {elapsed} s",)
             energy = None
-        usable = [reading for reading in readings if not reading.status]
-        joule = None if energy is None else energy * 3600
-        window = Window(began, stopped, "the integrator's own timer")
-        return Measurement(
-            quantity="energy",
-            definition="energy/active/meter-integrator",
-            value=joule,
-            unit="J",
-            window=window,
-            identity=self.identity,
-            runs=(Run(joule, window, used=not reasons, reasons=reasons),),
-            components=_energy_components(_mean_components([self.components(r) for r in usable]), usable, duration),
-            settings=_plain(self.settings.in_force()),
-            evidence={"elapsed_s": elapsed, "state": state, "updates": len(readings)},
-            validity=Validity(ValidityStatus.INVALID if reasons else ValidityStatus.VALID, reasons),
-            load=load.achieved() if load is not None else None,
+        return _evaluation.integrated_energy(
+            None if energy is None else energy * 3600,
+            duration,
+            readings,
+            [self.components(reading) for reading in readings if not reading.status],
+            self.identity,
+            Window(began, stopped, "the integrator's own timer"),
+            reasons,
+            self.settings.in_force(),
+            {"elapsed_s": elapsed, "state": state},
+            load,
         )
 
     def components(self, reading: PowerReading) -> tuple[Component, ...]:
@@ -400,11 +316,6 @@ class YokogawaWT300(PowerMeter):
     def snapshot(self) -> Mapping[str, Setting]:
         """Read every setting of the instrument that matters to a reading."""
         return self.settings.snapshot()
-
-    def abort(self) -> None:
-        """End whatever blocks in another thread; the link recovers at its next use."""
-        self._abort.set()
-        self._link.abort()
 
     def release(self) -> ReleaseReport:
         """Stop and clear the integrator and give the front panel back; idempotent; never raises."""
@@ -433,12 +344,10 @@ class YokogawaWT300(PowerMeter):
     def _next(self, in_force: PowerSettings, timeout: float | None) -> PowerReading:
         """Wait for the falling edge of UPD, then take the values of that update."""
         interval = self._interval(in_force)
-        if self._abort.is_set():
-            raise Aborted("reading was aborted", where=self.address)
+        self._raise_if_aborted()
         wait = timeout if timeout is not None else 2 * interval + self._link.timeout
         self.session.query(":COMMunicate:WAIT? 1", timeout=wait)
-        if self._abort.is_set():
-            raise Aborted("reading was aborted", where=self.address)
+        self._raise_if_aborted()
         stop = Instant.now()
         self.session.query(":STATus:EESR?")
         missed = self._pace.missed_before(stop.monotonic_ns / 1e9) if self._pace is not None else None
@@ -507,7 +416,7 @@ class YokogawaWT300(PowerMeter):
                 source=self.identity,
                 channel=f"{function},{element}",
                 range=full.get(function) if element.isdigit() else None,
-                resolution=_last_digit(text) if value is not None else None,
+                resolution=_evaluation.last_digit(text) if value is not None else None,
                 raw=text,
             )
 
@@ -530,97 +439,3 @@ class YokogawaWT300(PowerMeter):
         reply = self.session.query(f":NUMeric:NORMal:VALue? {count - 1};VALue? {count}")
         energy, _, elapsed = reply.partition(";")
         return energy, elapsed
-
-
-def _last_digit(text: str) -> float | None:
-    """Step of the last digit of an NR3 text, in its unit."""
-    mantissa, _, exponent = text.strip().upper().partition("E")
-    decimals = len(mantissa.partition(".")[2])
-    return float(10.0 ** (int(exponent or 0) - decimals))
-
-
-def _objections(readings: Sequence[PowerReading]) -> tuple[str, ...]:
-    """Why these updates cannot stand for their window."""
-    reasons = []
-    bad = [reading for reading in readings if reading.status]
-    if bad:
-        kinds = sorted({str(reading.status) for reading in bad})
-        reasons.append(f"{len(bad)} of {len(readings)} updates are {', '.join(kinds)}")
-    missed = sum(reading.missed or 0 for reading in readings)
-    if missed > _MOST_MISSED * len(readings):
-        reasons.append(f"{missed} updates were missed beside {len(readings)} read")
-    return tuple(reasons)
-
-
-def _mean(readings: Sequence[PowerReading], name: str) -> float | None:
-    values = [reading.value for one in readings if (reading := getattr(one, name)) is not None]
-    known = [float(value) for value in values if value is not None]
-    return statistics.fmean(known) if known else None
-
-
-def _mean_components(each: Sequence[tuple[Component, ...]]) -> tuple[Component, ...]:
-    """The components of a mean: the same cause in every update, so the mean of its limits."""
-    if not each:
-        return ()
-    widths: dict[str, list[float]] = {}
-    first = {component.name: component for components in each for component in components}
-    for components in each:
-        for component in components:
-            widths.setdefault(component.name, []).append(component.half_width or 0.0)
-    return tuple(
-        Component(
-            name=name,
-            kind="B",
-            unit=first[name].unit,
-            half_width=sum(values) / len(each),
-            source=first[name].source,
-            shared=first[name].shared,
-        )
-        for name, values in widths.items()
-    )
-
-
-def _resolution(readings: Sequence[PowerReading]) -> tuple[Component, ...]:
-    steps = [reading.active_power.resolution for reading in readings if reading.active_power.resolution]
-    if not steps:
-        return ()
-    return (
-        Component(
-            name="resolution", kind="B", unit="W", half_width=max(steps) / 2, source="last digit of the meter's reply"
-        ),
-    )
-
-
-def _energy_components(
-    of_power: Sequence[Component], readings: Sequence[PowerReading], duration: float
-) -> tuple[Component, ...]:
-    """Components of an energy: those of the mean power, relative to it, and one update interval at the edges."""
-    power = _mean(readings, "active_power")
-    if not power:
-        return ()
-    relative = tuple(
-        Component(
-            name=component.name,
-            kind="B",
-            unit="1",
-            relative=True,
-            half_width=(component.half_width or 0.0) / abs(power),
-            source=component.source,
-            shared=component.shared,
-        )
-        for component in of_power
-    )
-    interval = readings[-1].settings.update_interval or 0.0
-    edges = Component(
-        name="start and stop",
-        kind="B",
-        unit="1",
-        relative=True,
-        half_width=interval / duration,
-        source="one update interval out of the whole time",
-    )
-    return (*relative, edges)
-
-
-def _plain(settings: PowerSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.__slots__}

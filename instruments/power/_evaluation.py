@@ -1,0 +1,194 @@
+"""From updates of a meter to a Measurement: the mean, its components, and what speaks against it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import LoadRun, PowerReading, PowerSettings
+from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
+
+_MOST_MISSED = 0.01
+"""Share of updates that may be missed before a mean no longer stands for its window."""
+
+
+def mean_power(
+    readings: Sequence[PowerReading],
+    components: Sequence[tuple[Component, ...]],
+    identity: Identity,
+    load: LoadRun | None,
+) -> Measurement:
+    """Return the mean active power, W, of consecutive updates; at least one.
+
+    components: of each usable reading (status VALID), in order; empty where the data sheet gives none.
+    Invalid if an update was out of range or without data, or if more than 1 % were missed.
+    """
+    usable = [reading for reading in readings if not reading.status]
+    reasons = objections(readings)
+    window = Window(readings[0].window.start, readings[-1].window.stop, "consecutive updates of the meter")
+    values = [float(reading.active_power) for reading in usable]
+    value = statistics.fmean(values) if values else None
+    evidence = {
+        "updates": len(readings),
+        "missed": sum(reading.missed or 0 for reading in readings),
+        "times_ns": [reading.window.stop.monotonic_ns for reading in readings],
+        "power_W": [reading.active_power.value for reading in readings],
+        "status": [str(reading.status) for reading in readings],
+        "voltage_V": mean_of(usable, "voltage"),
+        "current_A": mean_of(usable, "current"),
+        "power_factor": mean_of(usable, "power_factor"),
+        "frequency_Hz": mean_of(usable, "frequency"),
+    }
+    return Measurement(
+        quantity="power",
+        definition="power/active/mean",
+        value=value,
+        unit="W",
+        window=window,
+        identity=identity,
+        runs=(Run(value, window, used=not reasons, reasons=reasons),),
+        components=mean_components(components) + resolution(usable),
+        settings=plain(readings[-1].settings),
+        evidence=evidence,
+        validity=validity(reasons),
+        load=load.achieved() if load is not None else None,
+    )
+
+
+def integrated_energy(
+    energy: float | None,
+    duration: float,
+    readings: Sequence[PowerReading],
+    components: Sequence[tuple[Component, ...]],
+    identity: Identity,
+    window: Window,
+    reasons: tuple[str, ...],
+    settings: PowerSettings,
+    evidence: dict[str, Any],
+    load: LoadRun | None,
+) -> Measurement:
+    """Return the active energy, J, that the meter's own integrator counted in `duration` s.
+
+    energy: J, None if the integrator did not end as it should (the reason among `reasons`).
+    readings: updates taken meanwhile, which the limits of error are stated for.
+    """
+    usable = [reading for reading in readings if not reading.status]
+    reasons = objections(readings) + reasons
+    return Measurement(
+        quantity="energy",
+        definition="energy/active/meter-integrator",
+        value=energy,
+        unit="J",
+        window=window,
+        identity=identity,
+        runs=(Run(energy, window, used=not reasons, reasons=reasons),),
+        components=_energy_components(mean_components(components), usable, duration),
+        settings=plain(settings),
+        evidence={**evidence, "updates": len(readings)},
+        validity=validity(reasons),
+        load=load.achieved() if load is not None else None,
+    )
+
+
+def objections(readings: Sequence[PowerReading]) -> tuple[str, ...]:
+    """Return why these updates cannot stand for their window."""
+    reasons = []
+    bad = [reading for reading in readings if reading.status]
+    if bad:
+        kinds = sorted({str(reading.status) for reading in bad})
+        reasons.append(f"{len(bad)} of {len(readings)} updates are {', '.join(kinds)}")
+    missed = sum(reading.missed or 0 for reading in readings)
+    if missed > _MOST_MISSED * len(readings):
+        reasons.append(f"{missed} updates were missed beside {len(readings)} read")
+    return tuple(reasons)
+
+
+def validity(reasons: tuple[str, ...]) -> Validity:
+    """Return VALID where there is no reason against it."""
+    return Validity(ValidityStatus.INVALID if reasons else ValidityStatus.VALID, reasons)
+
+
+def mean_of(readings: Sequence[PowerReading], name: str) -> float | None:
+    """Return the mean of a field of the sum, in its unit; None where no reading has it."""
+    values = [reading.value for one in readings if (reading := getattr(one, name)) is not None]
+    known = [float(value) for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def mean_components(each: Sequence[tuple[Component, ...]]) -> tuple[Component, ...]:
+    """Return the components of a mean: the same cause in every update, so the mean of its limits."""
+    if not each:
+        return ()
+    widths: dict[str, list[float]] = {}
+    first = {component.name: component for components in each for component in components}
+    for components in each:
+        for component in components:
+            widths.setdefault(component.name, []).append(component.half_width or 0.0)
+    return tuple(
+        Component(
+            name=name,
+            kind="B",
+            unit=first[name].unit,
+            half_width=sum(values) / len(each),
+            source=first[name].source,
+            shared=first[name].shared,
+        )
+        for name, values in widths.items()
+    )
+
+
+def resolution(readings: Sequence[PowerReading]) -> tuple[Component, ...]:
+    """Return the component of the last digit of the active power, W."""
+    steps = [reading.active_power.resolution for reading in readings if reading.active_power.resolution]
+    if not steps:
+        return ()
+    return (
+        Component(
+            name="resolution", kind="B", unit="W", half_width=max(steps) / 2, source="last digit of the meter's reply"
+        ),
+    )
+
+
+def last_digit(text: str) -> float | None:
+    """Return the step of the last digit of an NR2 or NR3 text, in its unit."""
+    mantissa, _, exponent = text.strip().upper().partition("E")
+    decimals = len(mantissa.partition(".")[2])
+    return float(10.0 ** (int(exponent or 0) - decimals))
+
+
+def plain(settings: PowerSettings) -> dict[str, Any]:
+    """Return settings as plain data for a Measurement."""
+    return {name: getattr(settings, name) for name in settings.__slots__}
+
+
+def _energy_components(
+    of_power: Sequence[Component], readings: Sequence[PowerReading], duration: float
+) -> tuple[Component, ...]:
+    """Components of an energy: those of the mean power, relative to it, and one update interval at the edges."""
+    power = mean_of(readings, "active_power")
+    if not power:
+        return ()
+    relative = tuple(
+        Component(
+            name=component.name,
+            kind="B",
+            unit="1",
+            relative=True,
+            half_width=(component.half_width or 0.0) / abs(power),
+            source=component.source,
+            shared=component.shared,
+        )
+        for component in of_power
+    )
+    interval = readings[-1].settings.update_interval or 0.0
+    edges = Component(
+        name="start and stop",
+        kind="B",
+        unit="1",
+        relative=True,
+        half_width=interval / duration,
+        source="one update interval out of the whole time",
+    )
+    return (*relative, edges)

@@ -1,0 +1,83 @@
+"""What every message-based power meter does alike: link, identification, abort, means over its updates."""
+
+from __future__ import annotations
+
+import threading
+
+from aicalib_hw.errors import Aborted, IdentityMismatch, ProtocolError, UsageError
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import LoadRun, PowerMeter
+from aicalib_hw.readings import Measurement
+from aicalib_hw.scpi.session import Link, ScpiSession
+from aicalib_hw.trace import Trace
+from aicalib_hw.transport.visa import VisaLink
+
+from . import _evaluation
+
+
+class ScpiPowerMeter(PowerMeter):
+    """A power meter that answers `*IDN?` over a VISA link.
+
+    address: a VISA resource name. timeout: s for one exchange besides waiting for an update.
+    visa_library: as PyVISA takes it. link: use this one instead of opening `address` (a replayed trace).
+    """
+
+    ERROR_QUERY = ":SYSTem:ERRor?"
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 5.0,
+        trace: Trace | None = None,
+        visa_library: str = "@py",
+        link: Link | None = None,
+    ) -> None:
+        super().__init__(address)
+        self._link: Link = link or VisaLink(address, visa_library=visa_library, timeout=timeout, trace=trace)
+        self._lock = self._link.lock
+        self.session = ScpiSession(self._link, error_query=self.ERROR_QUERY)
+        self._abort = threading.Event()
+
+    def _connect(self) -> None:
+        self._link.open()
+
+    def _disconnect(self) -> None:
+        self._link.close()
+
+    def identify(self) -> Identity:
+        """Ask `*IDN?`; raises ProtocolError for no identification, IdentityMismatch for another instrument."""
+        answer = self.session.query("*IDN?")
+        parts = [part.strip() for part in answer.split(",")]
+        if len(parts) != 4:
+            raise ProtocolError(f"{answer!r} is no identification", where=self.address)
+        maker, model, serial, firmware = parts
+        identity = Identity(maker, model, serial, firmware, self.address)
+        if not self.DRIVER.matches(identity):
+            raise IdentityMismatch(
+                f"{identity} answers, and this driver is for {self.DRIVER.summary}",
+                where=self.address,
+                advice="leave the driver to `open_instrument`, or correct the address",
+            )
+        return identity
+
+    def measure_power(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
+        """Return the mean active power, W, of the updates of `duration` s of the meter's time.
+
+        Invalid if an update was out of range or without data, if more than 1 % were missed, or if the
+        range changed meanwhile. Raises UsageError for a duration of nothing, Aborted.
+        """
+        if not duration > 0:
+            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
+        readings = list(self.stream(duration=duration))
+        components = [self.components(reading) for reading in readings if not reading.status]
+        return _evaluation.mean_power(readings, components, self.identity, load)
+
+    def abort(self) -> None:
+        """End whatever blocks in another thread; the link recovers at its next use."""
+        self._abort.set()
+        self._link.abort()
+
+    def _raise_if_aborted(self) -> None:
+        if self._abort.is_set():
+            raise Aborted("reading was aborted", where=self.address)
