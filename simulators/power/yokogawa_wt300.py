@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..dialects.scpi.engine import CommandError, Device, integer
 from ..dialects.scpi.status import Status
 from ..dialects.scpi.tree import Row
+from ..servers.faulty import FaultyWire
 from ..servers.vxi11 import Vxi11Server
 from ..world import World
 from ..world.faults import Fault, FaultPlan
@@ -33,7 +34,6 @@ from .wt300_tables import (
     STOP_FIRST,
     VOLTAGE_RANGES,
 )
-from .wt300_wire import FaultyWire
 
 UPD, ITG, ITM, OVRS, FOV = 1, 2, 4, 8, 16
 _ELEMENT_BITS = ((64, 128, 256), (512, 1024, 2048), (4096, 8192, 16384))

@@ -1,8 +1,10 @@
 """Faults as data: what goes wrong, how often, from when on; drawn from the world's seed.
 
 At the transport ("refuse", "drop", "pieces", "delay", "double_terminator"), the protocol ("garble",
-"wrong_identity", "stuck"), the measurement ("over_range", "peak_over", "no_data", "frozen", "gain")
-and the ownership ("locked").
+"wrong_identity", "stuck", "header_on": somebody left reply headers on, "panel_locked": the panel keeps settings
+from being changed, "reboot": the instrument starts anew with its settings at their defaults), the measurement
+("over_range", "peak_over", "no_data", "frozen", "gain", "range_edge": auto range hunts at the edge of two ranges
+and shows nonsense meanwhile, "spike": one peak fools auto range) and the ownership ("locked").
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ Kind = Literal[
     "garble",
     "wrong_identity",
     "stuck",
+    "header_on",
+    "panel_locked",
+    "reboot",
     "over_range",
     "peak_over",
     "no_data",
     "frozen",
     "gain",
+    "range_edge",
+    "spike",
     "locked",
 ]
 
@@ -35,7 +42,9 @@ Kind = Literal[
 class Fault(BaseModel):
     """One fault. after: occasions that pass unharmed first; count: how often it strikes, None = for ever.
 
-    probability: of striking at each occasion. amount: s for "delay" and "stuck" (real time), a factor for "gain".
+    An occasion is an update of the measurement, a message, a connection: what the kind strikes at. probability: of
+    striking at each occasion. amount: real s for "delay", "stuck" and "reboot" (until it answers again), a factor for
+    "gain", how far beyond the limit of peaks for "spike" (1 = at twice the limit).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,27 +1,55 @@
-"""What faults do between a simulated meter and its wire, and the log of what passed."""
+"""What faults do between a simulated instrument and its wire, and the log of what passed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from ..dialects.scpi.engine import Device
 from ..world.faults import FaultPlan
 
 _KEPT = 2000
 """Exchanges kept in the log."""
 
 
-class FaultyWire:
-    """Passes messages between server and device, harmed as the fault plan says."""
+class MessageDevice(Protocol):
+    """What is behind the wire: complete messages in, responses out, status beside."""
 
-    def __init__(self, faults: FaultPlan, device: Device, log: list[tuple[str, bytes]]) -> None:
+    def write(self, message: bytes) -> None: ...
+    def read(self, limit: int, timeout: float, cancel: Callable[[], bool]) -> tuple[bytes, bool] | None: ...
+    def clear(self) -> None: ...
+    def status_byte(self) -> int: ...
+    def wake(self) -> None: ...
+
+
+class FaultyWire:
+    """Passes messages between server and device, harmed as the fault plan says.
+
+    reboot: puts the device into its state after power-up; needed where the fault "reboot" may be injected.
+    """
+
+    def __init__(
+        self,
+        faults: FaultPlan,
+        device: MessageDevice,
+        log: list[tuple[str, bytes]],
+        *,
+        reboot: Callable[[], None] = lambda: None,
+    ) -> None:
         self._faults = faults
         self._device = device
         self._log = log
+        self._reboot = reboot
+        self._down_until = 0.0
 
     def write(self, message: bytes) -> None:
         self._keep(">", message)
+        reboot = self._faults.strikes("reboot")
+        if reboot is not None:
+            self._down_until = time.monotonic() + reboot.amount
+            self._device.clear()
+            self._reboot()
+            raise ConnectionError("the instrument reboots")
         self._device.write(message)
 
     def read(self, limit: int, timeout: float, cancel: Callable[[], bool]) -> tuple[bytes, bool] | None:
@@ -45,7 +73,7 @@ class FaultyWire:
         self._device.wake()
 
     def refuse(self) -> bool:
-        return self._faults.strikes("refuse") is not None
+        return time.monotonic() < self._down_until or self._faults.strikes("refuse") is not None
 
     def locked(self) -> bool:
         return self._faults.strikes("locked") is not None
