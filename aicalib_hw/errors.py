@@ -77,6 +77,10 @@ class MissingExtra(UsageError):
         )
 
 
+class MissingProgram(UsageError):
+    """A program that is run as an instrument is not installed, or cannot be run; the advice says how to get it."""
+
+
 class DefinitionMismatch(UsageError):
     """Two measurements of different definition were to be compared or combined."""
 

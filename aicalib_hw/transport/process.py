@@ -1,0 +1,209 @@
+"""Programs run as instruments: found, started, followed, and ended with all their children on every way out.
+
+A program gets a session of its own, so that stopping reaches whatever it has started. What it writes is
+kept whole, line by line as it comes, and traced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from aicalib_hw.errors import Aborted, DeadlineExceeded, MissingProgram, NotOpen
+from aicalib_hw.trace import Trace
+from aicalib_hw.transport.deadline import Deadline
+
+GRACE = 2.0
+"""s that a program is given to end by itself after it was asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that has ended: its exit status (negative: by that signal), what it wrote, and how long it ran in s."""
+
+    status: int
+    output: str
+    errors: str
+    duration: float
+
+
+def find_program(name: str, *, purpose: str, install: str) -> str:
+    """Return the path of a program; raises MissingProgram, telling what needs it and how to get it.
+
+    name: a name to be found where programs are, or a path. install: the command that brings it.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise MissingProgram(f"{purpose} needs the program {name}, which is not there", where=name, advice=install)
+    return found
+
+
+class Process:
+    """One run of a program; start it in a `with`, which ends it whatever happens.
+
+    arguments: program and arguments; no shell is involved. on_line: gets each line of the output as it
+    comes, in a thread of its own, and must return quickly. directory: where it runs, None = here.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        trace: Trace | None = None,
+        on_line: Callable[[str], None] | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        self.arguments = tuple(arguments)
+        self._trace = trace
+        self._on_line = on_line
+        self._directory = directory
+        self._aborted = threading.Event()
+        self._lines: dict[str, list[str]] = {"output": [], "errors": []}
+        self._readers: list[threading.Thread] = []
+        self._program: subprocess.Popen[str] | None = None
+        self._cleared = False
+        self._began = 0.0
+
+    @property
+    def running(self) -> bool:
+        """True from `start()` until the program has ended."""
+        return self._program is not None and self._program.poll() is None
+
+    def start(self) -> Self:
+        """Start the program; raises MissingProgram if it cannot be executed."""
+        self._note("write", " ".join(self.arguments))
+        self._began = time.monotonic()
+        try:
+            self._program = subprocess.Popen(
+                self.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=self._directory,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+                creationflags=_WINDOWS_GROUP,
+            )
+        except OSError as error:
+            raise MissingProgram(
+                f"{self.arguments[0]} cannot be run", where=self.arguments[0], why=str(error), advice="install it anew"
+            ) from error
+        for name, stream in (("output", self._program.stdout), ("errors", self._program.stderr)):
+            reader = threading.Thread(target=self._read, args=(name, stream), name=f"{name}-of-program", daemon=True)
+            self._readers.append(reader)
+            reader.start()
+        return self
+
+    def wait(self, timeout: float) -> Finished:
+        """Return what the program did once it has ended; raises DeadlineExceeded (it is ended then), Aborted."""
+        program = self._started()
+        deadline = Deadline(timeout)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(deadline.left)
+        if program.poll() is None:
+            self.stop(grace=0.0)
+            raise DeadlineExceeded(
+                f"{self.arguments[0]} did not end within {timeout:g} s",
+                where=" ".join(self.arguments),
+                why=self._last_words(),
+            )
+        self._end_children()
+        for reader in self._readers:
+            reader.join(GRACE)
+        if self._aborted.is_set():
+            raise Aborted(f"{self.arguments[0]} was stopped", where=" ".join(self.arguments))
+        finished = Finished(
+            program.returncode,
+            "".join(self._lines["output"]),
+            "".join(self._lines["errors"]),
+            time.monotonic() - self._began,
+        )
+        self._note("event", f"ended with status {finished.status} after {finished.duration:.3f} s")
+        return finished
+
+    def stop(self, grace: float = GRACE) -> bool:
+        """Ask the program to end, and end it with all its children after `grace` s; True if it ended by itself.
+
+        Idempotent, from any thread; never raises.
+        """
+        program = self._program
+        if program is None:
+            return True
+        obeyed = program.poll() is not None
+        if not obeyed and grace > 0:
+            self._signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.wait(grace)
+                obeyed = True
+        self._end_children()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(GRACE)
+        return obeyed
+
+    def abort(self) -> None:
+        """End the program now; a `wait` in another thread raises Aborted. Never raises."""
+        self._aborted.set()
+        self.stop(grace=0.0)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        for reader in self._readers:
+            reader.join(GRACE)
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._program is None:
+            raise NotOpen(f"{self.arguments[0]} was not started", advice="use it in a `with`, or call start()")
+        return self._program
+
+    def _read(self, name: str, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                self._lines[name].append(line)
+                self._note("read", line.rstrip("\n"), stream=name)
+                if name == "output" and self._on_line is not None:
+                    self._on_line(line.rstrip("\n"))
+
+    def _end_children(self) -> None:
+        """Kill what is left of the program's session, the program included; once, as numbers are used again."""
+        if self._cleared:
+            return
+        self._cleared = True
+        if sys.platform != "win32":
+            self._signal(signal.SIGKILL)
+        elif self.running:
+            self._started().kill()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":
+                self._started().terminate()
+            else:
+                os.killpg(self._started().pid, number)
+
+    def _last_words(self) -> str:
+        lines = [*self._lines["errors"], *self._lines["output"]][-3:]
+        return " / ".join(line.strip() for line in lines)
+
+    def _note(self, direction: str, data: str, **more: str) -> None:
+        if self._trace is not None:
+            self._trace.add(self.arguments[0], direction, data, **more)
+
+
+_WINDOWS_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)

@@ -1,0 +1,137 @@
+"""Programs run as instruments end with their children on every way out, and nothing they wrote is lost."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from aicalib_hw.errors import Aborted, DeadlineExceeded, MissingProgram, NotOpen
+from aicalib_hw.trace import Trace, read_trace
+from aicalib_hw.transport.process import Process, find_program
+
+PYTHON = sys.executable
+
+
+def gone(pid: int, within: float = 5.0) -> bool:
+    """True once no process has this number any more; a zombie that somebody else has to reap counts as gone."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def child_of(process: Process, lines: list[str]) -> int:
+    until = time.monotonic() + 10.0
+    while not lines and time.monotonic() < until:
+        time.sleep(0.01)
+    assert process.running
+    return int(lines[0])
+
+
+STUBBORN = (
+    PYTHON,
+    "-c",
+    "import signal, subprocess, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+    "print(child.pid, flush=True); time.sleep(60)",
+)
+
+
+def test_what_a_program_wrote_and_how_it_ended_is_known() -> None:
+    code = "import sys; print('a'); print('b', file=sys.stderr); print('c'); sys.exit(3)"
+    lines: list[str] = []
+    with Process([PYTHON, "-c", code], on_line=lines.append) as process:
+        finished = process.wait(30.0)
+    assert (finished.status, finished.output, finished.errors) == (3, "a\nc\n", "b\n")
+    assert lines == ["a", "c"]
+    assert finished.duration > 0
+
+
+def test_a_program_killed_from_outside_shows_the_signal() -> None:
+    with Process([PYTHON, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]) as process:
+        assert process.wait(30.0).status == -9
+
+
+def test_leaving_its_with_ends_a_stubborn_program_and_its_child() -> None:
+    lines: list[str] = []
+    with Process(STUBBORN, on_line=lines.append) as process:
+        child = child_of(process, lines)
+        began = time.monotonic()
+        assert not process.stop(grace=0.2)
+        assert time.monotonic() - began < 5.0
+    assert not process.running
+    assert gone(child)
+
+
+def test_a_program_that_is_asked_to_end_is_let_end() -> None:
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: (print('tidied', flush=True), sys.exit(0)));"
+        " print('ready', flush=True); time.sleep(60)"
+    )
+    ready = threading.Event()
+    with Process([PYTHON, "-c", code], on_line=lambda _: ready.set()) as process:
+        assert ready.wait(10.0)
+        assert process.stop(grace=10.0)
+        assert process.wait(5.0).output == "ready\ntidied\n"
+
+
+def test_a_program_over_its_deadline_is_ended_and_named() -> None:
+    lines: list[str] = []
+    with Process(STUBBORN, on_line=lines.append) as process:
+        child = child_of(process, lines)
+        with pytest.raises(DeadlineExceeded) as late:
+            process.wait(0.2)
+        assert not process.running
+        assert "sleep" in late.value.where
+    assert gone(child)
+
+
+def test_abort_from_another_thread_ends_the_wait() -> None:
+    with Process([PYTHON, "-c", "import time; time.sleep(60)"]) as process:
+        threading.Timer(0.2, process.abort).start()
+        began = time.monotonic()
+        with pytest.raises(Aborted):
+            process.wait(60.0)
+        assert time.monotonic() - began < 5.0
+
+
+def test_what_a_program_leaves_running_is_ended_with_it() -> None:
+    code = (
+        "import subprocess, sys; "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=subprocess.DEVNULL, "
+        "stderr=subprocess.DEVNULL); print(child.pid)"
+    )
+    with Process([PYTHON, "-c", code]) as process:
+        child = int(process.wait(30.0).output)
+    assert child != os.getpid()
+    assert gone(child)
+
+
+def test_the_trace_holds_command_output_and_end(tmp_path: Path) -> None:
+    with Trace(tmp_path / "t.jsonl") as trace, Process([PYTHON, "-c", "print('hello')"], trace=trace) as process:
+        process.wait(30.0)
+    entries = read_trace(tmp_path / "t.jsonl")
+    assert [entry["direction"] for entry in entries] == ["write", "read", "event"]
+    assert "hello" in entries[1]["text"]
+
+
+def test_a_missing_program_is_told_with_the_way_to_get_it() -> None:
+    with pytest.raises(MissingProgram, match="no-such-program") as missing:
+        find_program("no-such-program", purpose="a test", install="sudo apt-get install nothing")
+    assert missing.value.advice == "sudo apt-get install nothing"
+    with pytest.raises(MissingProgram):
+        Process(["/no/such/program"]).start()
+    with pytest.raises(NotOpen):
+        Process([PYTHON]).wait(1.0)
+    assert Path(find_program(PYTHON, purpose="a test", install="")).samefile(PYTHON)
