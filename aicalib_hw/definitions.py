@@ -3,11 +3,14 @@
 A definition is an identifier, a sentence, a formula, a unit and a source. Identifiers of one
 family differ in the parts between slashes (precision, accumulator, path); `require` accepts
 only what stands in the table, and two measurements with different identifiers never meet.
+Where a part is a number, as a frame size is, the table holds one entry with `{size}` in its place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from aicalib_hw.errors import DefinitionMismatch, UsageError
 
@@ -86,12 +89,61 @@ _add(
     "specification, item 'energy'; the integrator is the meter's",
 )
 
-DEFINITIONS: dict[str, Definition] = _TABLE
+_LAYERS = {
+    "L1": "frames with FCS, preamble and gap",
+    "L2-fcs": "frames with FCS",
+    "L2-nofcs": "frames without FCS",
+}
+for _layer, _counted in _LAYERS.items():
+    _add(
+        f"rate/{_layer}/{{size}}B/unidirectional",
+        "bit/s",
+        f"rate received in one direction over a gate, at the offered load stated, counting {_counted}, of one size",
+        "R = 8 x sum(counted bytes of the received frames) / gate",
+        "specification, procedure 2; IEEE 802.3 for what a frame takes; RFC 2544 section 9 for its size",
+    )
+    _add(
+        f"throughput/{_layer}/{{size}}B/unidirectional",
+        "bit/s",
+        f"highest offered rate at which no frame was lost, counting {_counted}, of one size",
+        "largest R of a search over offered loads with frames received = frames sent",
+        "RFC 2544 section 26.1",
+    )
+for _transport in ("tcp", "udp"):
+    _add(
+        f"rate/L4/{_transport}/unidirectional",
+        "bit/s",
+        f"what {_transport.upper()} delivered to the receiving program in one direction over a gate, no header counted",
+        "R = 8 x bytes delivered / time of the receiver",
+        "RFC 6349 section 3.3 (goodput); the receiver's own count",
+    )
+
+_SIZE = re.compile(r"/([1-9][0-9]{1,4})B/")
+
+
+class _Table(Mapping[str, Definition]):
+    """The entries by identifier; one with a frame size in it is made from the entry with `{size}`."""
+
+    def __getitem__(self, id: str) -> Definition:
+        if id in _TABLE:
+            return _TABLE[id]
+        return replace(_TABLE[_SIZE.sub("/{size}B/", id)], id=id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TABLE)
+
+    def __len__(self) -> int:
+        return len(_TABLE)
+
+
+DEFINITIONS: Mapping[str, Definition] = _Table()
 
 
 def require(id: str) -> Definition:
     """Return the definition of this identifier; raise UsageError if the table has none."""
     try:
+        if "{" in id:
+            raise KeyError(id)
         return DEFINITIONS[id]
     except KeyError:
         raise UsageError(

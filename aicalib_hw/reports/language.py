@@ -5,6 +5,7 @@ What instruments, drivers and procedures said is quoted as they said it, in whic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from aicalib_hw import definitions
@@ -15,6 +16,8 @@ from aicalib_hw.reports._words import WORDS
 
 LANGUAGES = ("en", "zh")
 
+_FRAME_SIZE = re.compile(r"\d+B|\{size\}B")
+
 _SENTENCES: Mapping[str, str] = {
     "vector/sustained": "{precision} 向量单元乘加运算，以 {accumulator} 累加：所有核在公共时间窗内的全部运算",
     "vector/peak": "{precision} 向量单元乘加运算，以 {accumulator} 累加：所有核的时间片同时重叠的最佳时刻",
@@ -22,6 +25,14 @@ _SENTENCES: Mapping[str, str] = {
     "gemm/best-call": "{precision} 矩阵乘（所装 BLAS）：重复调用中最快的一次",
     "power/active/mean": "整个输入端的有功功率：完全落在时间窗内的各次数据更新的平均值",
     "energy/active/meter-integrator": "时间窗内的有功电能，由功率计自身的积分器给出",
+    "rate/L1/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入帧（含 FCS）、前导码和帧间隔，帧长见标识",
+    "rate/L2-fcs/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入含 FCS 的帧，帧长见标识",
+    "rate/L2-nofcs/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入不含 FCS 的帧，帧长见标识",
+    "throughput/L1/unidirectional": "无丢帧时的最高发送速率，计入帧（含 FCS）、前导码和帧间隔，帧长见标识",
+    "throughput/L2-fcs/unidirectional": "无丢帧时的最高发送速率，计入含 FCS 的帧，帧长见标识",
+    "throughput/L2-nofcs/unidirectional": "无丢帧时的最高发送速率，计入不含 FCS 的帧，帧长见标识",
+    "rate/L4/tcp/unidirectional": "一个闸门时间内单方向由 TCP 交付给接收程序的数据速率，不计任何报头",
+    "rate/L4/udp/unidirectional": "一个闸门时间内单方向由 UDP 交付给接收程序的数据速率，不计任何报头",
 }
 
 
@@ -57,7 +68,8 @@ class Words:
             return definition.sentence
         family, *middle = definition.id.split("/")
         if family != "flop":
-            return _SENTENCES.get(definition.id, definition.sentence)
+            key = "/".join(part for part in (family, *middle) if not _FRAME_SIZE.fullmatch(part))
+            return _SENTENCES.get(key, definition.sentence)
         precision, _, accumulator = middle[0].partition("-accumulate-")
         text = _SENTENCES.get("/".join(middle[1:]))
         return text.format(precision=precision, accumulator=accumulator) if text else definition.sentence
