@@ -799,8 +799,9 @@ class SimulatedWT300:
         if self._server is None:
             self._meter = _Meter(self.world, self.options, self.faults)
             wire = FaultyWire(self.faults, self._meter, self.exchanges)
-            self._server = Vxi11Server(wire, wire, most_links=self.options.most_links)
-            self.address = f"TCPIP::127.0.0.1,{self._server.start()}::inst0::INSTR"
+            self._server = Vxi11Server(wire, most_links=self.options.most_links)
+            self._server.start()
+            self.address = self._server.address
         return self.address
 
     def stop(self) -> None:

@@ -6,12 +6,15 @@ Not served: the interrupt channel (service requests) and device_docmd, answered 
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar
+
+from .connections import Connections, exactly
+from .faulty import FaultySession, FaultyWire
+from .framing import Framer
 
 CORE, ABORT, VERSION = 0x0607AF, 0x0607B0, 1
 OK, INVALID_LINK, PARAMETER, NOT_SUPPORTED, OUT_OF_RESOURCES = 0, 4, 5, 8, 9
@@ -20,25 +23,6 @@ END_FLAG, WAIT_LOCK, TERM_SET = 8, 1, 128
 REQUESTED, TERM_CHAR, END = 1, 2, 4
 MOST = 64 * 1024
 """maxRecvSize told to clients, bytes (VXI-11 demands 1024 or more)."""
-
-
-class MessageDevice(Protocol):
-    """What is served: complete messages in, responses out."""
-
-    def write(self, message: bytes) -> None: ...
-    def read(self, limit: int, timeout: float, cancel: Callable[[], bool]) -> tuple[bytes, bool] | None: ...
-    def clear(self) -> None: ...
-    def status_byte(self) -> int: ...
-    def wake(self) -> None: ...
-
-
-class Wire(Protocol):
-    """What a fault plan may do to the wire; see `world.faults`."""
-
-    def refuse(self) -> bool: ...
-    def locked(self) -> bool: ...
-    def reply(self, send: Callable[[bytes], None], data: bytes) -> None: ...
-    def outgoing(self, message: bytes) -> bytes: ...
 
 
 class _Reader:
@@ -71,19 +55,21 @@ def _ints(*values: int) -> bytes:
 
 
 class _Link:
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, session: FaultySession) -> None:
         self.number = number
-        self.partial = b""
+        self.session = session
+        self.framer = Framer()
         self.aborted = threading.Event()
 
 
 class Vxi11Server:
-    """Serves one device on 127.0.0.1. most_links: how many clients at once; None = any."""
+    """Serves one device. port: of the core channel, 0 = the system chooses. most_links: clients at once; None = any."""
+
+    wire = "VXI-11"
 
     def __init__(
-        self, device: MessageDevice, wire: Wire, *, host: str = "127.0.0.1", most_links: int | None = None
+        self, wire: FaultyWire, *, host: str = "127.0.0.1", port: int = 0, most_links: int | None = None
     ) -> None:
-        self._device = device
         self._wire = wire
         self._host = host
         self._most_links = most_links
@@ -91,96 +77,53 @@ class Vxi11Server:
         self._next = 1
         self._locked_by: int | None = None
         self._guard = threading.Condition()
-        self._sockets: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
-        self._stopping = threading.Event()
-        self.port = 0
-        self._abort_port = 0
+        self._core = Connections(
+            lambda connection: self._serve(connection, CORE),
+            host=host,
+            port=port,
+            admit=lambda: not wire.refuse(),
+            name="vxi11-core",
+        )
+        self._abort_channel = Connections(
+            lambda connection: self._serve(connection, ABORT), host=host, name="vxi11-abort"
+        )
+
+    @property
+    def address(self) -> str:
+        """The VISA resource name, with the port, so that a client needs no portmapper."""
+        return f"TCPIP::{self._host},{self._core.port}::inst0::INSTR"
 
     def start(self) -> int:
-        """Listen on system-chosen ports; return that of the core channel."""
-        self.port = self._listen(CORE)
-        self._abort_port = self._listen(ABORT)
-        return self.port
+        """Listen; return the port of the core channel."""
+        self._abort_channel.start()
+        return self._core.start()
 
     def stop(self) -> None:
         """Close every socket and join every thread; idempotent."""
-        self._stopping.set()
+        self._core.stopping.set()
         with self._guard:
-            sockets = tuple(self._sockets)
+            links = tuple(self._links.values())
             self._guard.notify_all()
-        for one in sockets:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self._device.wake()
-        for thread in tuple(self._threads):
-            thread.join(2.0)
-        self._threads.clear()
-
-    def _listen(self, program: int) -> int:
-        listener = socket.create_server((self._host, 0))
-        self._sockets.add(listener)
-        self._spawn(self._accept, listener, program)
-        return int(listener.getsockname()[1])
-
-    def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, name="vxi11-server", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self, listener: socket.socket, program: int) -> None:
-        while not self._stopping.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            if program == CORE and self._wire.refuse():
-                connection.close()
-                continue
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets.add(connection)
-            self._spawn(self._serve, connection, program)
+        for link in links:
+            link.session.wake()
+        self._core.stop()
+        self._abort_channel.stop()
 
     def _serve(self, connection: socket.socket, program: int) -> None:
         mine: set[int] = set()
         try:
-            while not self._stopping.is_set():
-                record = self._record(connection)
-                if record is None:
-                    return
+            while (record := _record(connection)) is not None:
                 reply = self._call(record, program, mine)
                 framed = struct.pack(">I", 0x80000000 | len(reply)) + reply
                 if program == CORE:
                     self._wire.reply(connection.sendall, framed)
                 else:
                     connection.sendall(framed)
-        except (OSError, ValueError, struct.error, ConnectionError):
+        except (ValueError, struct.error, ConnectionError):
             return
         finally:
             for number in mine:
                 self._destroy(number)
-            self._sockets.discard(connection)
-            connection.close()
-
-    @staticmethod
-    def _record(connection: socket.socket) -> bytes | None:
-        """Return one RPC record, put together from its fragments; None when the client has gone."""
-        data = b""
-        while True:
-            head = _exactly(connection, 4)
-            if head is None:
-                return None
-            (mark,) = struct.unpack(">I", head)
-            length = mark & 0x7FFFFFFF
-            if length + len(data) > 2 * MOST + 1024:
-                raise ValueError("a record is longer than maxRecvSize allows")
-            part = _exactly(connection, length)
-            if part is None:
-                return None
-            data += part
-            if mark & 0x80000000:
-                return data
 
     def _call(self, record: bytes, program: int, mine: set[int]) -> bytes:
         reader = _Reader(record)
@@ -215,13 +158,13 @@ class Vxi11Server:
         with self._guard:
             if self._most_links is not None and len(self._links) >= self._most_links:
                 return _ints(OUT_OF_RESOURCES, 0, 0, 0)
-            link = _Link(self._next)
-            self._next += 1
-            if lock and not self._acquire(link.number, lock_timeout / 1000):
+            number, self._next = self._next, self._next + 1
+            if lock and not self._acquire(number, lock_timeout / 1000):
                 return _ints(LOCKED, 0, 0, 0)
+            link = _Link(number, self._wire.connect(borders=True))
             self._links[link.number] = link
         mine.add(link.number)
-        return _ints(OK, link.number, self._abort_port, MOST)
+        return _ints(OK, link.number, self._abort_channel.port, MOST)
 
     def _destroy_link(self, reader: _Reader, mine: set[int]) -> bytes:
         number = reader.integer()
@@ -230,11 +173,13 @@ class Vxi11Server:
 
     def _destroy(self, number: int) -> bool:
         with self._guard:
-            known = self._links.pop(number, None) is not None
+            link = self._links.pop(number, None)
             if self._locked_by == number:
                 self._locked_by = None
                 self._guard.notify_all()
-            return known
+        if link is not None:
+            link.session.close()
+        return link is not None
 
     def _write(self, reader: _Reader, mine: set[int]) -> bytes:
         number, _, lock_timeout, flags = (reader.integer() for _ in range(4))
@@ -242,12 +187,11 @@ class Vxi11Server:
         link, error = self._usable(number, mine, flags, lock_timeout)
         if link is None:
             return _ints(error, 0)
-        link.partial += data
-        if flags & END_FLAG:
-            message, link.partial = link.partial, b""
-            for part in message.split(b"\n"):
-                if part.strip():
-                    self._device.write(part)
+        overruns = link.framer.overruns
+        messages = link.framer.feed(data, end=bool(flags & END_FLAG))
+        if link.framer.overruns > overruns:
+            link.session.overrun()
+        link.session.write(*messages)
         return _ints(OK, len(data))
 
     def _read(self, reader: _Reader, mine: set[int]) -> bytes:
@@ -255,16 +199,20 @@ class Vxi11Server:
         link, error = self._usable(number, mine, flags, lock_timeout)
         if link is None:
             return _ints(error, 0) + _opaque(b"")
+        link.framer.drop()
         link.aborted.clear()
-        cancelled = lambda: link.aborted.is_set() or self._stopping.is_set()  # noqa: E731
-        got = self._device.read(max(1, min(limit, MOST)), io_timeout / 1000, cancelled)
+        got = link.session.read(
+            max(1, min(limit, MOST)),
+            io_timeout / 1000,
+            lambda: link.aborted.is_set() or self._core.stopping.is_set(),
+        )
         if got is None:
             return _ints(ABORTED if link.aborted.is_set() else TIMED_OUT, 0) + _opaque(b"")
         data, end = got
         reason = END * end | REQUESTED * (len(data) >= limit)
         if flags & TERM_SET and data.endswith(bytes([term & 0xFF])):
             reason |= TERM_CHAR
-        return _ints(OK, reason) + _opaque(self._wire.outgoing(data))
+        return _ints(OK, reason) + _opaque(data)
 
     def _generic(self, reader: _Reader, mine: set[int]) -> tuple[_Link | None, int]:
         number, flags, lock_timeout, _ = (reader.integer() for _ in range(4))
@@ -272,13 +220,13 @@ class Vxi11Server:
 
     def _read_status(self, reader: _Reader, mine: set[int]) -> bytes:
         link, error = self._generic(reader, mine)
-        return _ints(error, self._device.status_byte() if link is not None else 0)
+        return _ints(error, link.session.status_byte() if link is not None else 0)
 
     def _clear(self, reader: _Reader, mine: set[int]) -> bytes:
         link, error = self._generic(reader, mine)
         if link is not None:
-            link.partial = b""
-            self._device.clear()
+            link.framer.drop()
+            link.session.clear()
         return _ints(error)
 
     def _nothing(self, reader: _Reader, mine: set[int]) -> bytes:
@@ -315,7 +263,7 @@ class Vxi11Server:
         if link is None:
             return _ints(INVALID_LINK)
         link.aborted.set()
-        self._device.wake()
+        link.session.wake()
         return _ints(OK)
 
     def _usable(self, number: int, mine: set[int], flags: int, lock_timeout: int) -> tuple[_Link | None, int]:
@@ -357,11 +305,20 @@ class Vxi11Server:
     _abort_procedures: ClassVar[dict[int, Callable[[Vxi11Server, _Reader, set[int]], bytes]]] = {1: _abort}
 
 
-def _exactly(connection: socket.socket, count: int) -> bytes | None:
+def _record(connection: socket.socket) -> bytes | None:
+    """Return one RPC record, put together from its fragments; None when the client has gone."""
     data = b""
-    while len(data) < count:
-        part = connection.recv(count - len(data))
-        if not part:
+    while True:
+        head = exactly(connection, 4)
+        if head is None:
+            return None
+        (mark,) = struct.unpack(">I", head)
+        length = mark & 0x7FFFFFFF
+        if length + len(data) > 2 * MOST + 1024:
+            raise ValueError("a record is longer than maxRecvSize allows")
+        part = exactly(connection, length)
+        if part is None:
             return None
         data += part
-    return data
+        if mark & 0x80000000:
+            return data

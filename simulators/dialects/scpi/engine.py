@@ -1,15 +1,10 @@
-"""The device side of IEEE 488.2: executes program messages, queues responses, keeps the message-exchange rules.
-
-A model registers its commands by the manual's patterns. One thread executes messages in order, so
-that a command which waits blocks the parser, as in the instrument, and not the wire.
-"""
+"""The device side of IEEE 488.2 and SCPI-99: a model registers its commands by the manual's patterns."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 
+from ..exchange import Exchange, Session
 from .parser import Unit, units
 from .status import OPC, Status
 from .tree import Lengths, Row, match, pattern
@@ -27,110 +22,39 @@ class CommandError(Exception):
         self.own = own
 
 
-class Device:
-    """A message-based device: messages in, responses out, status beside.
+class Device(Exchange):
+    """An IEEE 488.2 device: commands by the manual's patterns, status beside.
 
     lengths: which abbreviations of mnemonics it accepts. wrap: makes a reply of (row, text) where a
-    maker repeats the header. exchange_errors: whether the wire has message borders, so that a response
-    which nobody read can be interrupted (-410); on a raw socket replies queue instead.
+    maker repeats the header.
     """
 
     def __init__(
-        self,
-        status: Status,
-        *,
-        lengths: Lengths = "strict",
-        wrap: Callable[[Row, str], str] | None = None,
-        exchange_errors: bool = True,
+        self, status: Status, *, lengths: Lengths = "strict", wrap: Callable[[Row, str], str] | None = None
     ) -> None:
-        self.status = status
         self._lengths = lengths
         self._wrap = wrap
-        self._exchange_errors = exchange_errors
         self._rows: list[Row] = []
-        self._change = threading.Condition()
-        self._input: deque[bytes] = deque()
-        self._output = b""
-        self._busy = False
-        self.cancelled = threading.Event()
-        self._ended = False
-        self._thread = threading.Thread(target=self._work, name="simulated-device", daemon=True)
+        self.asking: Session | None = None
+        """The session whose message is being executed."""
+        super().__init__(status)
         self._common()
-        self._thread.start()
 
     def command(self, text: str, *, set: Set | None = None, ask: Ask | None = None, headless: bool = False) -> None:
         """Register a command. headless: its reply never repeats the header."""
         self._rows.append(Row(pattern(text), set, ask, headless))
 
-    def write(self, message: bytes) -> None:
-        """Take a complete program message."""
-        with self._change:
-            if self._exchange_errors and self._output and not self._busy:
-                self._output = b""
-                self.status.error(410)
-            self._input.append(message)
-            self._change.notify_all()
-
-    def read(self, limit: int, timeout: float, cancel: Callable[[], bool] = lambda: False) -> tuple[bytes, bool] | None:
-        """Return up to `limit` bytes of the response and whether it ends there; None after `timeout` real s."""
-        with self._change:
-            if self._exchange_errors and not (self._output or self._busy or self._input):
-                self.status.error(420)
-            self._change.wait_for(lambda: bool(self._output) or cancel() or self._ended, timeout)
-            if not self._output:
-                return None
-            part, self._output = self._output[:limit], self._output[limit:]
-            return part, not self._output
-
-    def clear(self) -> None:
-        """Device clear: forget input and output, end whatever the parser waits for."""
-        with self._change:
-            self._input.clear()
-            self._output = b""
-            if self._busy:
-                self.cancelled.set()
-                self._change.wait_for(lambda: not self._busy, 2.0)
-            self._output = b""
-
-    def status_byte(self) -> int:
-        """Return the status byte as a serial poll gives it."""
-        with self._change:
-            return self.status.byte(available=bool(self._output), extended=self.extended_summary())
+    def status_byte(self, session: Session | None = None) -> int:
+        """Return the status byte with MSS in bit 6; message available is that of `session`."""
+        return self.status.byte(available=session is not None and session.available, extended=self.extended_summary())
 
     def extended_summary(self) -> bool:
         """Return bit 3 of the status byte; models with events of their own override it."""
         return False
 
-    def stop(self) -> None:
-        """End the executing thread."""
-        with self._change:
-            self._ended = True
-            self.cancelled.set()
-            self._change.notify_all()
-        self._thread.join(2.0)
-
-    def wake(self) -> None:
-        """Let readers look at their cancel condition."""
-        with self._change:
-            self._change.notify_all()
-
-    def _work(self) -> None:
-        while True:
-            with self._change:
-                self._busy = False
-                self._change.notify_all()
-                self._change.wait_for(lambda: bool(self._input) or self._ended)
-                if self._ended:
-                    return
-                message = self._input.popleft()
-                self._busy = True
-                self.cancelled.clear()
-            response = self._execute(message)
-            with self._change:
-                if response is not None and not self.cancelled.is_set():
-                    self._output += response
-
-    def _execute(self, message: bytes) -> bytes | None:
+    def execute(self, session: Session, message: bytes) -> bytes | None:
+        """Execute one program message; return the responses of its queries, joined, None if there are none."""
+        self.asking = session
         replies: list[bytes] = []
         for unit in units(message):
             if self.cancelled.is_set():
@@ -142,7 +66,7 @@ class Device:
                 continue
             if reply is not None:
                 replies.append(reply)
-        return b";".join(replies) + b"\n" if replies else None
+        return b";".join(replies) if replies else None
 
     def _run(self, unit: Unit) -> bytes | None:
         if unit.malformed:
@@ -189,7 +113,7 @@ class Device:
         register("service_enable", 0xBF)
         self.command("*CLS", set=no_data(status.clear))
         self.command("*ESR", ask=lambda *_: str(status.read_event()))
-        self.command("*STB", ask=lambda *_: str(self.status_byte()))
+        self.command("*STB", ask=lambda *_: str(self.status_byte(self.asking)))
         self.command("*WAI", set=no_data(lambda: None))
         self.command("*OPC", set=no_data(self._complete), ask=lambda *_: "1")
 

@@ -75,6 +75,12 @@ class Status:
         self.event = 0
         self._errors.clear()
 
+    def power_up(self) -> None:
+        """Registers, enables and queue as after power-up."""
+        self.clear()
+        self.event = PON
+        self.event_enable = self.service_enable = 0
+
     def byte(self, *, available: bool, extended: bool = False) -> int:
         """Return the status byte with MSS in bit 6. available: MAV; extended: a maker's own events (bit 3)."""
         value = 4 * self.has_errors | 8 * extended | 16 * available | 32 * bool(self.event & self.event_enable)
