@@ -8,6 +8,9 @@ from collections.abc import Callable
 from ..dialects.exchange import Exchange, Session
 from ..world.faults import FaultPlan
 
+WRONG_TERMINATOR = b"\r"
+"""What ends a reply instead where the instrument is set to another terminator: no family here ends one so."""
+
 _KEPT = 2000
 """Exchanges kept in the log."""
 
@@ -75,6 +78,8 @@ class FaultyWire:
             return bytes(byte ^ 0x80 if byte > 32 else byte for byte in data)
         if end and self._faults.strikes("double_terminator") is not None:
             return data + terminator
+        if end and self._faults.strikes("wrong_terminator") is not None:
+            return data.removesuffix(terminator) + WRONG_TERMINATOR
         return data
 
     def _keep(self, direction: str, data: bytes) -> None:

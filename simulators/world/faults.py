@@ -1,10 +1,11 @@
 """Faults as data: what goes wrong, how often, from when on; drawn from the world's seed.
 
-At the transport ("refuse", "drop", "pieces", "delay", "double_terminator"), the protocol ("garble",
-"wrong_identity", "stuck", "header_on": somebody left reply headers on, "panel_locked": the panel keeps settings
-from being changed, "reboot": the instrument starts anew with its settings at their defaults), the measurement
-("over_range", "peak_over", "no_data", "frozen", "gain", "range_edge": auto range hunts at the edge of two ranges
-and shows nonsense meanwhile, "spike": one peak fools auto range) and the ownership ("locked").
+At the transport ("refuse", "drop", "pieces", "delay", "double_terminator", "wrong_terminator"), the protocol
+("garble", "wrong_identity", "stuck", "header_on": somebody left reply headers on, "panel_locked": the panel keeps
+settings from being changed, "range_refused": a range that the model has is not taken, "reboot": the instrument
+starts anew with its settings at their defaults), the measurement ("over_range", "peak_over", "no_data", "frozen",
+"gain", "range_edge": auto range hunts at the edge of two ranges and shows nonsense meanwhile, "spike": one peak fools
+auto range) and the ownership ("locked").
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ Kind = Literal[
     "pieces",
     "delay",
     "double_terminator",
+    "wrong_terminator",
     "garble",
     "wrong_identity",
     "stuck",
     "header_on",
     "panel_locked",
+    "range_refused",
     "reboot",
     "over_range",
     "peak_over",

@@ -194,6 +194,17 @@ def test_faults_double_the_terminator_garble_cut_into_pieces_and_refuse(served: 
     assert client.rest() == b""
 
 
+def test_a_reply_may_end_by_another_terminator_than_the_client_waits_for(served: Serve, plug: Plug) -> None:
+    instrument = served()
+    client = plug(instrument)
+    instrument.inject("wrong_terminator")
+    client.send(b"*IDN?\n")
+    assert client.line(b"\r") == b"AICALIB,TOY,SIM0,1"
+    client.socket.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        client.line()
+
+
 def test_a_reboot_cuts_the_connection_and_turns_clients_away_until_it_is_over(served: Serve, plug: Plug) -> None:
     instrument = served()
     client = plug(instrument)
