@@ -14,6 +14,8 @@ from collections.abc import Callable
 from .scpi.status import Status
 
 OVERRUN, INTERRUPTED, UNTERMINATED = 363, 410, 420
+_MAV = 16
+"""Message available, in the status byte."""
 
 
 class Session:
@@ -64,6 +66,8 @@ class Session:
                 return None
             data = self._output.popleft()
             if len(data) <= limit:
+                if not self._output:
+                    self._summary &= ~_MAV
                 return data, True
             self._output.appendleft(data[limit:])
             return data[:limit], False
@@ -181,7 +185,8 @@ class Exchange(ABC):
         self._queue: deque[tuple[Session, bytes]] = deque()
         self._sessions: list[Session] = []
         self._executing: Session | None = None
-        self._ended = False
+        self.ended = threading.Event()
+        """Set when the device stops."""
         self._thread = threading.Thread(target=self._work, name="simulated-device", daemon=True)
         self._thread.start()
 
@@ -224,7 +229,7 @@ class Exchange(ABC):
     def stop(self) -> None:
         """End the executing thread and every session."""
         with self._lock:
-            self._ended = True
+            self.ended.set()
             self.cancelled.set()
             self._arrived.notify_all()
             sessions = tuple(self._sessions)
@@ -254,9 +259,9 @@ class Exchange(ABC):
     def _work(self) -> None:
         while True:
             with self._lock:
-                while not self._queue and not self._ended:
+                while not self._queue and not self.ended.is_set():
                     self._arrived.wait()
-                if self._ended:
+                if self.ended.is_set():
                     return
                 session, message = self._queue.popleft()
                 self._executing = session

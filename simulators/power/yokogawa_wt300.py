@@ -478,7 +478,6 @@ class _Meter(Device):
             self.status.clear()
             self.extended = 0
 
-        self._rows = [row for row in self._rows if row.words[0].short != "*CLS"]
         add("*CLS", set=clear)
         add("*IDN", ask=identity)
         add("*OPT", ask=lambda *_: "0")

@@ -44,7 +44,7 @@ class Framer:
         messages = self._split(end)
         if end:
             if not self._skipping:
-                messages.append(bytes(self._buffer))
+                messages.append(bytes(self._buffer).removesuffix(self._terminator))
             self.drop()
         elif len(self._buffer) > self._longest:
             self.drop()

@@ -37,12 +37,18 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One command: its pattern, and what sets and asks it; None = there is no such form."""
+    """One command: its pattern, and what sets and asks it; None = there is no such form.
+
+    headless: a reply never repeats the header. final: a reply must be the last of its message. query_data: how many
+    data elements the query takes at most, None = its handler looks.
+    """
 
     words: tuple[Word, ...]
     set: Callable[..., Any] | None
     ask: Callable[..., Any] | None
     headless: bool
+    final: bool = False
+    query_data: int | None = None
 
     @property
     def long_header(self) -> str:
