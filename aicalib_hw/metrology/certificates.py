@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from itertools import pairwise
 
 from aicalib_hw import units
@@ -10,33 +11,77 @@ from aicalib_hw.errors import UsageError
 from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.readings import Component
 
+_SAME_RANGE = 1e-3
+"""Relative difference up to which the full scale in force is the one that a certificate names."""
 
-def corrected(value: float, unit: str, quantity: str, certificate: Certificate) -> tuple[float, Component]:
+
+def corrected(
+    value: float,
+    unit: str,
+    quantity: str,
+    certificate: Certificate,
+    *,
+    full_scale: float | None = None,
+    scale: float = 1.0,
+) -> tuple[float, Component]:
     """Return `value` (in `unit`) with the certificate's correction added, and the component it brings.
 
-    Between two points correction and uncertainty are interpolated linearly. Raises UsageError if the
-    certificate has no point of this quantity, or if `value` lies outside its points.
+    full_scale: of the range in force, in `unit`, at the instrument's own input; None = it has none, or it is not
+    known. scale: ratio of the transducers between the input and `value`. Only points of this range count, see
+    `points_in_range`; between two of them correction and uncertainty are interpolated linearly. Raises UsageError
+    if there is none, or if `value` lies outside them.
     """
-    points = sorted(
-        (_in_unit(point, unit) for point in certificate.points if point.quantity == quantity),
-        key=lambda point: point.at,
+    points = points_in_range(certificate, quantity, unit, full_scale)
+    correction, uncertainty = _at(points, value / scale, certificate.number, unit)
+    component = Component(
+        name="certificate",
+        kind="B",
+        unit=unit,
+        standard_uncertainty=uncertainty * scale,
+        distribution="normal",
+        source=f"certificate {certificate.number} of {certificate.issuer}",
+        shared=f"certificate {certificate.number}",
     )
+    return value + correction * scale, component
+
+
+def points_in_range(
+    certificate: Certificate, quantity: str, unit: str, full_scale: float | None
+) -> list[CertificatePoint]:
+    """Return the points that hold for the range in force, by rising `at`, converted to `unit`.
+
+    These are the points of that range or, where there is none of it, those that name no range: points of two
+    ranges are never mixed. Raises UsageError if nothing is left.
+    """
+    points = [_in_unit(point, unit) for point in certificate.points if point.quantity == quantity]
     if not points:
         raise UsageError(
             f"certificate {certificate.number} has no point of {quantity}",
             advice="add its points to the bench file, or leave the certificate out: then nothing is corrected",
         )
-    correction, uncertainty = _at(points, value, certificate.number, unit)
-    component = Component(
-        name="certificate",
-        kind="B",
-        unit=unit,
-        standard_uncertainty=uncertainty,
-        distribution="normal",
-        source=f"certificate {certificate.number} of {certificate.issuer}",
-        shared=f"certificate {certificate.number}",
-    )
-    return value + correction, component
+    fitting = [point for point in points if _same(point.range, full_scale)]
+    usable = fitting or [point for point in points if point.range is None]
+    if not usable:
+        ranges = ", ".join(f"{full:g}" for full in sorted({point.range for point in points if point.range is not None}))
+        in_force = "is not known" if full_scale is None else f"is {full_scale:g} {unit}"
+        raise UsageError(
+            f"certificate {certificate.number} has no point of {quantity} for the range in force",
+            why=f"its points are of the ranges {ranges} {unit}, and the range in force {in_force}",
+            advice="fix a range that was calibrated in the bench file, or have the meter calibrated in this one",
+        )
+    usable.sort(key=lambda point: point.at)
+    for low, high in pairwise(usable):
+        if low.at == high.at:
+            raise UsageError(
+                f"certificate {certificate.number} states {low.at:g} {unit} twice for one range",
+                why="which of the two corrections holds cannot be told",
+                advice="keep in the bench file the point found under the conditions of the measurement",
+            )
+    return usable
+
+
+def _same(first: float | None, second: float | None) -> bool:
+    return first is not None and second is not None and math.isclose(first, second, rel_tol=_SAME_RANGE)
 
 
 def validity_on(certificate: Certificate, day: datetime.date) -> str | None:

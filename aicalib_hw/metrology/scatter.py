@@ -52,12 +52,17 @@ def drift(values: Sequence[float], *, level: float = LEVEL) -> float | None:
     return slope if student > coverage_factor(count - 2, 1 - level) else None
 
 
-def remarks(values: Sequence[float], unit: str, *, limit: float | None = None) -> tuple[str, ...]:
+def remarks(
+    values: Sequence[float], unit: str, *, limit: float | None = None, resolution: float = 0.0
+) -> tuple[str, ...]:
     """Return what a person should look at before using the mean of `values` (in `unit`), as sentences.
 
-    limit: maximum permissible error in `unit`, None = not given.
+    limit: maximum permissible error in `unit`, None = not given. resolution: smallest step of the instrument in
+    `unit`; runs that lie within one step of each other betray nothing, as the tests would take rounding for scatter.
     """
-    found = []
+    found: list[str] = []
+    if values and max(values) - min(values) <= resolution:
+        return ()
     index = stray(values)
     if index is not None:
         found.append(

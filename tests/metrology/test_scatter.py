@@ -66,3 +66,11 @@ def test_scatter_is_remarked_from_a_fifth_of_the_permissible_error_on() -> None:
     spread = statistics.stdev(values)
     assert remarks(values, "W", limit=5.01 * spread) == ()
     assert len(remarks(values, "W", limit=4.99 * spread)) == 1
+
+
+def test_rounding_is_not_taken_for_scatter() -> None:
+    """Two of three equal readings make the third an outlier by any test; within the last digit it is none."""
+    values = [331.7575, 331.755, 331.7575]
+    assert len(remarks(values, "W")) == 1
+    assert remarks(values, "W", resolution=0.01) == ()
+    assert len(remarks([331.75, 331.70, 331.75], "W", resolution=0.01)) == 1
