@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Validity,
         Window,
     )
+    from aicalib_hw.sampling import sample_together
 
 _HOMES = {
     "open_instrument": "aicalib_hw.discovery",
@@ -65,6 +66,7 @@ _HOMES = {
         ("Component", "Instant", "Measurement", "Reading", "Run", "Series", "Status", "Validity", "Window"),
         "aicalib_hw.readings",
     ),
+    "sample_together": "aicalib_hw.sampling",
 }
 _MODULES = ("interfaces", "metrology", "procedures", "records", "reports")
 
@@ -100,6 +102,7 @@ __all__ = [
     "procedures",
     "records",
     "reports",
+    "sample_together",
 ]
 
 
