@@ -18,6 +18,7 @@ from aicalib_hw._bench_errors import nearest
 from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.interfaces.accelerator import Precision
 from aicalib_hw.metrology.result import Indication, PermissibleError, Rule
+from aicalib_hw.metrology.transducers import ARC_MINUTE, Transducer
 
 Quantity = Literal["compute", "power", "energy", "network", "storage", "inference", "training"]
 
@@ -80,6 +81,7 @@ class PowerPlan(Table):
     """How power is measured: at each of `loads` (0…1), `runs` settled runs of `duration` s.
 
     settle, ranging_duration: s of the meter's time. settle_tolerance: relative. update_interval: s, None = as it is.
+    energy: whole s that the meter's own integrator runs at the largest load, 0 = not at all.
     """
 
     loads: Annotated[tuple[Fraction, ...], Field(strict=False, min_length=1)] = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -89,6 +91,7 @@ class PowerPlan(Table):
     settle_tolerance: Positive = 0.01
     ranging_duration: Positive = 5.0
     update_interval: Positive | None = None
+    energy: Annotated[int, Field(ge=0)] = 10
 
     @field_validator("loads")
     @classmethod
@@ -99,7 +102,8 @@ class PowerPlan(Table):
 
     def specification(self) -> PowerPlan:
         """Return this plan with the durations and runs of a full calibration."""
-        return self.model_copy(update={"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
+        update = {"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS, "energy": int(SPECIFICATION_DURATION)}
+        return self.model_copy(update=update)
 
 
 class Plans(Table):
@@ -180,6 +184,24 @@ class CertificateEntry(Table):
         )
 
 
+class TransducerEntry(Table):
+    """`current_transducer`, `voltage_transducer`: what stands between mains and meter, and how well it is known.
+
+    ratio_error: limit of the relative error of its ratio. phase_error_arcmin: limit of its phase error, minutes of arc.
+    """
+
+    model: Text
+    serial: str = ""
+    ratio_error: Positive
+    phase_error_arcmin: NotNegative = 0.0
+    source: Text
+
+    def transducer(self, kind: Literal["current", "voltage"]) -> Transducer:
+        """Return it as the data that budgets use."""
+        phase = self.phase_error_arcmin * ARC_MINUTE
+        return Transducer(kind, self.model, self.serial, self.ratio_error, phase, self.source)
+
+
 class InstrumentEntry(Table):
     """`[instruments.NAME]`: one instrument: its driver, and the address of the real one or its simulator.
 
@@ -195,6 +217,17 @@ class InstrumentEntry(Table):
     options: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     certificate: CertificateEntry | None = None
+    current_transducer: TransducerEntry | None = None
+    voltage_transducer: TransducerEntry | None = None
+
+    @property
+    def transducers(self) -> tuple[Transducer, ...]:
+        """The transducers in front of this instrument."""
+        found = (
+            None if self.current_transducer is None else self.current_transducer.transducer("current"),
+            None if self.voltage_transducer is None else self.voltage_transducer.transducer("voltage"),
+        )
+        return tuple(one for one in found if one is not None)
 
     @model_validator(mode="after")
     def _reachable(self) -> InstrumentEntry:
