@@ -46,6 +46,8 @@ def show(error: Exception) -> int:
     ):
         if text:
             table.add_row(word, Text(text))
+    for note in getattr(error, "__notes__", ()):
+        table.add_row("besides", Text(note))
     title = "an instrument failed" if isinstance(known, InstrumentError) and status == 3 else "error"
     _screen.remarks().print(Panel(table, title=title, border_style="red", title_align="left"))
     return status

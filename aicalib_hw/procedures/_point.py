@@ -1,24 +1,39 @@
-"""One calibrated point: repeated measurements of one definition made into a result."""
+"""One calibrated point: repeated measurements of one definition made into a result, and which runs to repeat."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aicalib_hw import definitions
+from aicalib_hw import definitions, units
 from aicalib_hw.errors import UsageError
-from aicalib_hw.identity import Certificate
-from aicalib_hw.metrology import Indication, Result
-from aicalib_hw.metrology.budget import evaluate, type_a
-from aicalib_hw.metrology.certificates import corrected
+from aicalib_hw.metrology import Evaluation, Indication, Result
+from aicalib_hw.metrology.budget import RESOLUTION, evaluate, type_a
 from aicalib_hw.metrology.decision import decide
+from aicalib_hw.metrology.result import PermissibleError
+from aicalib_hw.metrology.scatter import remarks
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
 
 MOST_UNUSED = 0.2
 """Share of runs that may be unusable before the point is invalid."""
 
+MOST_RUNS = 5 / 3
+"""A point is measured with at most so many times the planned runs, and with five where fewer are planned."""
+
 _LOAD_TOLERANCE = 0.005
+
+
+def worth_repeating(measured: Sequence[Measurement], planned: int) -> bool:
+    """True if another run, within the bound, can bring the unusable runs down to the share that is allowed.
+
+    measured: the runs so far, in order; planned: how many the plan asks for. Every run stays in the record and counts.
+    """
+    unusable = sum(not one.validity or one.value is None for one in measured)
+    needed = max(planned, math.ceil(unusable / MOST_UNUSED - 1e-9))
+    bound = max(5, math.ceil(MOST_RUNS * planned))
+    return len(measured) < needed <= bound
 
 
 def make_point(
@@ -28,7 +43,6 @@ def make_point(
     title: str,
     components: Sequence[Component],
     evidence: Mapping[str, Any],
-    certificate: Certificate | None = None,
     load: float | None = None,
     asked_load: float | None = None,
     reasons: Sequence[str] = (),
@@ -37,7 +51,8 @@ def make_point(
 
     measured: one measurement a run, of one definition and unit. components: type B, of their mean.
     reasons: why the point is not valid although its runs may be. Type A comes from the usable runs;
-    a point with fewer than two, or with more than a fifth unusable, is INVALID and has no verdict.
+    a point with fewer than two, or with more than a fifth unusable, is INVALID and has no verdict. What the runs
+    betray (a stray one, a drift, scatter) is added to the `remarks` of the evidence; nothing is left out for it.
     """
     first = measured[0]
     definitions.require_same(*(one.definition for one in measured))
@@ -52,9 +67,11 @@ def make_point(
     validity = Validity(ValidityStatus.INVALID, tuple(objections)) if objections else Validity()
     value = statistics.fmean(values) if values else None
     stated = tuple(components)
-    if value is not None and certificate is not None:
-        value, of_certificate = corrected(value, first.unit, first.quantity, certificate)
-        stated += (of_certificate,)
+    permissible = permissible_error_of(bench, first.quantity)
+    steps = [2 * (one.half_width or 0.0) for one in stated if one.name == RESOLUTION and one.unit == first.unit]
+    noticed = remarks(
+        values, first.unit, limit=_limit(permissible, value, first.unit), resolution=max(steps, default=0.0)
+    )
     combined = Measurement(
         quantity=first.quantity,
         definition=first.definition,
@@ -74,38 +91,73 @@ def make_point(
         ),
         components=stated,
         settings=first.settings,
-        evidence=evidence,
+        evidence={**evidence, "remarks": [*evidence.get("remarks", ()), *noticed]},
         validity=validity,
         load=load,
     )
     evaluation = None
     if value is not None and validity:
         evaluation = evaluate(value, first.unit, (type_a(values, first.unit), *stated))
-    indication = indication_of(bench, first.quantity, first.definition, asked_load)
-    limit = bench.settings.permissible_errors.get(first.quantity)
-    permissible = limit.permissible_error() if limit is not None else None
+    return decided(bench, combined, evaluation, title=title, asked_load=asked_load)
+
+
+def decided(
+    bench: Any, measured: Measurement, evaluation: Evaluation | None, *, title: str, asked_load: float | None
+) -> Result:
+    """Return the result of an evaluated measurement: what the platform indicates of it, and the decision."""
+    indication = indication_of(bench, measured.quantity, measured.definition, asked_load)
+    permissible = permissible_error_of(bench, measured.quantity)
     decision = decide(
         evaluation,
         indication,
         permissible,
         bench.settings.decision.rule,
-        quantity=first.quantity,
-        validity=validity,
+        quantity=measured.quantity,
+        validity=measured.validity,
     )
     return Result(
-        quantity=first.quantity,
-        definition=first.definition,
+        quantity=measured.quantity,
+        definition=measured.definition,
         title=title,
-        measurement=combined,
+        measurement=measured,
         evaluation=evaluation,
         decision=decision,
-        validity=validity,
-        simulated=first.identity.simulated,
+        validity=measured.validity,
+        simulated=measured.identity.simulated,
         indication=indication,
         permissible_error=permissible,
-        load=load,
+        load=measured.load,
         asked_load=asked_load,
     )
+
+
+def permissible_error_of(bench: Any, quantity: str) -> PermissibleError | None:
+    """Return the maximum permissible error that the bench file gives for a quantity, None if it gives none."""
+    limit = bench.settings.permissible_errors.get(quantity)
+    return limit.permissible_error() if limit is not None else None
+
+
+def largest_components(runs: Sequence[Measurement]) -> tuple[Component, ...]:
+    """Return the components of the mean of runs: of each name the largest that any run states."""
+    largest: dict[str, Component] = {}
+    for run in runs:
+        for component in run.components:
+            held = largest.get(component.name)
+            if held is None or _size(component) > _size(held):
+                largest[component.name] = component
+    return tuple(largest.values())
+
+
+def _size(component: Component) -> float:
+    return component.half_width if component.half_width is not None else component.standard_uncertainty or 0.0
+
+
+def _limit(permissible: PermissibleError | None, value: float | None, unit: str) -> float | None:
+    if permissible is None or value is None:
+        return None
+    if permissible.kind == "relative":
+        return permissible.value * abs(value)
+    return units.convert(permissible.value, permissible.unit, unit)
 
 
 def indication_of(bench: Any, quantity: str, definition: str, load: float | None) -> Indication | None:

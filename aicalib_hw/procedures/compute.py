@@ -13,7 +13,7 @@ from aicalib_hw.errors import UsageError
 from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
-from aicalib_hw.procedures._point import make_point
+from aicalib_hw.procedures._point import make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, to_plain
 
 _SHORTEST_WARM_UP = 0.1
@@ -33,7 +33,8 @@ def calibrate_compute(
     """Measure the sustained rate of every accelerator of the bench, FLOP/s (OP/s for integers).
 
     bench: an opened bench. precision: "fp32" unless asked otherwise. plan: a ComputePlan, None = the bench's.
-    record: gets every run as it ends. Raises NotSupported for a precision the device lacks, Aborted.
+    record: gets every run as it ends. A run that other programs disturbed is repeated, within a bound, and stays in
+    the record. Raises NotSupported for a precision the device lacks, Aborted.
     """
     plan = plan or bench.settings.plan.compute
     report = progress or _nothing
@@ -80,13 +81,15 @@ def _calibrate_one(
     if plan.warm_up:
         accelerator.measure_peak(precision, duration=max(plan.warm_up, _SHORTEST_WARM_UP))
     runs: list[PeakMeasurement] = []
-    for number in range(plan.runs):
-        begun = (plan.warm_up + number * plan.duration) / total
-        note = f"{title}, run {number + 1} of {plan.runs}"
+    while len(runs) < plan.runs or worth_repeating([run.sustained for run in runs], plan.runs):
+        number = len(runs)
+        begun = min(1.0, (plan.warm_up + number * plan.duration) / total)
+        note = f"{title}, run {number + 1} of {max(number + 1, plan.runs)}"
+        note += ", repeating a disturbed run" if number >= plan.runs else ""
         report(begun, note)
 
         def within(done: float, _: str, begun: float = begun, note: str = note) -> None:
-            report(begun + done * plan.duration / total, note)
+            report(min(1.0, begun + done * plan.duration / total), note)
 
         run = accelerator.measure_peak(precision, duration=plan.duration, progress=within)
         runs.append(run)

@@ -1,29 +1,29 @@
-"""Power: what the platform draws under different compute loads (specification, procedure 6).
+"""Power: what the platform draws under different compute loads (specification, procedure 6), and energy beside it.
 
 Assumed, as the specification leaves it open: the load points, a ranging pass at full load before the
-measured runs, ranges fixed in them, and what counts as settled.
+measured runs, ranges fixed in them, what counts as settled, and that the item "energy", which is given in W, is the
+power; the energy of one integration at the largest load is reported beside it where the meter can integrate.
 """
 
 from __future__ import annotations
 
 import datetime
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from aicalib_hw.errors import AicalibError, UsageError
-from aicalib_hw.interfaces import PowerMeter, PowerSettings, Progress
+from aicalib_hw.interfaces import PowerMeter, PowerReading, PowerSettings, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.certificates import validity_on
-from aicalib_hw.procedures._point import make_point
-from aicalib_hw.readings import Component, Measurement, Series, Status
-
-CURRENT_HEADROOM = 1.1
-"""The fixed current range is at least so many times the largest current of the ranging pass."""
+from aicalib_hw.metrology.several import power_series, total_power
+from aicalib_hw.procedures._energy import make_energy
+from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
+from aicalib_hw.procedures._reference import Reference, references_of
+from aicalib_hw.readings import Measurement
+from aicalib_hw.sampling import at_once
 
 MOST_BELOW_RANGING = 0.05
-SLOWEST_UPDATES = 1.0
 _MOST_EXTRA_SETTLES = 5
 
 
@@ -32,219 +32,223 @@ def calibrate_power(
 ) -> Calibration:
     """Measure the platform's active power, W, at each load of the plan, with fixed ranges after a ranging pass.
 
-    bench: an opened bench with one power meter and something that loads the platform. plan: a PowerPlan,
-    None = the bench's. record: gets every run as it ends. Durations are on the meter's own time base.
-    The load is stopped and the meter's settings are restored on every way out.
+    bench: an opened bench with something that loads the platform, and power meters; of several, the sum is the
+    platform's power. plan: a PowerPlan, None = the bench's. record: gets every run as it ends. Durations are on the
+    meters' own time base. A run that cannot be used is repeated, within a bound, and stays in the record.
+    The load is stopped and the meters' settings are restored on every way out; what could not be is in the notes.
     """
     plan = plan or bench.settings.plan.power
-    report = progress or (lambda done, note: None)
-    meter: PowerMeter = bench.the("power_meter")
-    name = next(key for key, one in bench.instruments.items() if one is meter)
-    certificate = bench.certificates.get(name)
-    notes: list[str] = []
-    if certificate is not None:
-        expired = validity_on(certificate, _today())
-        if expired:
-            notes.append(f"{expired}: no certificate may be issued from this")
-    steps = 1 + len(plan.loads) * plan.runs
-    with _restored(meter):
-        report(0.0, "ranging at full load")
-        ranging = _range(bench, meter, plan)
-        if record is not None:
-            record.event("ranged", **ranging)
-        results: list[Result] = []
-        for index, load in enumerate(plan.loads):
-
-            def step(run: int, note: str, index: int = index) -> None:
-                report((1 + index * plan.runs + run) / steps, note)
-
-            results.append(_point(bench, meter, plan, load, ranging, certificate, record, step))
-            if record is not None:
-                record.result(results[-1])
+    meters = references_of(bench)
+    session = _Session(bench, meters, plan, record, progress or (lambda done, note: None))
+    before = [one.meter.configure() for one in meters]
+    try:
+        results = session.run()
+    except BaseException as error:
+        for failure in _restored(meters, before, record):
+            error.add_note(failure)
+        raise
+    session.notes += _restored(meters, before, record)
     calibration = Calibration(
         quantity="power",
         results=tuple(results),
-        plan={**plan.model_dump(mode="json"), "ranging": ranging},
-        notes=tuple(notes),
+        plan={**plan.model_dump(mode="json"), "ranging": session.ranging},
+        notes=tuple(session.notes),
     )
     if record is not None:
         record.calibration(calibration)
     return calibration
 
 
-@contextmanager
-def _restored(meter: PowerMeter) -> Iterator[PowerSettings]:
-    """Give the meter its ranges and update interval back, whatever happens."""
-    before = meter.configure()
-    try:
-        yield before
-    finally:
-        try:
-            if before.update_interval is not None:
-                meter.configure(update_interval=before.update_interval)
-            if before.auto_range:
-                meter.configure(auto_range=True)
-            else:
-                meter.configure(voltage_range=before.voltage_range[0], current_range=before.current_range[0])
-        except AicalibError as error:
-            error.add_note("the meter's settings could not be restored")
+def _restored(meters: Sequence[Reference], before: Sequence[PowerSettings], record: Any) -> list[str]:
+    """Give all meters their settings back, and return what could not be given; the record is told too."""
+    failures = [failure for one, settings in zip(meters, before, strict=True) for failure in one.restore(settings)]
+    if failures and record is not None:
+        record.event("not restored", failures=failures)
+    return failures
 
 
-def _range(bench: Any, meter: PowerMeter, plan: Any) -> dict[str, Any]:
-    """Find the ranges that full load needs, and fix them; returns what was seen and chosen."""
-    capabilities = meter.capabilities
-    if not capabilities.auto_range or not capabilities.voltage_ranges or not capabilities.current_ranges:
-        raise UsageError(
-            "this meter cannot find its ranges",
-            where=str(meter.identity),
-            advice="fix its ranges in the bench file: settings = { voltage_range = …, current_range = … }",
-        )
-    changes: dict[str, Any] = {"auto_range": True}
-    if plan.update_interval is not None:
-        changes["update_interval"] = plan.update_interval
-    settings = meter.configure(**changes)
-    interval = settings.update_interval or 0.0
-    if interval > SLOWEST_UPDATES:
-        raise UsageError(
-            f"the meter updates every {interval:g} s, and {SLOWEST_UPDATES:g} s is the slowest that is allowed",
-            where=str(meter.identity),
-            advice="set update_interval in the bench file",
-        )
-    with bench.load.run_load(max(plan.loads) or 1.0):
-        usable = [
-            reading for reading in meter.stream(duration=plan.settle + plan.ranging_duration) if not reading.status
+class _Session:
+    """One run through the plan. notes: for the reader of the results. ranging: what the ranging pass saw and chose."""
+
+    def __init__(self, bench: Any, meters: Sequence[Reference], plan: Any, record: Any, report: Progress) -> None:
+        self._bench = bench
+        self._meters = meters
+        self._plan = plan
+        self._record = record
+        self._report = report
+        self.notes = [note for one in meters for note in _remarks_on(one)]
+        self.ranging: dict[str, Any] = {}
+
+    def run(self) -> list[Result]:
+        """Measure every point; each result is in the record before the next is begun."""
+        plan = self._plan
+        steps = 1 + len(plan.loads) * plan.runs
+        self._report(0.0, "ranging at full load")
+        self.ranging = self._fix_ranges()
+        if self._record is not None:
+            self._record.event("ranged", **self.ranging)
+        results: list[Result] = []
+        for index, load in enumerate(plan.loads):
+
+            def step(run: float, note: str, index: int = index) -> None:
+                self._report((1 + index * plan.runs + min(run, plan.runs)) / steps, note)
+
+            results += self._point(load, step)
+        self.notes += [
+            f"{result.title}: {remark}"
+            for result in results
+            for remark in result.measurement.evidence.get("remarks", ())
         ]
-    if not usable:
-        raise UsageError(
-            "no update of the ranging pass is usable",
-            where=str(meter.identity),
-            why="every update was out of range, peak-over or without data",
-            advice="check wiring and transducers; the platform may draw more than the meter's largest range",
+        return results
+
+    def _fix_ranges(self) -> dict[str, Any]:
+        """Find the ranges that full load needs, and fix them; returns what was seen and chosen."""
+        plan, meters = self._plan, self._meters
+        for one in meters:
+            one.prepare(plan.update_interval)
+        with self._bench.load.run_load(max(plan.loads) or 1.0):
+            streams = self._streamed(plan.settle + plan.ranging_duration)
+        found = [one.fix(readings) for one, readings in zip(meters, streams, strict=True)]
+        if len(found) == 1:
+            return found[0]
+        by_name = {one.name: ranging for one, ranging in zip(meters, found, strict=True)}
+        return {**by_name, "power_W": sum(ranging["power_W"] for ranging in found)}
+
+    def _streamed(self, duration: float) -> list[list[PowerReading]]:
+        """All updates of each meter over `duration` s of its time, side by side."""
+        instruments = [one.meter for one in self._meters]
+
+        def stream(meter: PowerMeter) -> list[PowerReading]:
+            return list(meter.stream(duration=duration))
+
+        return at_once([partial(stream, meter) for meter in instruments], instruments)
+
+    def _point(self, load: float, step: Callable[[float, str], None]) -> list[Result]:
+        """Measure one load point: settle, then the runs, then the energy where it is due, under one unbroken load."""
+        plan = self._plan
+        title = "idle" if load == 0 else f"{load:.0%} load"
+        measured: list[Measurement] = []
+        reasons: list[str] = []
+        with self._bench.load.run_load(load) as running:
+            step(0, f"{title}, settling")
+            if not self._settled():
+                reasons.append(f"not settled: successive means differ by more than {plan.settle_tolerance:.2%}")
+            running.achieved()
+            while len(measured) < plan.runs or worth_repeating(measured, plan.runs):
+                number = len(measured) + 1
+                repeat = ", repeating a run that cannot be used" if number > plan.runs else ""
+                step(number - 1, f"{title}, run {number} of {max(number, plan.runs)}{repeat}")
+                measured.append(self._one_run(title, running))
+            step(plan.runs, f"{title}, done")
+            if load > 0 and not running.running:
+                reasons.append("the load ended before the measurement did")
+            results = [self._power(load, title, measured, reasons)]
+            if load == max(plan.loads) and plan.energy and self._integrates:
+                step(plan.runs, f"{title}, energy over {plan.energy} s")
+                results.append(self._energy(results[0], measured, running))
+        return results
+
+    def _one_run(self, title: str, running: Any) -> Measurement:
+        """One mean power of all meters over the plan's duration, completed; every meter's own goes into the record."""
+        plan, meters = self._plan, self._meters
+
+        def measure(one: Reference) -> Measurement:
+            return one.meter.measure_power(plan.duration, load=running if one is meters[0] else None)
+
+        runs = at_once([partial(measure, one) for one in meters], [one.meter for one in meters])
+        if self._record is not None:
+            for one, run in zip(meters, runs, strict=True):
+                named = f", {one.name}" if len(meters) > 1 else ""
+                self._record.measurement(run)
+                self._record.series(f"power, {title}{named}", power_series(run))
+        completed = [one.completed(run) for one, run in zip(meters, runs, strict=True)]
+        if len(completed) == 1:
+            return completed[0]
+        total = total_power(completed, [one.name for one in meters])
+        if self._record is not None:
+            self._record.measurement(total)
+        return total
+
+    def _power(self, load: float, title: str, measured: Sequence[Measurement], reasons: list[str]) -> Result:
+        usable = [float(one.value) for one in measured if one.value is not None]
+        achieved = [one.load for one in measured if one.load is not None]
+        if load == max(self._plan.loads) and load > 0 and usable:
+            shortfall = 1 - statistics.fmean(usable) / self.ranging["power_W"]
+            if shortfall > MOST_BELOW_RANGING:
+                reasons.append(f"the mean is {shortfall:.1%} below that of the ranging pass: the load was not the same")
+        noticed = {remark for one in measured for remark in one.evidence.get("remarks", ())}
+        keys = ("voltage_V", "current_A", "power_factor", "updates", "missed", "correction_W", "parts_W")
+        result = make_point(
+            self._bench,
+            measured,
+            title=title,
+            components=largest_components(measured),
+            evidence={
+                "load_achieved": achieved,
+                **{
+                    key: [one.evidence.get(key) for one in measured]
+                    for key in keys
+                    if any(key in one.evidence for one in measured)
+                },
+                "remarks": sorted(noticed),
+            },
+            load=statistics.fmean(achieved) if achieved else None,
+            asked_load=load,
+            reasons=reasons,
         )
-    settled = usable[len(usable) // 3 :]
-    factor = 1.0 if settings.crest_factor in (None, "3") else 0.5
-    elements = [element for reading in usable for element in reading.elements]
-    voltage = max(float(element.voltage) for element in elements)
-    current = max(float(element.current) for element in elements)
-    ratio_u = max(settings.vt_ratio or (1.0,))
-    ratio_i = max(settings.ct_ratio or (1.0,))
-    chosen_u = _smallest(capabilities.voltage_ranges, factor, voltage / ratio_u)
-    chosen_i = _smallest(capabilities.current_ranges, factor, CURRENT_HEADROOM * current / ratio_i)
-    meter.configure(voltage_range=chosen_u, current_range=chosen_i)
-    return {
-        "largest_voltage_V": voltage,
-        "largest_current_A": current,
-        "voltage_range_V": chosen_u,
-        "current_range_A": chosen_i,
-        "update_interval_s": interval,
-        "power_W": statistics.fmean(float(reading.active_power) for reading in settled),
-    }
+        if self._record is not None:
+            self._record.result(result)
+        return result
 
+    @property
+    def _integrates(self) -> bool:
+        """True for one meter that has an integrator; the windows of several integrators cannot be aligned."""
+        return len(self._meters) == 1 and bool(self._meters[0].meter.capabilities.energy)
 
-def _point(
-    bench: Any,
-    meter: PowerMeter,
-    plan: Any,
-    load: float,
-    ranging: dict[str, Any],
-    certificate: Any,
-    record: Any,
-    step: Callable[[int, str], None],
-) -> Result:
-    """Measure one load point: settle, then the runs, under one unbroken load."""
-    title = "idle" if load == 0 else f"{load:.0%} load"
-    measured: list[Measurement] = []
-    reasons: list[str] = []
-    with bench.load.run_load(load) as running:
-        step(0, f"{title}, settling")
-        if not _settled(meter, plan):
-            reasons.append(f"not settled: successive means differ by more than {plan.settle_tolerance:.2%}")
-        running.achieved()
-        for number in range(plan.runs):
-            step(number, f"{title}, run {number + 1} of {plan.runs}")
-            run = meter.measure_power(plan.duration, load=running)
-            measured.append(run)
-            if record is not None:
-                record.measurement(run)
-                record.series(f"power, {title}", _series(run))
-        step(plan.runs, f"{title}, done")
-        running_until_the_end = load == 0 or running.running
-    if not running_until_the_end:
-        reasons.append("the load ended before the measurement did")
-    usable = [float(one.value) for one in measured if one.value is not None]
-    achieved = [one.load for one in measured if one.load is not None]
-    if load == max(plan.loads) and load > 0 and usable:
-        shortfall = 1 - statistics.fmean(usable) / ranging["power_W"]
-        if shortfall > MOST_BELOW_RANGING:
-            reasons.append(f"the mean is {shortfall:.1%} below that of the ranging pass: the load was not the same")
-    return make_point(
-        bench,
-        measured,
-        title=title,
-        components=_largest_components(measured),
-        evidence={
-            "load_achieved": achieved,
-            "voltage_V": [one.evidence.get("voltage_V") for one in measured],
-            "current_A": [one.evidence.get("current_A") for one in measured],
-            "power_factor": [one.evidence.get("power_factor") for one in measured],
-            "updates": [one.evidence.get("updates") for one in measured],
-            "missed": [one.evidence.get("missed") for one in measured],
-        },
-        certificate=certificate,
-        load=statistics.fmean(achieved) if achieved else None,
-        asked_load=load,
-        reasons=reasons,
-    )
+    def _energy(self, power: Result, runs: Sequence[Measurement], running: Any) -> Result:
+        measured = self._meters[0].meter.measure_energy(float(self._plan.energy), load=running)
+        if self._record is not None:
+            self._record.measurement(measured)
+        result = make_energy(
+            self._bench, measured, float(self._plan.energy), power, runs, title=f"energy, {self._plan.energy} s"
+        )
+        if self._record is not None:
+            self._record.result(result)
+        return result
 
-
-def _settled(meter: PowerMeter, plan: Any) -> bool:
-    """Wait until two successive means over the settling time agree; False if they do not in six times that."""
-    if plan.settle == 0:
-        return True
-    previous: float | None = None
-    for _ in range(1 + _MOST_EXTRA_SETTLES):
-        means = [float(reading.active_power) for reading in meter.stream(duration=plan.settle) if not reading.status]
-        present = statistics.fmean(means) if means else None
-        if previous is not None and present is not None and abs(present - previous) <= plan.settle_tolerance * present:
+    def _settled(self) -> bool:
+        """Wait until two successive means over the settling time agree; False if they do not in six times that."""
+        plan = self._plan
+        if plan.settle == 0:
             return True
-        previous = present
-    return False
+        previous: float | None = None
+        for _ in range(1 + _MOST_EXTRA_SETTLES):
+            present = self._mean(plan.settle)
+            if (
+                previous is not None
+                and present is not None
+                and abs(present - previous) <= plan.settle_tolerance * abs(present)
+            ):
+                return True
+            previous = present
+        return False
+
+    def _mean(self, duration: float) -> float | None:
+        """Mean power of all meters together over `duration` s, W; None if one of them gave nothing usable."""
+        means = [
+            [float(reading.active_power) for reading in readings if not reading.status]
+            for readings in self._streamed(duration)
+        ]
+        return sum(statistics.fmean(each) for each in means) if all(means) else None
 
 
-def _series(run: Measurement) -> Series:
-    times = [int(time) for time in run.evidence["times_ns"]]
-    values = run.evidence["power_W"]
-    statuses = [_status(text) for text in run.evidence["status"]]
-    return Series(
-        {"unit": "W", "quantity": "power", "channel": "active power"},
-        tuple(times),
-        tuple(values),
-        tuple(statuses),
-        "interval_mean",
-    )
-
-
-def _status(text: str) -> Status:
-    status = Status.VALID
-    for word in text.split("|"):
-        status |= Status[word]
-    return status
-
-
-def _largest_components(measured: Sequence[Measurement]) -> tuple[Component, ...]:
-    largest: dict[str, Component] = {}
-    for one in measured:
-        for component in one.components:
-            held = largest.get(component.name)
-            if held is None or (component.half_width or 0.0) > (held.half_width or 0.0):
-                largest[component.name] = component
-    return tuple(largest.values())
-
-
-def _smallest(ranges: Sequence[float], factor: float, needed: float) -> float:
-    fitting = [full * factor for full in sorted(ranges) if full * factor >= needed]
-    return fitting[0] if fitting else max(ranges) * factor
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(datetime.UTC).date()
+def _remarks_on(one: Reference) -> list[str]:
+    remarks = []
+    if one.certificate is not None:
+        expired = validity_on(one.certificate, datetime.datetime.now(datetime.UTC).date())
+        if expired:
+            remarks.append(f"{expired}: no certificate may be issued from this")
+    capabilities = one.meter.capabilities
+    if not (one.fixed or capabilities.auto_range or capabilities.voltage_ranges or capabilities.current_ranges):
+        remarks.append(f"{one.name}: its ranges cannot be set from here and were taken as they stood on the meter")
+    return remarks

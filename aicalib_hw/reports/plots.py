@@ -102,7 +102,8 @@ def rate(result: Result, slices: Sequence[Measurement], words: Words) -> Plot | 
 
 def power(results: Sequence[Result], words: Words) -> Plot | None:
     """Value with ±U against the load achieved, and the indication where one is declared."""
-    shown = [r for r in results if r.evaluation is not None and _load(r) is not None]
+    of_one = [result for result in results if result.quantity == results[0].quantity]
+    shown = [r for r in of_one if r.evaluation is not None and _load(r) is not None]
     if len(shown) < 2:
         return None
     evaluations = [result.evaluation for result in shown if result.evaluation is not None]

@@ -81,7 +81,8 @@ def title(result: Result, words: Words) -> str:
     """Return what a row of a table is called: in Chinese the load, where there is one."""
     if words.language == "en" or result.asked_load is None:
         return result.title
-    return words("under load", load=numbers.load(result.asked_load))
+    load = words("under load", load=numbers.load(result.asked_load))
+    return f"{words.known('energy')}, {load}" if result.quantity == "energy" else load
 
 
 _AS_GOOD_AS_INFINITE = 1e6

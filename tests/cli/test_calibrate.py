@@ -11,6 +11,7 @@ import pytest
 
 from aicalib_hw.bench import load_bench, runtime_directory
 from aicalib_hw.cli.calibrate import PlanName, RuleName, _adjusted
+from aicalib_hw.errors import RecordError
 from aicalib_hw.leases import LeaseBook
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.records.store import read_record
@@ -51,6 +52,7 @@ loads = [0.0, 1.0]
 duration = 1.0
 settle = 0.5
 ranging_duration = 1.0
+energy = 0
 """
 
 
@@ -203,7 +205,33 @@ def _wait_for_measurement(path: Path, process: subprocess.Popen[str]) -> None:
 
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        if path.exists() and any(one.quantity == "power" for one in read_record(path).measurements):
-            return
+        try:
+            if any(one.quantity == "power" for one in read_record(path).measurements):
+                return
+        except RecordError:
+            pass  # not there yet, or just being made
         time.sleep(0.2)
     raise AssertionError("no power was measured")
+
+
+def test_energy_stands_beside_the_power_of_the_largest_load_and_asks_for_no_indication(aicalib: Command) -> None:
+    text = BENCH.replace("energy = 0", "energy = 2").replace("loads = [0.0, 1.0]", "loads = [1.0]")
+    ended = calibrated(aicalib, text + indication(1, 1280), "--json")
+    assert ended.status == 0, ended.err
+    power, energy = json.loads(ended.out)["results"]
+    assert (power["verdict"], energy["verdict"]) == ("PASS", "NOT_EVALUATED")
+    assert (energy["quantity"], energy["unit"], energy["point"]) == ("energy", "J", "energy, 2 s")
+    assert abs(energy["value"] - 2 * power["value"]) < energy["expanded_uncertainty"]
+    assert Path("out/report.html").exists()
+
+
+def test_a_screen_shows_what_went_wrong_besides(capfd: pytest.CaptureFixture[str]) -> None:
+    from aicalib_hw.cli import _problems
+    from aicalib_hw.errors import ConnectionLost
+
+    error = ConnectionLost("the meter is gone", where="here")
+    error.add_note("a setting of the meter could not be given back")
+    assert _problems.show(error) == 3
+    shown = capfd.readouterr().err
+    assert "besides" in shown
+    assert "could not be given back" in shown

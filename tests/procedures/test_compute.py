@@ -64,7 +64,7 @@ def test_the_operations_of_every_run_are_kept_as_whole_numbers(bench: hw.Bench, 
     with Record.create(path, title="t", bench={}, rule="simple", plan={}) as record:
         calibration = calibrate_compute(bench, record=record)
     operations = calibration.results[0].measurement.evidence["operations"]
-    assert len(operations) == 3
+    assert len(operations) == len(calibration.results[0].measurement.runs) >= 3
     kept = [one for one in read_record(path).measurements if one.definition.endswith("vector/sustained")]
     counted = [one.evidence["operations"] for one in kept if isinstance(one.evidence["operations"], int)]
     assert counted == operations
