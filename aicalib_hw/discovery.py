@@ -158,16 +158,18 @@ def discover(*, timeout: float = 5.0) -> Discovery:
 
 
 def _local(methods: dict[str, str]) -> list[Finding]:
-    """Addresses of drivers that need no simulator, because the real thing is always there."""
-    findings = []
+    """What this machine has of its own, family by family: processor and accelerators."""
+    findings: list[Finding] = []
     for name, entry in registry.entries(registry.DRIVERS).items():
         try:
-            info = entry.load().DRIVER
+            kind = entry.load()
+            if not kind.DRIVER.schemes:
+                continue
+            addresses = kind.local_addresses()
         except AicalibError as error:
             methods[f"driver {name}"] = f"not asked: {error.why or error.what}"
             continue
-        if info.schemes and not info.simulator:
-            findings.append(_identified(f"{info.schemes[0]}://local", "this machine", timeout=None))
+        findings += [_identified(address, "this machine", timeout=None) for address in addresses]
     methods["this machine"] = f"{len(findings)} found" if findings else "no driver for what this machine has"
     return findings
 

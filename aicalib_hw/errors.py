@@ -7,7 +7,7 @@ status that the command line returns for it: 2 for bad use or bad input, 3 for a
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class AicalibError(Exception):
@@ -90,9 +90,21 @@ class RecordError(AicalibError):
 
 
 class InstrumentError(AicalibError):
-    """Anything an instrument, or the link to it, did wrong."""
+    """Anything an instrument, or the link to it, did wrong.
+
+    code, text, command: the maker's own number and words, and the command or function that gave them; None and ""
+    where the error did not come from the instrument's software.
+    """
 
     exit_status: ClassVar[int] = 3
+    code: int | None = None
+    text: str = ""
+    command: str = ""
+
+    def of_vendor(self, code: int, text: str, command: str) -> Self:
+        """Keep the maker's number, words and function beside this error, and return it."""
+        self.code, self.text, self.command = code, text, command
+        return self
 
 
 class ConnectionFailed(InstrumentError):
@@ -127,9 +139,7 @@ class InstrumentReportedError(InstrumentError):
         why: str = "",
         advice: str = "",
     ) -> None:
-        self.code = code
-        self.text = text
-        self.command = command
+        self.of_vendor(code, text, command)
         quoted = f' "{text}"' if text else ""
         super().__init__(
             f"the instrument reports error {code}{quoted} after {command!r}",
@@ -157,6 +167,10 @@ class IdentityMismatch(InstrumentError):
 
 class LockedByOther(InstrumentError):
     """Someone else holds the instrument; the message names the holder where it is known."""
+
+
+class NotPermitted(InstrumentError):
+    """The device or the system refuses this to the present user."""
 
 
 class NotOpen(InstrumentError):

@@ -99,6 +99,11 @@ class Instrument(abc.ABC):
         self._lock = threading.RLock()
         self._identity: Identity | None = None
 
+    @classmethod
+    def local_addresses(cls) -> tuple[str, ...]:
+        """Return the addresses of this family's devices in this machine; raises if its library cannot be asked."""
+        return ()
+
     @property
     def is_open(self) -> bool:
         """True between `open()` and `close()`."""

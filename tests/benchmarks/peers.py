@@ -53,3 +53,13 @@ def openblas(precision: str, cores: int, instruction_set: str, *, size: int = 20
         [sys.executable, "-c", _OPENBLAS, *arguments], capture_output=True, text=True, check=False, env=environment
     )
     return float(ran.stdout) if ran.returncode == 0 else None
+
+
+def clpeak(precision: str) -> float | None:
+    """Return the best of the vector widths that clpeak prints for its first device, FLOP/s; None if not installed."""
+    if shutil.which("clpeak") is None:
+        return None
+    option = {"fp32": "--compute-sp", "fp64": "--compute-dp"}[precision]
+    ran = subprocess.run(["clpeak", "-p", "0", "-d", "0", option], capture_output=True, text=True, check=False)
+    rates = re.findall(r"^\s*(?:float|double)\d*\s*:\s*([\d.]+)", ran.stdout, re.MULTILINE)
+    return max(map(float, rates)) * 1e9 if rates else None

@@ -86,6 +86,11 @@ class CpuAccelerator(Accelerator):
         self._control: native.Control | None = None
         self._loads: list[CpuLoad] = []
 
+    @classmethod
+    def local_addresses(cls) -> tuple[str, ...]:
+        """Return the one address: every machine has a processor."""
+        return (ADDRESS,)
+
     def _connect(self) -> None:
         self._host = Host.look(self._most_cores, self._instruction_set)
 

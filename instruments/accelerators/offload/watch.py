@@ -1,0 +1,156 @@
+"""A device's telemetry beside its work: samples at a steady pace, throttle reasons together, energy two ways."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any
+
+from aicalib_hw.errors import AicalibError
+from aicalib_hw.interfaces.accelerator import TelemetryReading, ThrottleState
+from aicalib_hw.readings import Reading
+
+INTERVAL_S = 0.1
+"""NVML power is renewed every 25 to 100 ms and Ascend's throttle bits every 100 ms: faster shows nothing new."""
+
+MOST_ENERGY_DISAGREEMENT = 0.05
+_FROZEN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen while the device worked; lists are empty where the device does not tell.
+
+    energy: J by "counter" and by "integral", each where it exists. lost: why the watch ended early, "" if it did not.
+    """
+
+    samples: tuple[TelemetryReading, ...] = ()
+    lost: AicalibError | None = None
+
+    @property
+    def clocks(self) -> list[float]:
+        """Clock of each sample, Hz."""
+        return _values(self.samples, "clock")
+
+    @property
+    def throttle(self) -> ThrottleState | None:
+        """Every reason that any sample showed, None if the device cannot tell."""
+        states = [sample.throttle for sample in self.samples if sample.throttle is not None]
+        if not states:
+            return None
+        merged: dict[str, Any] = {}
+        for one in fields(ThrottleState):
+            told = [getattr(state, one.name) for state in states]
+            if one.name == "raw":
+                merged["raw"] = " ".join(dict.fromkeys(text for text in told if text))
+            else:
+                known = [value for value in told if value is not None]
+                merged[one.name] = any(known) if known else None
+        return ThrottleState(**merged)
+
+    @property
+    def throttled_share(self) -> float | None:
+        """Share of the samples that show a reason other than idleness, None if the device cannot tell."""
+        states = [sample.throttle for sample in self.samples if sample.throttle is not None]
+        return sum(state.active for state in states) / len(states) if states else None
+
+    @property
+    def energy(self) -> dict[str, float]:
+        """Energy from the first to the last sample, J: by the device's counter and as the integral of its power."""
+        found = {}
+        counted = _series(self.samples, "energy")
+        if len(counted) > 1:
+            found["counter"] = counted[-1][1] - counted[0][1]
+        power = _series(self.samples, "power")
+        if len(power) > 1:
+            found["integral"] = sum(
+                (later - earlier) * (before + after) / 2 for (earlier, before), (later, after) in pairwise(power)
+            )
+        return found
+
+    def energy_remarks(self) -> list[str]:
+        """Say where counter and integral cannot both be right, or the counter stands still."""
+        energy, counted = self.energy, _series(self.samples, "energy")
+        remarks = []
+        if len(counted) > 1 and counted[-1][0] - counted[0][0] > _FROZEN_S and energy["counter"] <= 0:
+            remarks.append("the energy counter did not advance while the device worked")
+        elif len(energy) == 2 and energy["integral"] > 0:
+            ratio = energy["counter"] / energy["integral"]
+            if abs(ratio - 1) > MOST_ENERGY_DISAGREEMENT:
+                remarks.append(f"energy by counter is {ratio:.3f} of energy by integrated power: neither is preferred")
+        return remarks
+
+    def temperature_rise(self) -> float | None:
+        """K per second over the second half, by the difference of its ends; None with fewer than four samples."""
+        warmth = _series(self.samples, "temperature")
+        half = warmth[len(warmth) // 2 :]
+        if len(half) < 2 or half[-1][0] <= half[0][0]:
+            return None
+        return (half[-1][1] - half[0][1]) / (half[-1][0] - half[0][0])
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was seen as plain data."""
+        clocks = self.clocks
+        return {
+            "samples": len(self.samples),
+            "clock_Hz": clocks,
+            "clock_spread": statistics.stdev(clocks) / statistics.mean(clocks) if len(clocks) > 1 else None,
+            "power_W": _values(self.samples, "power"),
+            "temperature_degC": _values(self.samples, "temperature"),
+            "energy_J": self.energy,
+            "throttled_share": self.throttled_share,
+            "throttle": self.throttle.raw if self.throttle is not None else None,
+        }
+
+
+@dataclass(slots=True)
+class Watch:
+    """Samples `read` every `interval` s on a thread of its own, from `start()` to `stop()`."""
+
+    read: Callable[[], TelemetryReading]
+    interval: float = INTERVAL_S
+    _samples: list[TelemetryReading] = field(default_factory=list)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _lost: AicalibError | None = None
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._samples.clear()
+        self._thread = threading.Thread(target=self._sample, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> Observation:
+        """End sampling, with one last sample, and return what was seen; harmless if never started."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        return Observation(tuple(self._samples), self._lost)
+
+    def _sample(self) -> None:
+        try:
+            while True:
+                last = self._ended.is_set()
+                self._samples.append(self.read())
+                if last:
+                    return
+                self._ended.wait(self.interval)
+        except AicalibError as error:
+            self._lost = error
+
+
+def _series(samples: Sequence[TelemetryReading], name: str) -> list[tuple[float, float]]:
+    """(s on the host's clock, value) of the usable readings of one field, stamped at the end of their window."""
+    found = []
+    for sample in samples:
+        reading: Reading | None = getattr(sample, name)
+        if reading is not None and not reading.status and reading.value is not None:
+            found.append((reading.window.stop.monotonic_ns / 1e9, float(reading.value)))
+    return found
+
+
+def _values(samples: Sequence[TelemetryReading], name: str) -> list[float]:
+    return [value for _, value in _series(samples, name)]

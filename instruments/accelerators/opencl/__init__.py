@@ -1,0 +1,5 @@
+"""OpenCL devices: processors, graphics cards and FPGA boards."""
+
+from .driver import OpenCLAccelerator
+
+__all__ = ["OpenCLAccelerator"]
