@@ -60,7 +60,8 @@ def open_instrument(
     else:
         kind = registry.driver_for_address(address)
         if kind is None:
-            kind = registry.driver_for_identity(ask_identity(address, **options))
+            of_link = {name: settings[name] for name in ("visa_library", "baud_rate") if name in settings}
+            kind = registry.driver_for_identity(ask_identity(address, **options, **of_link))
     instrument = _construct(kind, address, {**options, **settings})
     instrument.open()
     try:
@@ -71,13 +72,17 @@ def open_instrument(
     return instrument
 
 
-def ask_identity(address: str, *, timeout: float | None = None, trace: Any = None) -> Identity:
-    """Ask `*IDN?` of the VISA resource `address` and return the answer; opens and closes its own link."""
+def ask_identity(address: str, *, timeout: float | None = None, trace: Any = None, **of_link: Any) -> Identity:
+    """Ask `*IDN?` of the VISA resource `address` and return the answer; opens and closes its own link.
+
+    of_link: `visa_library` and `baud_rate`, as `VisaLink` takes them. On a socket or a serial port the
+    question ends with CR LF, which those that want LF alone take as well: to them CR is white space.
+    """
     require_resource_name(address)
     from aicalib_hw.transport.visa import VisaLink
 
-    options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-    with VisaLink(address, trace=trace, **options) as link:
+    options = of_link if timeout is None else {**of_link, "timeout": timeout}
+    with VisaLink(address, trace=trace, write_termination="\r\n", **options) as link:
         answer = link.query("*IDN?")
     maker, model, serial, firmware = (*(part.strip() for part in answer.split(",", 3)), "", "", "", "")[:4]
     return Identity(maker, model, serial, firmware, address)

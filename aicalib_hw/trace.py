@@ -192,6 +192,10 @@ class ReplayLink:
         """As `query_bytes`, as text without terminator."""
         return self.query_bytes(message).decode("ascii").rstrip("\r\n")
 
+    def receive(self, *, timeout: float | None = None) -> str:
+        """Return the next message that the trace has, asked for by none."""
+        return _data(self._take("read")).decode("ascii").rstrip("\r\n")
+
     def clear(self) -> None:
         """Nothing to clear in a replay."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
 from aicalib_hw.errors import Aborted, IdentityMismatch, ProtocolError, UsageError
 from aicalib_hw.identity import Identity
@@ -19,10 +20,15 @@ class ScpiPowerMeter(PowerMeter):
     """A power meter that answers `*IDN?` over a VISA link.
 
     address: a VISA resource name. timeout: s for one exchange besides waiting for an update.
-    visa_library: as PyVISA takes it. link: use this one instead of opening `address` (a replayed trace).
+    visa_library: as PyVISA takes it. baud_rate: of a serial port, None = what the family has from the factory.
+    link: use this one instead of opening `address` (a replayed trace).
     """
 
-    ERROR_QUERY = ":SYSTem:ERRor?"
+    ERROR_QUERY: ClassVar[str] = ":SYSTem:ERRor?"
+    READ_TERMINATION: ClassVar[str] = "\n"
+    WRITE_TERMINATION: ClassVar[str] = "\n"
+    BAUD_RATE: ClassVar[int] = 9600
+    """Of the family's serial port as it comes from the factory."""
 
     def __init__(
         self,
@@ -31,10 +37,19 @@ class ScpiPowerMeter(PowerMeter):
         timeout: float = 5.0,
         trace: Trace | None = None,
         visa_library: str = "@py",
+        baud_rate: int | None = None,
         link: Link | None = None,
     ) -> None:
         super().__init__(address)
-        self._link: Link = link or VisaLink(address, visa_library=visa_library, timeout=timeout, trace=trace)
+        self._link: Link = link or VisaLink(
+            address,
+            visa_library=visa_library,
+            timeout=timeout,
+            read_termination=self.READ_TERMINATION,
+            write_termination=self.WRITE_TERMINATION,
+            baud_rate=baud_rate or self.BAUD_RATE,
+            trace=trace,
+        )
         self._lock = self._link.lock
         self.session = ScpiSession(self._link, error_query=self.ERROR_QUERY)
         self._abort = threading.Event()

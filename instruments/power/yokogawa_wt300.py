@@ -84,10 +84,13 @@ class YokogawaWT300(ScpiPowerMeter):
         timeout: float = 5.0,
         trace: Trace | None = None,
         visa_library: str = "@py",
+        baud_rate: int | None = None,
         crest_factor_6a: str = "A6",
         link: Link | None = None,
     ) -> None:
-        super().__init__(address, timeout=timeout, trace=trace, visa_library=visa_library, link=link)
+        super().__init__(
+            address, timeout=timeout, trace=trace, visa_library=visa_library, baud_rate=baud_rate, link=link
+        )
         self._six_a = crest_factor_6a
         self._settings: Settings | None = None
         self._pace: UpdatePace | None = None
