@@ -7,12 +7,17 @@ where the kernels have not been ported, the package installs without it and `cpu
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import cffi
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import PlatformError
+from setuptools.errors import CCompilerError, ExecError, PlatformError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # setuptools loads this file alone
+
+from native import vendor_libraries
 
 NAME = "aicalib_hw._native"
 FOLDER = Path(__file__).parent
@@ -44,7 +49,36 @@ def write_glue(path: Path) -> Path:
 
 
 class BuildExt(build_ext):
-    """`build_ext` that has cffi write the glue into the build folder first."""
+    """`build_ext` that has cffi write the glue first, and then builds the simulated vendor libraries."""
+
+    def run(self) -> None:
+        """Build the extension, then on Linux the simulated vendor libraries, which are optional like it."""
+        super().run()
+        if not sys.platform.startswith("linux"):
+            return
+        try:
+            self._build_vendor_libraries()
+        except (CCompilerError, ExecError, PlatformError) as error:
+            self.warn(f"the simulated vendor libraries are left out: {error}")
+
+    def _build_vendor_libraries(self) -> None:
+        package = vendor_libraries.PACKAGE
+        if self.inplace:
+            folder = Path(self.get_finalized_command("build_py").get_package_dir(package))
+        else:
+            folder = Path(self.build_lib, *package.split("."))
+        folder.mkdir(parents=True, exist_ok=True)
+        headers = [str(path) for path in vendor_libraries.FOLDER.glob("*.h")]
+        for library in vendor_libraries.LIBRARIES:
+            objects = self.compiler.compile(
+                [str(path.relative_to(FOLDER.parent)) for path in library.paths()],
+                output_dir=str(Path(self.build_temp) / library.soname),
+                extra_postargs=list(vendor_libraries.COMPILE_FLAGS),
+                depends=headers,
+            )
+            self.compiler.link_shared_object(
+                objects, str(folder / library.soname), extra_postargs=library.link_flags(folder)
+            )
 
     def get_source_files(self) -> list[str]:
         """Return what the source distribution needs to build the extension."""

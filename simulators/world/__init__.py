@@ -9,10 +9,11 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from .clock import Clock
+from .node import Node
 from .platform import Platform, PlatformSettings
 from .truth import Truth
 
-__all__ = ["Clock", "Platform", "PlatformSettings", "Truth", "World", "WorldLoad", "WorldSettings"]
+__all__ = ["Clock", "Node", "Platform", "PlatformSettings", "Truth", "World", "WorldLoad", "WorldSettings"]
 
 
 class WorldSettings(BaseModel):
@@ -81,6 +82,7 @@ class World:
         self.platform = Platform(self.settings.platform, self.clock, self.seed)
         self.truth = Truth(self.platform, self.clock)
         self._load: WorldLoad | None = None
+        self._node: Node | None = None
         self._running = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -88,6 +90,18 @@ class World:
     def from_settings(cls, settings: Mapping[str, object]) -> World:
         """Make a world of the `[world]` table; raises pydantic's ValidationError for what it does not know."""
         return cls(WorldSettings.model_validate(settings))
+
+    @property
+    def node(self) -> Node:
+        """The accelerators of this world, fed from its mains; made when first asked for.
+
+        Raises UsageError where the simulated vendor libraries have not been built.
+        """
+        if self._node is None:
+            self._node = Node(self.clock, self.settings.platform.ambient)
+            self.clock.when_advanced(self._node.advance)
+            self.platform.attach(self._node)
+        return self._node
 
     def start(self) -> None:
         """Let the platform's state follow the clock by itself; idempotent."""
@@ -104,6 +118,9 @@ class World:
         if self._thread is not None:
             self._thread.join(2.0)
             self._thread = None
+        if self._node is not None:
+            self.platform.detach()
+            self._node.close()
 
     def run_load(self, fraction: float, duration: float | None = None) -> WorldLoad:
         """Load the platform with `fraction` (0…1) for `duration` s of world time, None = until stopped."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 _LONGEST_NAP = 0.05
 """Longest real wait before a waiting thread looks again whether it was cancelled, s."""
@@ -12,7 +13,7 @@ _LONGEST_NAP = 0.05
 class Clock:
     """World time in s since the start; threads wait on it without polling faster than need be.
 
-    rate: world seconds a real second; 0 = stepped: time moves by `advance()` alone.
+    rate: world seconds a real second; 0 = stepped: time moves by `advance()` alone. origin: `time.monotonic()` at 0.
     """
 
     def __init__(self, rate: float = 1.0) -> None:
@@ -20,8 +21,9 @@ class Clock:
             raise ValueError("a clock cannot run backwards")
         self.rate = rate
         self._moved = threading.Condition()
+        self._followers: list[Callable[[], object]] = []
         self._stepped = 0.0
-        self._origin = time.monotonic()
+        self.origin = time.monotonic()
 
     @property
     def mode(self) -> str:
@@ -33,7 +35,7 @@ class Clock:
         if self.rate == 0:
             with self._moved:
                 return self._stepped
-        return (time.monotonic() - self._origin) * self.rate
+        return (time.monotonic() - self.origin) * self.rate
 
     def advance(self, seconds: float) -> None:
         """Move a stepped clock forward; raises RuntimeError on a clock that moves by itself."""
@@ -44,6 +46,12 @@ class Clock:
         with self._moved:
             self._stepped += seconds
             self._moved.notify_all()
+        for follow in tuple(self._followers):
+            follow()
+
+    def when_advanced(self, follow: Callable[[], object]) -> None:
+        """Call `follow` after every step of a stepped clock."""
+        self._followers.append(follow)
 
     def wait_until(self, moment: float, cancel: threading.Event | None = None, limit: float | None = None) -> bool:
         """Wait until world time `moment`; False if `cancel` was set or `limit` real seconds passed before."""

@@ -19,6 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .clock import Clock
+from .node import Node
 
 STEP = 0.01
 """Length of one step of the integration, s of world time."""
@@ -32,8 +33,9 @@ class PlatformSettings(BaseModel):
 
     load_source: "commanded" (run_load), "host" (this host's own CPU load) or "schedule".
     schedule: pairs (world time in s, load), used with load_source = "schedule".
-    idle_power, full_power: at the output of the supplies (DC). exponent: of load in the dynamic part.
-    efficiency: of the supplies at 10, 50 and 100 % of full_power. power_factor: likewise.
+    idle_power, full_power: at the output of the supplies (DC); the power of a node's accelerators is added.
+    exponent: of load in the dynamic part. rated_power: of the supplies, None = full_power.
+    efficiency: of the supplies at 10, 50 and 100 % of rated_power. power_factor: likewise.
     crest_factor: of the current at 10 and 100 %. leakage: extra DC power at +40 K, ratio.
     ripple: relative amplitude of the swing of each iteration at ripple_frequency.
     """
@@ -44,6 +46,7 @@ class PlatformSettings(BaseModel):
     schedule: tuple[tuple[float, float], ...] = ()
     idle_power: float = Field(default=900.0, gt=0)
     full_power: float = Field(default=5600.0, gt=0)
+    rated_power: float | None = Field(default=None, gt=0)
     exponent: float = Field(default=1.0, gt=0)
     efficiency: tuple[float, float, float] = (0.88, 0.95, 0.94)
     power_factor: tuple[float, float, float] = (0.90, 0.98, 0.99)
@@ -118,6 +121,22 @@ class Platform:
         self._stamps = [0.0]
         self._energies = [0.0]
         self._loads = [0.0]
+        self._node: Node | None = None
+        self._devices_energy = 0.0
+
+    def attach(self, node: Node) -> None:
+        """Feed a node of accelerators from the supplies of this platform, and load it with what loads the platform."""
+        with self._lock:
+            self.advance()
+            self._node = node
+            node.load(self._commanded)
+            self._devices_energy = node.energy_at(self._time)
+
+    def detach(self) -> None:
+        """Unplug the accelerators; idempotent."""
+        with self._lock:
+            self.advance()
+            self._node = None
 
     def set_load(self, fraction: float) -> None:
         """Load the platform from now on; has effect with load_source = "commanded"."""
@@ -126,6 +145,8 @@ class Platform:
         with self._lock:
             self.advance()
             self._commanded = fraction
+            if self._node is not None:
+                self._node.load(fraction)
 
     @property
     def load(self) -> float:
@@ -152,7 +173,9 @@ class Platform:
         """Active power at the mains now, W."""
         with self._lock:
             self.advance()
-            return self._ac_power(self._time, self._load)
+            if len(self._energies) > 1 and self._node is not None:
+                return (self._energies[-1] - self._energies[-2]) / (self._stamps[-1] - self._stamps[-2])
+            return self._ac_power(self._time, self._load, 0.0)
 
     def power_factor(self, ac_power: float) -> float:
         """Return the power factor at this power, ratio."""
@@ -177,6 +200,8 @@ class Platform:
         """Bring the state up to the present."""
         with self._lock:
             now = self._clock.now()
+            if self._node is not None:
+                now = min(now, self._node.advance())
             while self._time + STEP <= now:
                 self._step(STEP)
 
@@ -190,8 +215,15 @@ class Platform:
             return values[index - 1] + (values[index] - values[index - 1]) * (moment - t0) / (t1 - t0)
 
     def _step(self, dt: float) -> None:
-        self._load = self._source(self._time)
-        power = self._ac_power(self._time + dt / 2, self._load)
+        load = self._source(self._time)
+        if self._node is not None and load != self._load and self.settings.load_source != "commanded":
+            self._node.load(load)
+        self._load = load
+        devices = 0.0
+        if self._node is not None:
+            energy = self._node.energy_at(self._time + dt)
+            devices, self._devices_energy = (energy - self._devices_energy) / dt, energy
+        power = self._ac_power(self._time + dt / 2, self._load, devices)
         goal = self.settings.ambient + self.settings.heating * self._load
         self._temperature += (goal - self._temperature) * (1 - math.exp(-dt / self.settings.time_constant))
         self._time += dt
@@ -207,16 +239,16 @@ class Platform:
             return past[-1] if past else 0.0
         return self._commanded
 
-    def _ac_power(self, moment: float, load: float) -> float:
+    def _ac_power(self, moment: float, load: float, devices: float) -> float:
         settings = self.settings
         swing = 1 + settings.ripple * load * math.sin(2 * math.pi * settings.ripple_frequency * moment + self._phase)
         dynamic = (settings.full_power - settings.idle_power) * math.pow(load, settings.exponent) * swing
         warmth = 1 + settings.leakage * (self._temperature - settings.ambient) / 40.0
-        dc = (settings.idle_power + dynamic) * warmth
-        return dc / _curve(self._points(settings.efficiency), dc / settings.full_power)
+        dc = (settings.idle_power + dynamic) * warmth + devices
+        return dc / _curve(self._points(settings.efficiency), self._relative(dc))
 
-    def _relative(self, ac_power: float) -> float:
-        return ac_power / self.settings.full_power
+    def _relative(self, power: float) -> float:
+        return power / (self.settings.rated_power or self.settings.full_power)
 
     @staticmethod
     def _points(values: tuple[float, float, float]) -> tuple[tuple[float, float], ...]:

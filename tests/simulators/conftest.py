@@ -11,6 +11,7 @@ import pyvisa
 from aicalib_hw import registry
 
 Serve = Callable[..., Any]
+Devices = Callable[..., list[Any]]
 
 
 def send(wire: Any, message: str) -> None:
@@ -56,3 +57,21 @@ def connect() -> Iterator[Callable[[str], Any]]:
     for resource in opened:
         resource.close()
     manager.close()
+
+
+@pytest.fixture
+def devices() -> Iterator[Devices]:
+    """A function that puts devices into a world of their own: `devices("nvidia", 2, model="h100", power_limit=300)`."""
+    worlds: list[Any] = []
+
+    def make(family: str, count: int = 1, *, rate: float = 0.0, **options: Any) -> list[Any]:
+        platform = {"idle_power": 400.0, "full_power": 500.0, "rated_power": 8000.0, "ripple": 0.0}
+        world = registry.simulator(registry.WORLD).from_settings({"rate": rate, "seed": 5, "platform": platform})
+        worlds.append(world)
+        made = [registry.simulator(family)(world, f"{family}-{number}", **options) for number in range(count)]
+        world.start()
+        return made
+
+    yield make
+    for world in worlds:
+        world.stop()

@@ -19,6 +19,8 @@ world = registry.simulator(registry.WORLD).from_settings({"rate": 20})
 for name, entry in registry.entries(registry.SIMULATORS).items():
     if name == registry.WORLD:
         continue
+    if entry.load().wires == ("shared library",):
+        continue  # no network instrument: vendor libraries are loaded where the platform runs, on Linux
     instrument = entry.load()(world, name)
     with hw.open_instrument(instrument.start()) as opened:
         assert opened.identity.simulated, name

@@ -1,0 +1,1 @@
+"""Simulated accelerators: devices of the world's node, reached through the simulated vendor libraries."""
