@@ -88,6 +88,13 @@ _add(
     "E = 3600 x (Wh at stop - Wh at start)",
     "specification, item 'energy'; the integrator is the meter's",
 )
+_add(
+    "energy/active/summed-intervals",
+    "J",
+    "active energy of the window as the sum of the meter's consecutive interval means, none of them missing",
+    "E = sum(P_i x t_i)",
+    "specification, item 'energy', for meters whose integrator cannot be reached",
+)
 
 _LAYERS = {
     "L1": "frames with FCS, preamble and gap",

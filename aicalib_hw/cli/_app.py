@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import aicalib_hw
-from aicalib_hw.cli import calibrate, discover, drivers, identify, read, release, report, simulate
+from aicalib_hw.cli import calibrate, discover, drivers, identify, read, release, report, serve, simulate
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 passed or measured, 1 a verdict failed, 2 bad use or bad input, 3 an instrument failed.",
 )
-for module in (calibrate, simulate, drivers, discover, identify, read, release, report):
+for module in (calibrate, simulate, drivers, discover, identify, read, serve, release, report):
     app.command(module.__name__.rpartition(".")[2])(module.run)
 
 

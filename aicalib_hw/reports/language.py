@@ -25,6 +25,7 @@ _SENTENCES: Mapping[str, str] = {
     "gemm/best-call": "{precision} 矩阵乘（所装 BLAS）：重复调用中最快的一次",
     "power/active/mean": "整个输入端的有功功率：完全落在时间窗内的各次数据更新的平均值",
     "energy/active/meter-integrator": "时间窗内的有功电能，由功率计自身的积分器给出",
+    "energy/active/summed-intervals": "时间窗内的有功电能，由功率计连续的区间平均值逐一累加得到，无一缺失",
     "rate/L1/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入帧（含 FCS）、前导码和帧间隔，帧长见标识",
     "rate/L2-fcs/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入含 FCS 的帧，帧长见标识",
     "rate/L2-nofcs/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入不含 FCS 的帧，帧长见标识",

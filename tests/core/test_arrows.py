@@ -98,6 +98,18 @@ def test_procedures_know_interfaces_only() -> None:
     assert guilty == []
 
 
+def test_what_serves_instruments_to_others_knows_interfaces_only() -> None:
+    forbidden = {"transport", "scpi", "cli", "discovery", "registry", "bench"}
+    guilty = [
+        (path.name, module)
+        for path in modules(CORE / "serve")
+        for module in imports(path)
+        if core_part(module) in forbidden
+    ]
+    assert modules(CORE / "serve")
+    assert guilty == []
+
+
 def test_nothing_below_the_command_line_prints() -> None:
     guilty = [
         (path.name, node.lineno)

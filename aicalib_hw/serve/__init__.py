@@ -1,0 +1,1 @@
+"""Instruments offered to other programs under the protocols that those speak."""
