@@ -21,8 +21,16 @@ from aicalib_hw.trace import ReplayLink, Trace, read_trace
 
 DRIVERS = sorted(registry.drivers())
 WITH_SIMULATOR = [name for name in DRIVERS if registry.driver(name).DRIVER.simulator]
-_NOWHERE = {"cpu": "cpu://local", "opencl": "opencl://0/0"}
-"""Addresses of what has no network in it, by driver."""
+
+
+def nowhere(kind: Any) -> str:
+    """An address that this driver takes, of something that is not there."""
+    schemes = kind.DRIVER.schemes
+    if not schemes:
+        return "TCPIP::192.0.2.1::INSTR"
+    of_this_machine = {"cpu": "cpu://local", "opencl": "opencl://0/0"}
+    return of_this_machine.get(schemes[0], f"{schemes[0]}://192.0.2.1")
+
 
 _watched: list[str] = []
 _watching = threading.Event()
@@ -83,7 +91,7 @@ def test_constructing_does_no_io_and_what_is_not_open_says_so(name: str) -> None
     _watched.clear()
     _watching.set()
     try:
-        instrument = kind(_NOWHERE.get(name, "TCPIP::192.0.2.1::INSTR"))
+        instrument = kind(nowhere(kind))
     finally:
         _watching.clear()
     assert _watched == []

@@ -1,0 +1,406 @@
+"""iperf3 as a tester of what a network delivers to programs: TCP or UDP, layer 4, one direction at a time.
+
+Source: manual page iperf3(1) and the JSON that versions 3.7 to 3.21 print. The server is anybody's `iperf3 -s`
+at the address; the client is run here, once for each measurement. Only `end.sum_received` is a measurement: what
+the sender counts has not arrived, and the rates that iperf3 prints mix the times of both ends, so the rate is
+computed here from the receiver's bytes and times. Before 3.14 a failure ends with status 0, so it is the `error`
+key that counts. Not covered: SCTP, authentication, bidirectional runs, `--json-stream`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from aicalib_hw import rates
+from aicalib_hw.errors import (
+    Aborted,
+    IdentityMismatch,
+    NotSupported,
+    OutOfRange,
+    ProtocolError,
+    UsageError,
+)
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import (
+    Counters,
+    DriverInfo,
+    EffectiveConfig,
+    Gate,
+    NetworkTester,
+    NetworkTesterCapabilities,
+    PortCounters,
+    PortInfo,
+    Rate,
+    ReleaseReport,
+    Reservation,
+    Setting,
+    Stream,
+)
+from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
+from aicalib_hw.trace import Trace
+from aicalib_hw.transport.process import Process, find_program
+
+from . import _iperf3_output as output_of
+
+OLDEST = (3, 7)
+"""First version whose JSON has all that is read here."""
+
+LOCAL, REMOTE = "local", "remote"
+_LONGEST = 86_400
+_VERSION = re.compile(r"iperf (\d+)\.(\d+)(\S*)")
+_INSTALL = "sudo apt-get install iperf3, or see https://iperf.fr"
+
+Transport = Literal["tcp", "udp"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the server is, and how it is to be used, out of the address."""
+
+    host: str
+    port: int
+    transport: Transport
+    parallel: int
+    omit: int
+    program: str
+
+
+class Iperf3(NetworkTester):
+    """One iperf3 server, and the client on this host that measures to and from it.
+
+    address: iperf3://HOST:PORT?transport=tcp&parallel=1&omit=1&program=iperf3, where transport is "tcp" or "udp",
+    parallel the number of connections (1…128), omit the whole seconds at the beginning that are not counted
+    (0…60), program the client to run. timeout: s for connecting, and for the end after the gate.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="iperf3",
+        role="network_tester",
+        summary="iperf3, version 3.7 or later",
+        manual="iperf3(1)",
+        schemes=("iperf3",),
+        wires=("TCP", "UDP"),
+        verified="iperf3 3.12 on Linux, between network namespaces",
+    )
+
+    def __init__(self, address: str, *, timeout: float = 10.0, trace: Trace | None = None) -> None:
+        super().__init__(address)
+        self.timeout = timeout
+        self._trace = trace
+        self._place = _place(address)
+        self._program = ""
+        self._running: Process | None = None
+        self._aborted = False
+
+    def _connect(self) -> None:
+        self._program = find_program(self._place.program, purpose="measuring with iperf3", install=_INSTALL)
+
+    def _disconnect(self) -> None:
+        self._stop()
+
+    def identify(self) -> Identity:
+        """Ask the client for its version; raises IdentityMismatch for another program or a version too old."""
+        said = self._run(["--version"], self.timeout).splitlines()
+        match = _VERSION.match(said[0]) if said else None
+        if match is None or (int(match[1]), int(match[2])) < OLDEST:
+            raise IdentityMismatch(
+                f"{said[0] if said else 'nothing'!r} answers, and this driver is for iperf3",
+                where=self._program,
+                why=f"version {OLDEST[0]}.{OLDEST[1]} or later is needed",
+                advice=_INSTALL,
+            )
+        build = said[1] if len(said) > 1 else ""
+        version = f"{match[1]}.{match[2]}{match[3]}"
+        return Identity("ESnet", "iperf3", "", version, self.address, {"version": version, "build": build})
+
+    @property
+    def capabilities(self) -> NetworkTesterCapabilities:
+        """What iperf3 can do: layer 4, a gate in seconds, loss with UDP alone."""
+        udp = self._place.transport == "udp"
+        return NetworkTesterCapabilities(
+            native_layer="L4",
+            min_frame_size=rates.ETHERNET + rates.IPV4_UDP + 16 if udp else None,
+            max_frame_size=rates.ETHERNET + rates.IPV4_UDP + 65_507 if udp else None,
+            gates=("seconds",),
+            loss=True if udp else None,
+            notes={"start": "iperf3 tells what the receiver counted only at the end: use measure_throughput"},
+        )
+
+    def ports(self) -> tuple[PortInfo, ...]:
+        """Name the two ends; iperf3 knows neither speed nor link of them."""
+        return (PortInfo(LOCAL, None, None), PortInfo(REMOTE, None, None))
+
+    def reserve(self, ports: Sequence[str], *, owner: str, force: bool = False) -> Iperf3Reservation:
+        """Take both ends for a run; iperf3 has no owners: a server that is busy says so when a run begins.
+
+        Raises OutOfRange for an end that is none, NotSupported for `force`.
+        """
+        for port in ports:
+            _require_end(port)
+        if force:
+            raise NotSupported("iperf3 has no owners to evict", where=self.address)
+        _ = self.identity
+        return Iperf3Reservation(self)
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Return what the address sets."""
+        now = Instant.now()
+        units = {"omit": "s"}
+        return {
+            name: Setting(getattr(self._place, name), units.get(name, ""), now, "driver") for name in _Place.__slots__
+        }
+
+    def abort(self) -> None:
+        """End the client now; from any thread; never raises."""
+        self._aborted = True
+        running = self._running
+        if running is not None:
+            running.abort()
+
+    def release(self) -> ReleaseReport:
+        """End a client that runs; idempotent; never raises."""
+        return ReleaseReport(("traffic stopped",)) if self._stop() else ReleaseReport()
+
+    def _stop(self) -> bool:
+        running = self._running
+        if running is None or not running.running:
+            return False
+        running.stop()
+        return True
+
+    def _run(self, arguments: Sequence[str], limit: float) -> str:
+        self._aborted = False
+        with self._lock, Process([self._program, *arguments], trace=self._trace) as process:
+            self._running = process
+            try:
+                if self._aborted:
+                    raise Aborted("the measurement was aborted", where=self.address)
+                return process.wait(limit).output
+            finally:
+                self._running = None
+
+    def _measure(self, stream: Stream, gate: Gate) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Run the client through `gate`; return the JSON it printed and its arguments."""
+        place = self._place
+        arguments = ["-c", place.host, "-p", str(place.port), "-J", "-t", str(round(gate.amount))]
+        arguments += ["-O", str(place.omit), "-P", str(place.parallel)]
+        arguments += ["--connect-timeout", str(round(self.timeout * 1000))]
+        arguments += ["-R"] if stream.tx == REMOTE else []
+        if isinstance(stream.load, Rate):
+            arguments += ["-b", str(round(self._payload_rate(stream) / place.parallel))]
+        if place.transport == "udp":
+            arguments += ["-u", "-l", str(stream.frame_size - rates.ETHERNET - rates.IPV4_UDP)]
+        output = self._run(arguments, gate.amount + place.omit + 2 * self.timeout)
+        try:
+            return output_of.parse(output), tuple(arguments)
+        except ValueError as error:
+            raise ProtocolError(
+                "iperf3 printed no JSON", where=self.address, why=f"{error}; it printed {output[:80]!r}"
+            ) from error
+
+    def _payload_rate(self, stream: Stream) -> float:
+        if not isinstance(stream.load, Rate):
+            raise UsageError("a share of the line cannot be offered", where=self.address)
+        if stream.load.layer == "L4":
+            return stream.load.value
+        frame = rates.Frame(stream.frame_size, headers=rates.IPV4_UDP)
+        return rates.convert(stream.load.value, stream.load.layer, "L4", frame)
+
+
+class Iperf3Reservation(Reservation):
+    """One stream between here and the server."""
+
+    def __init__(self, tester: Iperf3) -> None:
+        self.evicted: Mapping[str, str] = {}
+        self._tester = tester
+        self._stream: Stream | None = None
+        self._last: Counters | None = None
+
+    def configure(self, streams: Sequence[Stream]) -> EffectiveConfig:
+        """Take the one stream; raises NotSupported for more, OutOfRange for what iperf3 cannot offer.
+
+        With TCP the frame size is what the network's MTU makes it, which `differences` says, and the load
+        is 1.0 (as much as TCP gets through) or a Rate at L4. With UDP it is a Rate at any layer.
+        """
+        if len(streams) != 1:
+            raise NotSupported(f"iperf3 sends one stream at a time, not {len(streams)}", where=self._tester.address)
+        (stream,) = streams
+        _require_end(stream.tx)
+        _require_end(stream.rx)
+        if stream.tx == stream.rx:
+            raise OutOfRange(f"a stream from {stream.tx} to itself is none", where=self._tester.address)
+        differences: tuple[str, ...] = ()
+        if self._tester._place.transport == "udp":
+            can = self._tester.capabilities
+            if not (can.min_frame_size or 0) <= stream.frame_size <= (can.max_frame_size or 0):
+                raise OutOfRange(
+                    f"a frame of {stream.frame_size} bytes cannot be sent",
+                    where=self._tester.address,
+                    why=f"{can.min_frame_size} to {can.max_frame_size} bytes with FCS over UDP",
+                )
+            if not isinstance(stream.load, Rate):
+                raise OutOfRange(
+                    "UDP needs a rate to send at",
+                    where=self._tester.address,
+                    why="iperf3 does not know the speed of the line",
+                    advice='load=Rate(1e9, "L4")',
+                )
+        else:
+            if isinstance(stream.load, Rate) and stream.load.layer != "L4":
+                raise OutOfRange(
+                    f"TCP cannot offer a rate at {stream.load.layer}",
+                    where=self._tester.address,
+                    advice="give it at L4",
+                )
+            if not isinstance(stream.load, Rate) and stream.load != 1.0:
+                raise OutOfRange(
+                    f"a load of {stream.load:g} of the line cannot be offered",
+                    where=self._tester.address,
+                    why="iperf3 does not know the speed of the line",
+                    advice='load=1.0 for as much as TCP gets through, or Rate(…, "L4")',
+                )
+            differences = ("frame size: as TCP and the MTU of the path make it",)
+        self._stream = stream
+        return EffectiveConfig((stream,), differences)
+
+    def clear(self) -> None:
+        """Forget the counters of the last run."""
+        self._last = None
+
+    def start(self) -> None:
+        """Raise NotSupported: iperf3 tells what arrived only at the end of a run of known length."""
+        raise NotSupported(
+            "iperf3 cannot be started without a gate", where=self._tester.address, advice="use measure_throughput()"
+        )
+
+    def stop(self) -> None:
+        """End a run; idempotent."""
+        self._tester.release()
+
+    @property
+    def running(self) -> bool:
+        """True while the client runs."""
+        process = self._tester._running
+        return process is not None and process.running
+
+    def read(self) -> Counters:
+        """Return the bytes of the last run; raises NotSupported before there was one."""
+        if self._last is None:
+            raise NotSupported("iperf3 has counted nothing yet", where=self._tester.address)
+        return self._last
+
+    def measure_throughput(self, gate: Gate, *, settle: float) -> Measurement:
+        """Send through `gate` (whole s) and return what the receiver got, bit/s at layer 4.
+
+        settle: is not needed, as counts come with the end of the run. A run that broke off gives a Measurement
+        without value whose evidence holds what was seen. Raises OutOfRange for another gate, ConnectionFailed,
+        LockedByOther for a busy server, InstrumentReportedError, DeadlineExceeded, Aborted.
+        """
+        tester = self._tester
+        if self._stream is None:
+            raise UsageError("no stream is set up", where=tester.address, advice="configure() one first")
+        if gate.kind != "seconds" or not 1 <= gate.amount <= _LONGEST or gate.amount != round(gate.amount):
+            raise OutOfRange(
+                f"a gate of {gate.amount:g} {gate.kind} cannot be set",
+                where=tester.address,
+                why=f"iperf3 takes whole seconds, 1 to {_LONGEST}",
+            )
+        began = Instant.now()
+        said, arguments = tester._measure(self._stream, gate)
+        window = Window(began, Instant.now(), f"{gate.amount:g} s of the receiver, after {tester._place.omit} s")
+        failure = said.get("error")
+        if failure and not said.get("intervals"):
+            raise output_of.failure_of(
+                str(failure), f"{tester._place.host}:{tester._place.port}", "iperf3 " + " ".join(arguments)
+            )
+        return self._evaluated(said, arguments, window, str(failure) if failure else "")
+
+    def release(self) -> ReleaseReport:
+        """End a run; idempotent, never raises."""
+        return self._tester.release()
+
+    def _evaluated(
+        self, said: Mapping[str, Any], arguments: tuple[str, ...], window: Window, failure: str
+    ) -> Measurement:
+        tester = self._tester
+        transport = tester._place.transport
+        evidence: dict[str, Any] = {
+            "command": " ".join(arguments),
+            "end": said.get("end", {}),
+            "intervals": [one.get("sum", {}) for one in said.get("intervals", [])],
+        }
+        reasons: tuple[str, ...] = ()
+        value: float | None = None
+        components: tuple[Component, ...] = ()
+        if failure:
+            reasons = (f"iperf3 ended early: {failure}",)
+        else:
+            received, seconds = output_of.received(said, tester.address)
+            value = 8 * received / seconds
+            evidence |= {"received_bytes": received, "received_s": seconds}
+            components = output_of.components(said, received)
+            self._count(said, received, window)
+        status = ValidityStatus.ERROR if failure else ValidityStatus.VALID
+        return Measurement(
+            quantity="network",
+            definition=f"rate/L4/{transport}/unidirectional",
+            value=value,
+            unit="bit/s",
+            window=window,
+            identity=tester.identity,
+            runs=(Run(value, window, used=not reasons, reasons=reasons),),
+            components=components,
+            settings={name: getattr(tester._place, name) for name in _Place.__slots__},
+            evidence=evidence,
+            validity=Validity(status, reasons),
+        )
+
+    def _count(self, said: Mapping[str, Any], received: int, window: Window) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        sent = said["end"].get("sum_sent", {})
+        counted = PortCounters(
+            tx_frames=None,
+            tx_bytes=int(sent["bytes"]) if "bytes" in sent else None,
+            rx_frames=None,
+            rx_bytes=received,
+            lost=output_of.lost(said),
+        )
+        tx = PortCounters(None, counted.tx_bytes, None, None)
+        rx = PortCounters(None, None, None, received)
+        ports = {stream.tx: tx, stream.rx: rx}
+        self._last = Counters(window.start, window.stop, ports, {stream.name: counted})
+
+
+def _place(address: str) -> _Place:
+    """Take an address apart; raises UsageError naming what does not belong there."""
+    form = "iperf3://HOST:PORT?transport=tcp&parallel=1&omit=1"
+    try:
+        parts = urlsplit(address)
+        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        host, port = parts.hostname, parts.port or 5201
+        parallel, omit = int(options.pop("parallel", "1")), int(options.pop("omit", "1"))
+    except ValueError as error:
+        raise UsageError(f"{address!r} is no address of an iperf3 server", why=str(error), advice=form) from error
+    transport = options.pop("transport", "tcp")
+    program = options.pop("program", "iperf3")
+    if parts.scheme != "iperf3" or not host or host.startswith("-") or parts.path not in ("", "/") or options:
+        unknown = f"unknown: {', '.join(options)}" if options else ""
+        raise UsageError(f"{address!r} is no address of an iperf3 server", why=unknown, advice=form)
+    if transport not in ("tcp", "udp") or not 1 <= parallel <= 128 or not 0 <= omit <= 60:
+        raise UsageError(
+            f"{address!r} asks for what iperf3 does not do",
+            why="transport is tcp or udp, parallel 1 to 128, omit 0 to 60 s",
+            advice=form,
+        )
+    return _Place(host, port, "udp" if transport == "udp" else "tcp", parallel, omit, program)
+
+
+def _require_end(port: str) -> None:
+    if port not in (LOCAL, REMOTE):
+        raise OutOfRange(f"{port!r} is no port of iperf3", advice=f"{LOCAL} or {REMOTE}")

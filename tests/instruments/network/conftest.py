@@ -1,0 +1,71 @@
+"""Two hosts with one cable between them, as network namespaces: real traffic that leaves no trace on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Host:
+    """One end of the cable: a namespace with one interface."""
+
+    name: str
+    interface: str
+    address: str
+
+    def run(self, *command: str) -> str:
+        """Run a command on this host and return what it printed."""
+        return subprocess.run(
+            ["ip", "netns", "exec", self.name, *command], check=True, capture_output=True, text=True, timeout=30
+        ).stdout
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a program on this host."""
+        return subprocess.Popen(
+            ["ip", "netns", "exec", self.name, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def counter(self, name: str) -> int:
+        """Return a counter of the kernel for the interface, such as rx_bytes (no FCS)."""
+        return int(self.run("cat", f"/sys/class/net/{self.interface}/statistics/{name}"))
+
+    def wrapper(self, program: str, folder: Path) -> Path:
+        """Write a script that runs `program` on this host with whatever arguments it is given."""
+        path = folder / f"{program}-on-{self.name}"
+        path.write_text(f'#!/bin/sh\nexec ip netns exec {self.name} {program} "$@"\n')
+        path.chmod(0o755)
+        return path
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[tuple[Host, Host]]:
+    """Two namespaces joined by a veth pair, offloads off so that what is counted is what a cable would carry."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("ethtool"):
+        pytest.skip("network namespaces need root, ip and ethtool: sudo apt-get install iproute2 ethtool")
+    mark = f"{os.getpid() % 100000}"
+    hosts = (Host(f"aic{mark}a", f"va{mark}", "198.18.0.1"), Host(f"aic{mark}b", f"vb{mark}", "198.18.0.2"))
+
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
+
+    try:
+        for host in hosts:
+            ip("netns", "add", host.name)
+        ip("link", "add", hosts[0].interface, "type", "veth", "peer", "name", hosts[1].interface)
+        for host in hosts:
+            ip("link", "set", host.interface, "netns", host.name)
+            ip("-n", host.name, "addr", "add", f"{host.address}/30", "dev", host.interface)
+            ip("-n", host.name, "link", "set", "lo", "up")
+            ip("-n", host.name, "link", "set", host.interface, "up")
+            host.run("ethtool", "-K", host.interface, "tso", "off", "gso", "off", "gro", "off")
+        yield hosts
+    finally:
+        for host in hosts:
+            subprocess.run(["ip", "netns", "del", host.name], check=False, capture_output=True, timeout=30)
