@@ -65,14 +65,14 @@ MUTATIONS = (
     Mutation(
         "the simulator shows mW as W",
         "aicalib_hw/simulators/power/*.py",
-        'self._wrong(element, "P", power, product) * factor',
-        'self._wrong(element, "P", power, product) * factor * 1000',
+        '"P": (_scaled(sample.active, scale.power), watts)',
+        '"P": (1000 * _scaled(sample.active, scale.power), watts)',
     ),
     Mutation(
         "the simulator sets another range than was sent",
         "aicalib_hw/simulators/power/*.py",
-        "setattr(self, name, fitting[0])",
-        "setattr(self, name, ranges()[0])",
+        'closest(number(data, "V"), self.voltages()), "voltage_auto"',
+        'self.voltages()[0], "voltage_auto"',
     ),
     Mutation(
         "the simulator shows over-range as a number",

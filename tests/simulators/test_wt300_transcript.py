@@ -229,12 +229,16 @@ def test_another_vxi11_client_finds_the_same_instrument(serve: Serve) -> None:
         client.close()
 
 
-@pytest.mark.parametrize(("model", "elements"), [("WT332E", 2), ("WT333E", 3)])
-def test_sigma_is_the_sum_of_the_elements(serve: Serve, connect: Connect, model: str, elements: int) -> None:
-    meter = serve(model=model)
+@pytest.mark.parametrize(
+    ("model", "elements", "wiring"), [("WT332E", 2, "P3W3"), ("WT333E", 3, "P3W4"), ("WT332E", 2, "P1W3")]
+)
+def test_sigma_is_the_sum_of_the_elements(
+    serve: Serve, connect: Connect, model: str, elements: int, wiring: str
+) -> None:
+    meter = serve(model=model, connection=wiring, platform={"phases": 1 if wiring == "P1W3" else 3})
     meter.world.run_load(0.4)
     wire = connect(meter.address)
-    send(wire, ":COMM:HEAD OFF;:INP:VOLT:AUTO OFF;RANG 300;:INP:CURR:AUTO OFF;RANG 20")
+    send(wire, f":COMM:HEAD OFF;:INP:WIR {wiring};VOLT:AUTO OFF;RANG 600;:INP:CURR:AUTO OFF;RANG 20")
     items = ";".join(f"ITEM{n} P,{n}" for n in range(1, elements + 1))
     send(wire, f":NUM:NORM:CLE ALL;NUMB {elements + 1};{items};ITEM{elements + 1} P,SIGMA")
     meter.world.clock.advance(2.0)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aicalib_hw.instruments.power.yokogawa_wt300 import YokogawaWT300
 
+from aicalib_hw import registry
 from aicalib_hw.errors import (
     OutOfRange,
     UsageError,
@@ -163,19 +164,34 @@ def test_three_elements_sum_to_the_total(simulated_power_meter: Any) -> None:
         assert float(two.active_power) == pytest.approx(both, rel=1e-3)
 
 
-def test_a_current_transformer_scales_power_range_and_limits_of_error(meter: YokogawaWT300) -> None:
-    plain = meter.read()
-    direct = meter.components(plain)
+@pytest.mark.parametrize("simulated_power_meter", [{"ct": 100.0}], indirect=True)
+def test_a_current_transformer_scales_power_range_and_limits_of_error(
+    meter: YokogawaWT300, simulated_power_meter: Any
+) -> None:
     meter.configure(ct_ratio=100.0, current_range=0.2)
     reading = meter.read()
-    assert float(reading.active_power) == pytest.approx(float(plain.active_power), rel=0.02)
+    assert float(reading.active_power) == pytest.approx(simulated_power_meter.truth.active_power, rel=0.02)
     assert reading.total.current.range == pytest.approx(20.0)
     assert reading.active_power.range == pytest.approx(6000.0)
     scaled = meter.components(reading)
+    without = registry.simulator("yokogawa-wt300")(simulated_power_meter.world, "meter without a transformer")
+    without.start()
+    try:
+        with YokogawaWT300(without.address) as other:
+            other.configure(voltage_range=300.0, current_range=20.0)
+            direct = other.components(other.read())
+    finally:
+        without.stop()
     assert {one.name for one in scaled} == {one.name for one in direct}
-    for one, other in zip(direct, scaled, strict=True):
+    for one, behind in zip(direct, scaled, strict=True):
         if one.name != "self-heating":
-            assert other.half_width == pytest.approx(one.half_width, rel=0.05)
+            assert behind.half_width == pytest.approx(one.half_width, rel=0.05)
+
+
+def test_a_ratio_without_its_transformer_is_taken_at_its_word(meter: YokogawaWT300, simulated_power_meter: Any) -> None:
+    meter.configure(ct_ratio=2.0)
+    doubled = float(meter.read().active_power)
+    assert doubled == pytest.approx(2 * simulated_power_meter.truth.active_power, rel=0.02)
 
 
 @pytest.mark.parametrize("ratio", [2.0, 100.0])
