@@ -55,7 +55,8 @@ class HiokiPW3336(PolledPowerMeter):
         summary="Hioki PW3335, PW3336, PW3337 power meters",
         manual="PW3336A987-01, PW3335A985-01, PW3336/PW3337 data sheet",
         models=((r"HIOKI.*", r"PW333[567](-\d\d)?"),),
-        wires=("raw TCP",),
+        wires=("TCP",),
+        simulator="hioki-pw3336",
     )
 
     def __init__(

@@ -10,6 +10,8 @@ import pyvisa
 
 from aicalib_hw import registry
 
+from .wired import Line, started
+
 Serve = Callable[..., Any]
 Devices = Callable[..., list[Any]]
 
@@ -75,3 +77,32 @@ def devices() -> Iterator[Devices]:
     yield make
     for world in worlds:
         world.stop()
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Any]]:
+    """A function that starts a simulated meter of a class: `run(SimulatedPW3336, rate=0, model="PW3337")`."""
+    running: list[Any] = []
+
+    def start(kind: type[Any], **options: Any) -> Any:
+        running.append(started(kind, **options))
+        return running[-1]
+
+    yield start
+    for meter in running:
+        meter.stop()
+        meter.world.stop()
+
+
+@pytest.fixture
+def plug() -> Iterator[Callable[..., Line]]:
+    """A function that connects a plain socket to an address."""
+    lines: list[Line] = []
+
+    def connect(address: str, end: bytes = b"\r\n") -> Line:
+        lines.append(Line(address, end))
+        return lines[-1]
+
+    yield connect
+    for line in lines:
+        line.close()
