@@ -106,11 +106,42 @@ class PowerPlan(Table):
         return self.model_copy(update=update)
 
 
+class NetworkPlan(Table):
+    """How the rate of a port is measured: at each of `frame_sizes` (bytes with FCS), `runs` gates of `duration` s.
+
+    layer: of the value that is stated. directions: one after the other, and both at a time. load: share of the line.
+    ports: the two to measure between, empty = the tester's first two. settle: s without change after each gate.
+    """
+
+    frame_sizes: Annotated[tuple[Annotated[int, Field(ge=64, le=16_000)], ...], Field(strict=False, min_length=1)] = (
+        64,
+        512,
+        1518,
+        9018,
+    )
+    layer: Literal["L1", "L2-fcs", "L2-nofcs"] = "L2-fcs"
+    directions: Annotated[tuple[Literal["forward", "backward", "both"], ...], Field(strict=False, min_length=1)] = (
+        "forward",
+        "backward",
+    )
+    load: Annotated[float, Field(gt=0, le=1)] = 1.0
+    ports: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    duration: Positive = 5.0
+    runs: Annotated[int, Field(ge=3)] = 3
+    warm_up: NotNegative = 1.0
+    settle: NotNegative = 0.5
+
+    def specification(self) -> NetworkPlan:
+        """Return this plan with the durations and runs of a full calibration."""
+        return self.model_copy(update={"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
+
+
 class Plans(Table):
     """`[plan.QUANTITY]`: one plan for each quantity."""
 
     compute: ComputePlan = ComputePlan()
     power: PowerPlan = PowerPlan()
+    network: NetworkPlan = NetworkPlan()
 
 
 class BenchEntry(Table):
@@ -206,10 +237,11 @@ class InstrumentEntry(Table):
     """`[instruments.NAME]`: one instrument: its driver, and the address of the real one or its simulator.
 
     timeout: s for one exchange, None = the driver's own. settings: what `configure()` takes.
-    options: what the simulator takes.
+    options: what the simulator takes. optional: where its program, library or device is missing, go on without it.
     """
 
     driver: Text
+    optional: bool = False
     address: Text | None = None
     simulator: Text | None = None
     timeout: Positive | None = None

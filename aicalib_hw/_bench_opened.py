@@ -13,12 +13,15 @@ from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import BenchFile, InstrumentEntry
 from aicalib_hw._bench_release import release_left_behind
 from aicalib_hw._bench_simulation import Simulation
-from aicalib_hw.errors import AicalibError, BenchError
+from aicalib_hw.errors import AicalibError, BenchError, ConnectionFailed, MissingExtra, MissingProgram
 from aicalib_hw.identity import Certificate
 from aicalib_hw.interfaces import ROLES, Accelerator, Instrument, LoadRun, ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook
 
 _log = logging.getLogger(__name__)
+
+_MISSING = (MissingProgram, MissingExtra, ConnectionFailed)
+"""What lets an optional instrument be left out; anything else that goes wrong with it is an error."""
 
 
 class Load:
@@ -44,13 +47,15 @@ class Load:
 class Bench:
     """The opened instruments of a bench file.
 
-    settings: the file, parsed. instruments: by name, in the order of the file. simulated: the
-    simulated instruments by name, for their truth and faults. world: the simulated world or None.
+    settings: the file, parsed. instruments: by name, in the order of the file. left_out: optional ones that are not
+    there, with the reason. simulated: the simulated instruments by name, for their truth and faults. world: the
+    simulated world or None.
     """
 
     def __init__(self, settings: BenchFile, leases: LeaseBook, *, simulate: bool = False, trace: Any = None) -> None:
         self.settings = settings
         self.instruments: dict[str, Instrument] = {}
+        self.left_out: dict[str, AicalibError] = {}
         self._trace = trace
         self._leases = leases
         self._held: dict[str, Lease] = {}
@@ -124,8 +129,13 @@ class Bench:
         try:
             if self._simulation_needed():
                 self._simulation.start()
-            for name in self.settings.instruments:
-                self._open_instrument(name)
+            for name, entry in self.settings.instruments.items():
+                try:
+                    self._open_instrument(name)
+                except _MISSING as error:
+                    if not entry.optional:
+                        raise
+                    self._leave_out(name, error)
             self._load = self._find_load()
         except BaseException:
             self.close()
@@ -217,6 +227,17 @@ class Bench:
         except AicalibError as error:
             error.where = f"{place}, {error.where}" if error.where else place
             raise
+
+    def _leave_out(self, name: str, error: AicalibError) -> None:
+        """Go on without an instrument that is optional: what it needs is not there."""
+        self.left_out[name] = error
+        instrument = self.instruments.pop(name, None)
+        if instrument is not None:
+            instrument.close()
+        lease = self._held.pop(name, None)
+        if lease is not None:
+            self._leases.give_back(lease)
+        _log.info("bench %s: %s is left out: %s", self.name, name, error.what)
 
     def _take(self, name: str, instrument: Instrument) -> None:
         lease = Lease.of_this_process(

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from aicalib_hw._bench_check import check_instruments
 from aicalib_hw._bench_errors import nearest, rejected
-from aicalib_hw._bench_file import BenchFile, ComputePlan, PowerPlan
+from aicalib_hw._bench_file import BenchFile, ComputePlan, NetworkPlan, PowerPlan
 from aicalib_hw._bench_opened import Bench, Load
 from aicalib_hw._bench_release import release_instruments, release_left_behind
 from aicalib_hw._bench_simulation import Simulation
@@ -33,6 +33,7 @@ __all__ = [
     "BenchFile",
     "ComputePlan",
     "Load",
+    "NetworkPlan",
     "PowerPlan",
     "Simulation",
     "find_bench",

@@ -110,6 +110,13 @@ for _layer, _counted in _LAYERS.items():
         "specification, procedure 2; IEEE 802.3 for what a frame takes; RFC 2544 section 9 for its size",
     )
     _add(
+        f"rate/{_layer}/{{size}}B/bidirectional",
+        "bit/s",
+        f"rate received in the slower direction while both are loaded as stated, counting {_counted}, of one size",
+        "R = min over directions of 8 x sum(counted bytes of the received frames) / gate",
+        "specification, procedure 2; both directions at a time is an assumption of this project",
+    )
+    _add(
         f"throughput/{_layer}/{{size}}B/unidirectional",
         "bit/s",
         f"highest offered rate at which no frame was lost, counting {_counted}, of one size",

@@ -173,6 +173,14 @@ class NotPermitted(InstrumentError):
     """The device or the system refuses this to the present user."""
 
 
+class LinkDown(InstrumentError):
+    """A port has no link, so that nothing can be sent through it."""
+
+
+class LicenceMissing(InstrumentError):
+    """The instrument refuses because a licence of its own is missing."""
+
+
 class NotOpen(InstrumentError):
     """The instrument was used before `open()` or after `close()`."""
 

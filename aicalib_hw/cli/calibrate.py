@@ -28,6 +28,15 @@ class MeasuredQuantity(enum.StrEnum):
 
     COMPUTE = "compute"
     POWER = "power"
+    NETWORK = "network"
+
+
+_ROLE_OF = {
+    MeasuredQuantity.COMPUTE: "accelerator",
+    MeasuredQuantity.POWER: "power_meter",
+    MeasuredQuantity.NETWORK: "network_tester",
+}
+"""The role without which a quantity cannot be measured."""
 
 
 class RuleName(enum.StrEnum):
@@ -91,9 +100,7 @@ def _adjusted(settings: BenchFile, plan: PlanName, rule: RuleName | None) -> Ben
     update: dict[str, Any] = {}
     if plan is PlanName.SPECIFICATION:
         plans = settings.plan
-        update["plan"] = plans.model_copy(
-            update={"compute": plans.compute.specification(), "power": plans.power.specification()}
-        )
+        update["plan"] = plans.model_copy(update={name: plan.specification() for name, plan in plans})
     if rule is not None:
         update["decision"] = settings.decision.model_copy(update={"rule": rule.value})
     return settings.model_copy(update=update)
@@ -122,6 +129,9 @@ def _announce(bench: Bench, plan: PlanName) -> None:
     screen.print(f"[bold]{bench.settings.bench.title or bench.name}[/]  bench {bench.settings.origin}", soft_wrap=True)
     for name, instrument in bench.instruments.items():
         screen.print(f"  {name}: {instrument.identity} at {instrument.address}", markup=False, soft_wrap=True)
+    for name, error in bench.left_out.items():
+        remedy = f" ({error.advice})" if error.advice else ""
+        screen.print(f"  {name}: left out, {error.what}{remedy}", markup=False, soft_wrap=True)
     screen.print(f"  rule {bench.settings.decision.rule}, plan {plan}")
 
 
@@ -132,18 +142,14 @@ def _steps(
     from aicalib_hw import procedures
     from aicalib_hw.errors import UsageError
 
-    able: list[MeasuredQuantity] = []
-    if bench.of_role("accelerator"):
-        able.append(MeasuredQuantity.COMPUTE)
-    if bench.of_role("power_meter"):
-        able.append(MeasuredQuantity.POWER)
+    able = [quantity for quantity, role in _ROLE_OF.items() if bench.of_role(role)]
     impossible = [quantity for quantity in quantities or () if quantity not in able]
     if impossible or not able:
         raise UsageError(
             f"bench {bench.name!r} cannot measure {', '.join(impossible) or 'anything'}",
             where=f"{bench.settings.origin}: instruments",
             why=f"its instruments measure {', '.join(able) or 'nothing that a procedure knows'}",
-            advice="add an accelerator for compute, a power_meter for power",
+            advice="; ".join(f"for {quantity} add a {role}" for quantity, role in _ROLE_OF.items()),
         )
     steps: dict[str, Step] = {}
     asked = [quantity for quantity in able if quantity in (quantities or able)]
@@ -153,6 +159,8 @@ def _steps(
             steps[f"compute {precision}"] = measure
     if MeasuredQuantity.POWER in asked:
         steps["power"] = partial(procedures.calibrate_power, bench)
+    if MeasuredQuantity.NETWORK in asked:
+        steps["network"] = partial(procedures.calibrate_network, bench)
     return steps
 
 

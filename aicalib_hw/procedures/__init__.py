@@ -1,6 +1,7 @@
 """One module a calibrated quantity; each exports one `calibrate_<quantity>`, which knows interfaces only."""
 
 from aicalib_hw.procedures.compute import calibrate_compute
+from aicalib_hw.procedures.network import calibrate_network
 from aicalib_hw.procedures.power import calibrate_power
 
-__all__ = ["calibrate_compute", "calibrate_power"]
+__all__ = ["calibrate_compute", "calibrate_network", "calibrate_power"]

@@ -67,4 +67,20 @@ STATED_AND_ASSUMED: Mapping[str, tuple[tuple[tuple[str, str], tuple[str, str]], 
             ("Energy in J has a definition of its own.", "以 J 为单位的电能另有定义。"),
         ),
     ),
+    "network": (
+        (
+            ("“Network performance”", "“网络性能”"),
+            (
+                "The rate received, at the layer and frame size that the definition names, under the load of the plan.",
+                "在方案的发送负载下，按量的定义所示的层与帧长接收到的速率。",
+            ),
+        ),
+        (
+            ("Nothing on directions", "未规定方向"),
+            (
+                "Each direction by itself; where both run at a time, the slower one counts.",
+                "各方向分别测量；双向同时测量时取较慢的方向。",
+            ),
+        ),
+    ),
 }

@@ -29,8 +29,12 @@ _SENTENCES: Mapping[str, str] = {
     "rate/L1/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入帧（含 FCS）、前导码和帧间隔，帧长见标识",
     "rate/L2-fcs/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入含 FCS 的帧，帧长见标识",
     "rate/L2-nofcs/unidirectional": "所述发送负载下闸门时间内单方向接收的速率，计入不含 FCS 的帧，帧长见标识",
+    "rate/L1/bidirectional": "双向同时发送时，较慢方向在闸门时间内接收的速率，"
+    "计入帧（含 FCS）、前导码和帧间隔，帧长见标识",
     "throughput/L1/unidirectional": "无丢帧时的最高发送速率，计入帧（含 FCS）、前导码和帧间隔，帧长见标识",
+    "rate/L2-fcs/bidirectional": "双向同时发送时，较慢方向在闸门时间内接收的速率，计入含 FCS 的帧，帧长见标识",
     "throughput/L2-fcs/unidirectional": "无丢帧时的最高发送速率，计入含 FCS 的帧，帧长见标识",
+    "rate/L2-nofcs/bidirectional": "双向同时发送时，较慢方向在闸门时间内接收的速率，计入不含 FCS 的帧，帧长见标识",
     "throughput/L2-nofcs/unidirectional": "无丢帧时的最高发送速率，计入不含 FCS 的帧，帧长见标识",
     "rate/L4/tcp/unidirectional": "一个闸门时间内单方向由 TCP 交付给接收程序的数据速率，不计任何报头",
     "rate/L4/udp/unidirectional": "一个闸门时间内单方向由 UDP 交付给接收程序的数据速率，不计任何报头",

@@ -10,14 +10,16 @@ key that counts. Not covered: SCTP, authentication, bidirectional runs, `--json-
 from __future__ import annotations
 
 import re
+import socket
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
-from urllib.parse import parse_qsl, urlsplit
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from aicalib_hw import rates
 from aicalib_hw.errors import (
     Aborted,
+    ConnectionFailed,
     IdentityMismatch,
     NotSupported,
     OutOfRange,
@@ -45,6 +47,7 @@ from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import Process, find_program
 
 from . import _iperf3_output as output_of
+from ._iperf3_address import Place, place_of
 
 OLDEST = (3, 7)
 """First version whose JSON has all that is read here."""
@@ -54,27 +57,14 @@ _LONGEST = 86_400
 _VERSION = re.compile(r"iperf (\d+)\.(\d+)(\S*)")
 _INSTALL = "sudo apt-get install iperf3, or see https://iperf.fr"
 
-Transport = Literal["tcp", "udp"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the server is, and how it is to be used, out of the address."""
-
-    host: str
-    port: int
-    transport: Transport
-    parallel: int
-    omit: int
-    program: str
-
 
 class Iperf3(NetworkTester):
     """One iperf3 server, and the client on this host that measures to and from it.
 
     address: iperf3://HOST:PORT?transport=tcp&parallel=1&omit=1&program=iperf3, where transport is "tcp" or "udp",
     parallel the number of connections (1…128), omit the whole seconds at the beginning that are not counted
-    (0…60), program the client to run. timeout: s for connecting, and for the end after the gate.
+    (0…60), program the client to run; `iperf3://127.0.0.1?serve=yes` runs a server here for as long as it is open,
+    which measures this host and no network. timeout: s for connecting, and for the end after the gate.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
@@ -91,16 +81,42 @@ class Iperf3(NetworkTester):
         super().__init__(address)
         self.timeout = timeout
         self._trace = trace
-        self._place = _place(address)
+        self._place = place_of(address)
         self._program = ""
         self._running: Process | None = None
+        self._server: Process | None = None
         self._aborted = False
+
+    @classmethod
+    def local_addresses(cls) -> tuple[str, ...]:
+        """Return the address of this host's loopback where iperf3 is installed; raises MissingProgram."""
+        find_program("iperf3", purpose="measuring with iperf3", install=_INSTALL)
+        return ("iperf3://127.0.0.1?serve=yes",)
 
     def _connect(self) -> None:
         self._program = find_program(self._place.program, purpose="measuring with iperf3", install=_INSTALL)
 
+    def _opened(self) -> None:
+        if self._place.serve:
+            self._serve()
+
     def _disconnect(self) -> None:
         self._stop()
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def _serve(self) -> None:
+        """Run a server on a free port of loopback; raises ConnectionFailed if it does not listen in time."""
+        with socket.create_server((self._place.host, 0)) as free:
+            port = free.getsockname()[1]
+        listening = threading.Event()
+        command = [self._program, "-s", "-B", self._place.host, "-p", str(port), "--forceflush"]
+        self._server = Process(command, trace=self._trace, on_line=lambda line: _note_listening(line, listening))
+        self._server.start()
+        if not listening.wait(self.timeout):
+            raise ConnectionFailed("the iperf3 server that was started here does not listen", where=" ".join(command))
+        self._place = replace(self._place, port=port)
 
     def identify(self) -> Identity:
         """Ask the client for its version; raises IdentityMismatch for another program or a version too old."""
@@ -151,7 +167,7 @@ class Iperf3(NetworkTester):
         now = Instant.now()
         units = {"omit": "s"}
         return {
-            name: Setting(getattr(self._place, name), units.get(name, ""), now, "driver") for name in _Place.__slots__
+            name: Setting(getattr(self._place, name), units.get(name, ""), now, "driver") for name in Place.__slots__
         }
 
     def abort(self) -> None:
@@ -332,6 +348,7 @@ class Iperf3Reservation(Reservation):
             "command": " ".join(arguments),
             "end": said.get("end", {}),
             "intervals": [one.get("sum", {}) for one in said.get("intervals", [])],
+            "remarks": list(_remarks(tester._place)),
         }
         reasons: tuple[str, ...] = ()
         value: float | None = None
@@ -354,7 +371,7 @@ class Iperf3Reservation(Reservation):
             identity=tester.identity,
             runs=(Run(value, window, used=not reasons, reasons=reasons),),
             components=components,
-            settings={name: getattr(tester._place, name) for name in _Place.__slots__},
+            settings={name: getattr(tester._place, name) for name in Place.__slots__},
             evidence=evidence,
             validity=Validity(status, reasons),
         )
@@ -377,28 +394,15 @@ class Iperf3Reservation(Reservation):
         self._last = Counters(window.start, window.stop, ports, {stream.name: counted})
 
 
-def _place(address: str) -> _Place:
-    """Take an address apart; raises UsageError naming what does not belong there."""
-    form = "iperf3://HOST:PORT?transport=tcp&parallel=1&omit=1"
-    try:
-        parts = urlsplit(address)
-        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-        host, port = parts.hostname, parts.port or 5201
-        parallel, omit = int(options.pop("parallel", "1")), int(options.pop("omit", "1"))
-    except ValueError as error:
-        raise UsageError(f"{address!r} is no address of an iperf3 server", why=str(error), advice=form) from error
-    transport = options.pop("transport", "tcp")
-    program = options.pop("program", "iperf3")
-    if parts.scheme != "iperf3" or not host or host.startswith("-") or parts.path not in ("", "/") or options:
-        unknown = f"unknown: {', '.join(options)}" if options else ""
-        raise UsageError(f"{address!r} is no address of an iperf3 server", why=unknown, advice=form)
-    if transport not in ("tcp", "udp") or not 1 <= parallel <= 128 or not 0 <= omit <= 60:
-        raise UsageError(
-            f"{address!r} asks for what iperf3 does not do",
-            why="transport is tcp or udp, parallel 1 to 128, omit 0 to 60 s",
-            advice=form,
-        )
-    return _Place(host, port, "udp" if transport == "udp" else "tcp", parallel, omit, program)
+def _remarks(place: Place) -> tuple[str, ...]:
+    if place.host in ("127.0.0.1", "::1", "localhost"):
+        return ("over loopback: this is what the host's own network stack carries, and no port",)
+    return ()
+
+
+def _note_listening(line: str, listening: threading.Event) -> None:
+    if "listening" in line:
+        listening.set()
 
 
 def _require_end(port: str) -> None:

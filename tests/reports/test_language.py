@@ -68,7 +68,7 @@ def test_every_verdict_validity_and_quantity_has_a_word() -> None:
 
 
 def test_what_is_assumed_is_told_for_every_quantity_that_is_measured() -> None:
-    for quantity in ("compute", "power", "energy"):
+    for quantity in ("compute", "power", "energy", "network"):
         english, chinese = (Words(language).assumptions((quantity,)) for language in ("en", "zh"))
         assert len(english) == len(chinese) > len(STATED_AND_ASSUMED[""])
         assert all(CHINESE.search(cell) for row in chinese for cell in row)

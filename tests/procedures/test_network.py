@@ -1,0 +1,127 @@
+"""The network procedure: over loopback with real iperf3, and the arithmetic of layers against published tables."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aicalib_hw as hw
+from aicalib_hw.bench import NetworkPlan, load_bench
+from aicalib_hw.errors import BenchError, MissingProgram, UsageError
+from aicalib_hw.metrology import Verdict
+from aicalib_hw.procedures import calibrate_network
+from aicalib_hw.procedures.network import at_layer
+from aicalib_hw.readings import Instant, Measurement, Run, Window
+from aicalib_hw.records import read_record
+from aicalib_hw.records.store import Record
+
+BENCH = """
+[bench]
+name = "loopback"
+
+[instruments.tester]
+driver = "iperf3"
+address = "{address}"
+optional = {optional}
+
+[plan.network]
+duration = 1.0
+directions = ["forward", "backward"]
+warm_up = 0
+"""
+
+
+@pytest.fixture
+def bench_file(tmp_path: Path) -> Callable[..., Path]:
+    def write(address: str = "iperf3://127.0.0.1?serve=yes&omit=0", optional: bool = False) -> Path:
+        path = tmp_path / "loopback.toml"
+        path.write_text(BENCH.format(address=address, optional=str(optional).lower()))
+        return path
+
+    return write
+
+
+def test_real_traffic_over_loopback_is_measured_recorded_and_called_what_it_is(
+    bench_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    if not shutil.which("iperf3"):
+        pytest.skip("iperf3 is not installed: sudo apt-get install iperf3")
+    settings = load_bench(bench_file())
+    with (
+        hw.open_bench(settings) as bench,
+        Record.create(tmp_path / "record.sqlite", title="loopback", bench={}, rule="none", plan={}) as record,
+    ):
+        calibration = calibrate_network(bench, record=record)
+    assert [result.title for result in calibration.results] == ["local to remote, layer 4", "remote to local, layer 4"]
+    for result in calibration.results:
+        assert result.validity
+        assert result.evaluation is not None
+        assert result.decision.verdict is Verdict.NOT_EVALUATED
+        assert result.definition == "rate/L4/tcp/unidirectional"
+        used = [run.value for run in result.measurement.runs if run.used and run.value is not None]
+        assert len(used) >= 3
+        assert min(used) <= result.evaluation.value <= max(used)
+        assert result.evaluation.value > 1e8
+        assert not result.simulated
+    assert any("loopback" in note for note in calibration.notes)
+    contents = read_record(tmp_path / "record.sqlite")
+    assert len(contents.results) == 2
+
+
+def test_an_optional_instrument_is_left_out_where_its_program_is_missing(bench_file: Callable[..., Path]) -> None:
+    address = "iperf3://127.0.0.1?program=iperf3-is-not-here"
+    with hw.open_bench(bench_file(address, optional=True)) as bench:
+        assert bench.instruments == {}
+        assert isinstance(bench.left_out["tester"], MissingProgram)
+        with pytest.raises(BenchError, match="network_tester"):
+            calibrate_network(bench)
+    with pytest.raises(MissingProgram):
+        hw.open_bench(bench_file(address))
+
+
+def test_an_optional_instrument_that_is_wrong_is_an_error_all_the_same(bench_file: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match="windowsize"):
+        hw.open_bench(bench_file("iperf3://127.0.0.1?windowsize=1", optional=True))
+
+
+@pytest.mark.parametrize("ports", [("local", "there"), ("local", "local2"), ("local",)])
+def test_ports_that_the_tester_lacks_are_refused(bench_file: Callable[..., Path], ports: tuple[str, ...]) -> None:
+    if not shutil.which("iperf3"):
+        pytest.skip("iperf3 is not installed: sudo apt-get install iperf3")
+    with hw.open_bench(bench_file()) as bench, pytest.raises(UsageError, match="two ports") as refused:
+        calibrate_network(bench, plan=NetworkPlan(ports=ports))
+    assert "local, remote" in str(refused.value)
+
+
+def of_layer_2(value: float | None, size: int) -> Measurement:
+    now = Instant(0, 0)
+    window = Window(now, now, "gate")
+    identity = hw.Identity("maker", "model", "1", "1", "address")
+    evidence: dict[str, Any] = {"gap_B": 20}
+    definition = f"rate/L2-fcs/{size}B/unidirectional"
+    return Measurement(
+        "network", definition, value, "bit/s", window, identity, runs=(Run(value, window),), evidence=evidence
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "layer_2"), [(64, 609.5238095238095e9), (1518, 789.5968790637191e9), (9018, 798.2296968356937e9)]
+)
+def test_a_rate_of_layer_2_is_stated_at_the_layer_that_was_asked_for(size: int, layer_2: float) -> None:
+    measured = of_layer_2(layer_2, size)
+    wire = at_layer(measured, "L1")
+    assert wire.value == pytest.approx(800e9, rel=1e-12)
+    assert wire.runs[0].value == wire.value
+    assert wire.definition == f"rate/L1/{size}B/unidirectional"
+    without = at_layer(measured, "L2-nofcs")
+    assert without.value == pytest.approx(layer_2 * (size - 4) / size, rel=1e-12)
+    assert at_layer(measured, "L2-fcs") is measured
+
+
+def test_a_run_without_value_keeps_its_definition() -> None:
+    empty = of_layer_2(None, 64)
+    assert at_layer(empty, "L1") is empty
