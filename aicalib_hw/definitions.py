@@ -37,6 +37,7 @@ def _add(id: str, unit: str, sentence: str, formula: str, source: str) -> None:
 _VECTOR_PATHS = (
     ("fp64", "fp64", "FLOP/s"),
     ("fp32", "fp32", "FLOP/s"),
+    ("fp16", "fp16", "FLOP/s"),
     ("bf16", "fp32", "FLOP/s"),
     ("int8", "int32", "OP/s"),
 )
@@ -58,6 +59,25 @@ for _precision, _accumulator, _rate in _VECTOR_PATHS:
         "rate = max over moments of sum over cores(operations of the slice / duration of the slice)",
         "definition of this project; not comparable with sustained",
     )
+# (precision of the operands, instruction that multiplies small matrices in registers or shared memory)
+for _precision in ("tf32", "fp16", "bf16"):
+    for _instruction in ("mma.sync", "wgmma"):
+        _name = f"{_precision}-accumulate-fp32/matrix-{_instruction}"
+        _what = f"{_precision} matrix products by {_instruction} on operands that stay on the chip, accumulated in fp32"
+        _add(
+            f"flop/{_name}/sustained",
+            "FLOP/s",
+            f"{_what}: all operations of all multiprocessors over the time from the first launch to the last",
+            "rate = sum(2 m n k) / (end of the last launch - begin of the first), by the device's events",
+            "specification, procedure 1; operations of an instruction: PTX ISA, mma.sync and wgmma",
+        )
+        _add(
+            f"flop/{_name}/peak",
+            "FLOP/s",
+            f"{_what}: the fastest launch on all multiprocessors",
+            "rate = max over launches of 2 m n k x instructions / duration by the device's events",
+            "definition of this project; rates by different instructions are not comparable",
+        )
 for _precision in ("fp64", "fp32"):
     _add(
         f"flop/{_precision}-accumulate-{_precision}/gemm/sustained",

@@ -35,7 +35,12 @@ def nowhere(kind: Any) -> str:
     schemes = kind.DRIVER.schemes
     if not schemes:
         return "TCPIP::192.0.2.1::INSTR"
-    of_this_machine = {"cpu": "cpu://local", "opencl": "opencl://0/0"}
+    of_this_machine = {
+        "ascend": "ascend://0/0",
+        "cpu": "cpu://local",
+        "nvidia": "nvidia://0",
+        "opencl": "opencl://0/0",
+    }
     return of_this_machine.get(schemes[0], f"{schemes[0]}://192.0.2.1")
 
 

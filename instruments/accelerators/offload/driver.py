@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import cast
 
 from aicalib_hw.errors import Aborted, LockedByOther, NotOpen, NotSupported, UsageError
@@ -65,6 +66,10 @@ class OffloadAccelerator(Accelerator):
         """Processes of others that are on the device now."""
         return ()
 
+    def _counters(self) -> Mapping[str, int]:
+        """Counters of the device that only grow, for the evidence, as they stand now."""
+        return {}
+
     def stream(self, *, interval: float = 1.0, duration: float | None = None) -> Iterator[TelemetryReading]:
         """Yield a telemetry reading every `interval` s for `duration` s, or until closed or `abort()`.
 
@@ -100,7 +105,7 @@ class OffloadAccelerator(Accelerator):
         self._require_whole_device()
         watch = Watch(lambda: cast(TelemetryReading, self._sample())) if self._sample() is not None else None
         with self._computing(), self._abortable() as stop:
-            strangers = self._strangers()
+            strangers, counted = self._strangers(), self._counters()
             seen = Observation()
             try:
                 with self._prepare(support) as kernel:
@@ -119,7 +124,12 @@ class OffloadAccelerator(Accelerator):
             if work is None or stop.is_set():
                 raise Aborted("the measurement was aborted", where=self.address, why="nothing runs on the device now")
             strangers = tuple(dict.fromkeys((*strangers, *self._strangers())))
-            return self._evaluated(evaluate(work, seen, self._circumstances(support, strangers)))
+            after = self._counters()
+            gained = {name: after[name] - before for name, before in counted.items() if name in after}
+            about = self._circumstances(support, strangers)
+            if gained:
+                about = replace(about, evidence={**about.evidence, "slowed_down_ns": gained})
+            return self._evaluated(evaluate(work, seen, about))
 
     def _evaluated(self, result: PeakMeasurement) -> PeakMeasurement:
         """Take note of a result."""

@@ -1,0 +1,308 @@
+"""NVIDIA graphics processors: driver `nvidia`, addresses nvidia://0 (NVML's order) or nvidia://GPU-UUID.
+
+Covered: telemetry (NVML API reference), clocks, and rates by our own kernels through the CUDA driver (CUDA Driver API):
+fp64, fp32 and fp16 on the vector units, tf32, fp16 and bf16 on the matrix units by wgmma (compute capability 9.0) or
+mma.sync (8.0 and later, a lower bound on 9.0). Not covered: MIG parts, fp8, int8, sparsity, tcgen05 of compute
+capability 10. The kernels have been assembled for every target that they declare; not yet run on hardware.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, cast
+
+from aicalib_hw.errors import AicalibError, NotOpen, NotSupported, OutOfRange, UsageError
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces.accelerator import (
+    AcceleratorCapabilities,
+    ClockBasis,
+    Path,
+    Peak,
+    PeakMeasurement,
+    Precision,
+    PrecisionSupport,
+    TelemetryReading,
+)
+from aicalib_hw.interfaces.instrument import DriverInfo, ReleaseReport, Setting
+from aicalib_hw.readings import Instant
+
+from ..offload import Circumstances, OffloadAccelerator, PreparedKernel
+from . import cuda, nvml, ptx, theory
+from .kernel import prepared
+
+NOT_RUN = "not yet run on hardware"
+
+
+class NvidiaAccelerator(OffloadAccelerator):
+    """One NVIDIA device: telemetry by NVML, rates by the CUDA driver, joined by UUID or PCI address.
+
+    address: "nvidia://0" counts as NVML does, by PCI address. implementation: "wgmma" or "mma.sync" for the path
+    "matrix", None = the better one that the device has. seed: of the random matrix operands. foreign_processes: what
+    to do when others compute on the device: "refuse" makes the result invalid, "allow" only says so. timeout, trace:
+    accepted as in every driver.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="nvidia",
+        role="accelerator",
+        summary="an NVIDIA graphics processor, by NVML and the CUDA driver",
+        manual="NVML API reference, CUDA Driver API",
+        schemes=("nvidia",),
+        wires=("libnvidia-ml.so.1", "libcuda.so.1"),
+        verified=NOT_RUN,
+    )
+
+    def __init__(
+        self,
+        address: str = "nvidia://0",
+        *,
+        timeout: float = 10.0,
+        trace: Any = None,
+        implementation: str | None = None,
+        seed: int = 1,
+        foreign_processes: str = "refuse",
+    ) -> None:
+        super().__init__(address)
+        place = re.fullmatch(r"nvidia://(\d+|\S+-[0-9a-fA-F-]+)", address)
+        if place is None:
+            raise UsageError(f"{address!r} is not the address of an NVIDIA device", advice="write nvidia://0")
+        if implementation not in (None, "wgmma", "mma.sync"):
+            raise UsageError(f"unknown implementation {implementation!r}", advice="wgmma or mma.sync")
+        if foreign_processes not in ("refuse", "allow"):
+            raise UsageError(f"unknown choice {foreign_processes!r}", advice='"refuse" or "allow"')
+        self._name = place[1]
+        self._implementation = implementation
+        self._seed = seed
+        self._foreign = foreign_processes
+        self._nvml: nvml.Nvml | None = None
+        self._device: nvml.Device | None = None
+        self._cuda: cuda.Cuda | None = None
+        self._cuda_device = -1
+        self._without_cuda = ""
+        self._multiprocessors: int | None = None
+        self._measured_clock: dict[tuple[str, str], float] = {}
+        self._locked_mhz: int | None = None
+
+    @classmethod
+    def local_addresses(cls) -> tuple[str, ...]:
+        """Return one address a device, in NVML's order; raises MissingExtra or ConnectionFailed without NVML."""
+        library = nvml.Nvml("nvidia://")
+        try:
+            return tuple(f"nvidia://{index}" for index in range(nvml.count(library)))
+        finally:
+            library.close()
+
+    def _connect(self) -> None:
+        self._nvml = nvml.Nvml(self.address)
+        try:
+            self._device = nvml.Device(self._nvml, self._name)
+            self._find_cuda(self._device)
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _find_cuda(self, device: nvml.Device) -> None:
+        """Find the same device in the CUDA driver; without it there is telemetry and nothing to measure rates with."""
+        self._cuda, self._without_cuda = None, ""
+        try:
+            found = cuda.Cuda(self.address)
+            self._cuda_device = found.find(device.uuid, device.pci_address)
+            self._multiprocessors = found.attribute(self._cuda_device, cuda.ATTRIBUTE_MULTIPROCESSORS)
+            self._cuda = found
+        except AicalibError as error:
+            self._without_cuda = "; ".join(part for part in (error.what, error.why) if part)
+
+    def _disconnect(self) -> None:
+        self._cuda = self._device = None
+        if self._nvml is not None:
+            self._nvml.close()
+        self._nvml = None
+
+    def identify(self) -> Identity:
+        """Ask the device who it is."""
+        return self._here().identity(self.address)
+
+    @property
+    def capabilities(self) -> AcceleratorCapabilities:
+        """What this very device provides, from probing each function and from its compute capability."""
+        device = self._here()
+        notes = {"kernels": NOT_RUN}
+        if self._without_cuda:
+            notes["cuda"] = self._without_cuda
+        if device.is_divided():
+            notes["MIG"] = "MIG is on: the whole device cannot be measured"
+        power = ("power",) if device.power is not None else ()
+        return AcceleratorCapabilities(
+            notes=notes,
+            supports=tuple(
+                PrecisionSupport(
+                    cast(Precision, one.precision), one.accumulator, cast(Path, one.path), one.implementation
+                )
+                for one in self._kernels()
+            ),
+            units=self._multiprocessors,
+            telemetry=(*power, *device.provided),
+            clock_lock=bool(device.supported_clocks()),
+            load=self._cuda is not None,
+        )
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:
+        """Return power (W), energy (J), clocks (Hz), temperature (degC), utilisation (1), memory (B), throttle reasons.
+
+        Each reading's channel says what it is a mean of, and its window when. Raises ConnectionLost if the device is
+        lost, NotPermitted, DeadlineExceeded. fresh, timeout: the calls return at once, so neither makes a difference.
+        """
+        return self._here().read(self.identity)
+
+    def _sample(self) -> TelemetryReading:
+        return self.read()
+
+    def theoretical_peak(self, precision: Precision, *, path: Path = "vector", clock: ClockBasis = "maximum") -> Peak:
+        """Return multiprocessors x FLOP a cycle x clock, in FLOP/s; value None where a factor is not certain.
+
+        clock: "maximum" and "nominal" (the board's default) as NVML states them, "measured" from the last
+        `measure_peak` of this precision and path. Raises NotSupported for what the device cannot compute.
+        """
+        support = self._require_supported(precision, path)
+        stated, basis = {
+            "maximum": (self._here().maximum_clock(), "NVML, highest clock of the multiprocessors"),
+            "nominal": (self._here().nominal_clock(), "NVML, default application clock"),
+            "measured": (
+                self._measured_clock.get((precision, path)),
+                "mean of NVML's clock over the last measure_peak",
+            ),
+        }[clock]
+        units, per_cycle = self._multiprocessors, self._per_cycle(support)
+        source = f"FLOP a cycle: {theory.SOURCE if per_cycle else 'not certain for this device'}; clock: {basis}"
+        if units is None or per_cycle is None or stated is None:
+            return Peak(None, "FLOP/s", f"{units} multiprocessors x FLOP/cycle x clock", source, stated, per_cycle)
+        formula = f"{units} multiprocessors x {per_cycle} FLOP/cycle x {stated / 1e9:.4f} GHz, dense"
+        return Peak(units * per_cycle * stated, "FLOP/s", formula, source, stated, per_cycle)
+
+    @contextmanager
+    def lock_clocks(self, frequency: float) -> Iterator[None]:
+        """Hold the multiprocessors' clock at `frequency` Hz and let it go on exit; throttling may still undercut it.
+
+        Raises OutOfRange, naming the nearest clocks there are, NotPermitted without root, NotSupported.
+        """
+        device, wanted = self._here(), round(frequency / 1e6)
+        known = device.supported_clocks()
+        if known and wanted not in known:
+            near = sorted(known, key=lambda mhz: abs(mhz - wanted))[:2]
+            raise OutOfRange(
+                f"the device has no clock of {wanted} MHz",
+                where=self.address,
+                advice=f"nearest: {' and '.join(map(str, sorted(near)))} MHz; it has {known[0]} to {known[-1]} MHz",
+            )
+        device.lock_clock(wanted)
+        self._locked_mhz = wanted
+        try:
+            yield
+        finally:
+            if self._locked_mhz is not None:
+                self._locked_mhz = None
+                device.unlock_clock()
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Return the settings in force: locked clock, power limit (W), persistence, MIG, implementation, seed."""
+        device, now = self._here(), Instant.now()
+        limit = device.nvml.ask(device.nvml.api.nvmlDeviceGetEnforcedPowerLimit, device.handle)
+        shown = {
+            "locked clock": Setting(None if self._locked_mhz is None else self._locked_mhz * 1e6, "Hz", now, "driver"),
+            "MIG": Setting(device.is_divided(), "", now, "instrument"),
+            "implementation": Setting(self._implementation or "best", "", now, "driver"),
+            "seed": Setting(self._seed, "1", now, "driver"),
+        }
+        if limit is not None:
+            shown["power limit"] = Setting(limit / 1e3, "W", now, "instrument")
+        return shown
+
+    def release(self) -> ReleaseReport:
+        """Stop every load and let go of a clock that was locked here; idempotent; never raises."""
+        report = super().release()
+        if self._locked_mhz is not None and self._device is not None:
+            try:
+                self._device.unlock_clock()
+            except AicalibError as error:
+                return report + ReleaseReport(
+                    failures=(f"the clock stays locked at {self._locked_mhz} MHz: {error.what}",)
+                )
+            report += ReleaseReport((f"let go of the clock locked at {self._locked_mhz} MHz",))
+            self._locked_mhz = None
+        return report
+
+    @contextmanager
+    def _prepare(self, support: PrecisionSupport) -> Iterator[PreparedKernel]:
+        if self._cuda is None or self._multiprocessors is None:
+            raise NotSupported("rates cannot be measured here", where=self.address, why=self._without_cuda)
+        kernel = next(
+            one
+            for one in self._kernels()
+            if (one.precision, one.path, one.implementation)
+            == (support.precision, support.path, support.implementation)
+        )
+        with prepared(self._cuda, self._cuda_device, kernel, self._multiprocessors, self._seed) as made:
+            yield made
+
+    def _circumstances(self, support: PrecisionSupport, strangers: tuple[str, ...]) -> Circumstances:
+        device, per_cycle = self._here(), self._per_cycle(support)
+        way = "vector" if support.path == "vector" else f"matrix-{support.implementation}"
+        told = f"others computed on the device: {', '.join(strangers)}" if strangers else ""
+        return Circumstances(
+            identity=self.identity,
+            support=support,
+            definition=f"flop/{support.precision}-accumulate-{support.accumulator}/{way}",
+            unit="FLOP/s",
+            per_cycle=per_cycle * self._multiprocessors if per_cycle and self._multiprocessors else None,
+            maximum_clock=device.maximum_clock(),
+            clock_locked=self._locked_mhz is not None,
+            strangers=strangers if self._foreign == "refuse" else (),
+            remarks=(NOT_RUN, *((told,) if told and self._foreign == "allow" else ())),
+            settings={"seed": self._seed, "multiprocessors": self._multiprocessors, "locked_mhz": self._locked_mhz},
+        )
+
+    def _counters(self) -> Mapping[str, int]:
+        return self._here().violations()
+
+    def _evaluated(self, result: PeakMeasurement) -> PeakMeasurement:
+        if result.clock is not None:
+            settings = result.sustained.settings
+            self._measured_clock[settings["precision"], settings["path"]] = float(result.clock)
+        return result
+
+    def _require_whole_device(self) -> None:
+        if self._here().is_divided():
+            raise NotSupported(
+                "MIG is on, so the whole device cannot be measured",
+                where=self.address,
+                advice="switch MIG off (nvidia-smi -mig 0), which needs root and an idle device",
+            )
+
+    def _strangers(self) -> tuple[str, ...]:
+        return tuple(f"process {pid}" for pid in self._here().processes() if pid != os.getpid())
+
+    def _kernels(self) -> list[ptx.Kernel]:
+        """Our kernels that run on this device, the better first; none without the CUDA driver."""
+        capability = self._here().capability
+        if self._cuda is None or capability is None:
+            return []
+        return [
+            one
+            for one in ptx.kernels()
+            if ptx.runs_on(one.target, *capability)
+            and (one.path == "vector" or self._implementation in (None, one.implementation))
+        ]
+
+    def _per_cycle(self, support: PrecisionSupport) -> int | None:
+        device = self._here()
+        if device.capability is None:
+            return None
+        return theory.flop_per_cycle(device.capability, support.precision, support.path, device.board)
+
+    def _here(self) -> nvml.Device:
+        if self._device is None:
+            raise NotOpen("nvidia is not open", where=self.address, advice="use it in a `with`, or call open()")
+        return self._device
