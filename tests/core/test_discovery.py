@@ -95,7 +95,7 @@ def test_a_driver_is_not_used_for_an_instrument_that_it_is_not_for(stranger: str
 
 def test_a_scheme_that_nobody_serves_is_told() -> None:
     with pytest.raises(UnknownDriver):
-        open_instrument("nvidia://0")
+        open_instrument("nobody://0")
 
 
 def test_who_answers_is_told_without_opening_a_driver(address: str) -> None:

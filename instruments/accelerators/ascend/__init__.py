@@ -1,0 +1,5 @@
+"""Huawei Ascend processors: telemetry through DCMI, rates through AscendCL."""
+
+from .driver import AscendAccelerator
+
+__all__ = ["AscendAccelerator"]
