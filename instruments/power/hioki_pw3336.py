@@ -49,6 +49,8 @@ class HiokiPW3336(PolledPowerMeter):
     not known. power_factor_influence: at power factor 0, ratio of S; assumed 0.2 %, the class's usual figure.
     """
 
+    WRITE_TERMINATION = "\r\n"
+
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
         name="hioki-pw3336",
         role="power_meter",

@@ -1,0 +1,489 @@
+"""SPEC's PTDaemon: any power analyzer that stands behind it, at `ptdaemon://HOST[:8888]`.
+
+Source: what public harnesses exchange with it (mlcommons/power-dev `ptd_client_server/lib/server.py`,
+`compliance/check.py`); PTDaemon's own document is not at hand. The daemon's samples carry its own clock's time, by
+which missing ones are known. Not covered: timed measurements, ramp-up samples. The uncertainty is the one that the
+daemon states; what it takes into account is the daemon's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from aicalib_hw.errors import (
+    AicalibError,
+    DeadlineExceeded,
+    IdentityMismatch,
+    InstrumentReportedError,
+    NotSupported,
+    OutOfRange,
+    ProtocolError,
+    UsageError,
+)
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import (
+    DriverInfo,
+    ElementReading,
+    LoadRun,
+    PowerMeterCapabilities,
+    PowerReading,
+    PowerSettings,
+    ReleaseReport,
+    Setting,
+)
+from aicalib_hw.interfaces.power_meter import Wiring
+from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
+from aicalib_hw.scpi.codec import measured, number_text
+from aicalib_hw.scpi.session import Link
+from aicalib_hw.trace import Trace
+from aicalib_hw.transport.deadline import Deadline
+from aicalib_hw.transport.visa import VisaLink
+
+from . import _evaluation
+from . import _ptdaemon_lines as lines
+from ._choices import require_one_of
+from ._scpi_meter import ScpiPowerMeter
+from ._summed_energy import summed_energy
+
+PORT = 8888
+GREETING = "Hello, PTDaemon here!"
+_TERMINATION = "\r\n"
+_MARK = "aicalib"
+_UNITS = {"Watts": "W", "Volts": "V", "Amps": "A", "PF": "1"}
+_POLLS = 10
+"""Questions for new samples in one interval."""
+
+
+class PTDaemonMeter(ScpiPowerMeter):
+    """A power analyzer behind PTDaemon.
+
+    update_interval: s between samples, whole milliseconds; what the analyzer can do is not known here.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="ptdaemon",
+        role="power_meter",
+        summary="any power analyzer behind SPEC's PTDaemon",
+        manual="mlcommons/power-dev",
+        schemes=("ptdaemon",),
+        wires=("raw TCP",),
+    )
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 5.0,
+        trace: Trace | None = None,
+        update_interval: float = 1.0,
+        link: Link | None = None,
+    ) -> None:
+        milliseconds = round(update_interval * 1000)
+        if milliseconds < 1 or abs(milliseconds - update_interval * 1000) > 1e-6:
+            raise UsageError(f"{update_interval} s between samples is no whole number of milliseconds", where=address)
+        if link is None:
+            link = VisaLink(
+                _resource(address),
+                timeout=timeout,
+                trace=trace,
+                read_termination="\n",
+                write_termination=_TERMINATION,
+            )
+        super().__init__(address, link=link)
+        self._milliseconds = milliseconds
+        self._list = "RL,*,*"
+        self._measuring = False
+        self._last_ns = 0
+        self._waiting: deque[lines.Sample] = deque()
+        self._newest: lines.Sample | None = None
+        self._channels = 0
+
+    def _opened(self) -> None:
+        self._list = "RL,*,*"
+        self._measuring = False
+        self._last_ns = 0
+        self._waiting.clear()
+        self._newest = None
+
+    def identify(self) -> Identity:
+        """Ask `Hello` and `Identify`; raises IdentityMismatch for anything but a PTDaemon."""
+        with self._lock:
+            greeting = self._link.query("Hello").strip()
+            if greeting != GREETING:
+                raise IdentityMismatch(
+                    f"{greeting[:60]!r} answers, which is no PTDaemon",
+                    where=self.address,
+                    advice=f"correct host and port; PTDaemon listens on {PORT} unless told otherwise",
+                )
+            told = self._link.query("Identify").strip()
+        words = lines.identification(told)
+        version = words.get("version", "")
+        return Identity(
+            maker="SPEC PTDaemon",
+            model=words["model"],
+            serial=words.get("serial", ""),
+            firmware=version,
+            address=self.address,
+            extra={"version": version, "identify": told},
+        )
+
+    @property
+    def capabilities(self) -> PowerMeterCapabilities:
+        """What the daemon offers: ranges, V and A, are set but not listed; the interval, s, is the driver's."""
+        return PowerMeterCapabilities(
+            notes={
+                "elements": "known once a sample was read",
+                "ranges": "any; the daemon refuses what the analyzer has not",
+                "energy": "the sum of the samples; the analyzer's integrator cannot be reached",
+                "uncertainty": "as the daemon states it",
+            },
+            elements=max(1, self._channels),
+            update_intervals=(self._milliseconds / 1000,),
+            auto_range=True,
+            energy=True,
+            uncertainty=True,
+        )
+
+    def configure(
+        self,
+        *,
+        elements: Sequence[int] | None = None,
+        wiring: Wiring | None = None,
+        voltage_range: float | None = None,
+        current_range: float | None = None,
+        auto_range: bool | None = None,
+        crest_factor: str | None = None,
+        update_interval: float | None = None,
+        ct_ratio: float | None = None,
+        vt_ratio: float | None = None,
+        line_filter: bool | None = None,
+        averaging: int | None = None,
+    ) -> PowerSettings:
+        """Set ranges, V and A, or auto range, and read them back.
+
+        Raises OutOfRange for another interval than the driver was opened with, NotSupported for what the
+        daemon cannot set, InstrumentReportedError for what it refuses.
+        """
+        for name, value in (
+            ("elements", elements),
+            ("wiring", wiring),
+            ("crest_factor", crest_factor),
+            ("ct_ratio", ct_ratio),
+            ("vt_ratio", vt_ratio),
+            ("line_filter", line_filter),
+            ("averaging", averaging),
+        ):
+            if value is not None:
+                raise NotSupported(
+                    f"PTDaemon cannot set {name}",
+                    where=self.address,
+                    advice="set it at the analyzer, or in the command line that starts the daemon",
+                )
+        if update_interval is not None:
+            require_one_of(
+                "update interval",
+                update_interval,
+                (self._milliseconds / 1000,),
+                "s",
+                advice="open it with update_interval=…",
+            )
+        if auto_range and (voltage_range is not None or current_range is not None):
+            raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
+        for name, full in (("voltage_range", voltage_range), ("current_range", current_range)):
+            if full is not None and not 0 < full < 1e6:
+                raise OutOfRange(f"a {name} of {full} cannot be set", advice="give a range of the analyzer")
+        with self._lock:
+            before = lines.parse_ranges(self._link.query("RR"))
+            wanted: dict[str, float | None] = {"V": voltage_range, "A": current_range}
+            if auto_range is False:
+                wanted = {"V": voltage_range or before.voltage, "A": current_range or before.current}
+                if None in wanted.values():
+                    raise UsageError(
+                        "auto range cannot be ended without a range: the daemon does not know the one in force",
+                        where=self.address,
+                        advice="give voltage_range and current_range",
+                    )
+            for letter, full in wanted.items():
+                if auto_range:
+                    self._set(f"SR,{letter},Auto", f"Range {letter} changed")
+                elif full is not None:
+                    self._set(f"SR,{letter},{number_text(full)}", f"Range {letter} changed")
+            return self._in_force()
+
+    def _set(self, command: str, confirmation: str) -> None:
+        reply = self._link.query(command).strip()
+        if not reply.startswith(confirmation):
+            raise InstrumentReportedError(0, reply, command, where=self.address)
+
+    def _in_force(self) -> PowerSettings:
+        ranges = lines.parse_ranges(self._link.query("RR"))
+        autos = [auto for auto in (ranges.current_auto, ranges.voltage_auto) if auto is not None]
+        return PowerSettings(
+            elements=tuple(range(1, max(1, self._channels) + 1)),
+            wiring=None,
+            voltage_range=() if ranges.voltage is None else (ranges.voltage,),
+            current_range=() if ranges.current is None else (ranges.current,),
+            auto_range=any(autos) if autos else None,
+            crest_factor=None,
+            update_interval=self._milliseconds / 1000,
+            ct_ratio=None,
+            vt_ratio=None,
+            line_filter=None,
+            averaging=None,
+        )
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Read the ranges, A and V, and give the interval, s, that samples are asked for."""
+        with self._lock:
+            ranges, now = lines.parse_ranges(self._link.query("RR")), Instant.now()
+        found = {
+            "current_range": Setting(ranges.current, "A", now, "instrument"),
+            "voltage_range": Setting(ranges.voltage, "V", now, "instrument"),
+            "current_auto_range": Setting(ranges.current_auto, "", now, "instrument"),
+            "voltage_auto_range": Setting(ranges.voltage_auto, "", now, "instrument"),
+        }
+        known = {name: setting for name, setting in found.items() if setting.value is not None}
+        return {**known, "update_interval": Setting(self._milliseconds / 1000, "s", now, "driver")}
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> PowerReading:
+        """Return the next sample, W, V, A; with `fresh=False` the last one, STALE if it was returned before.
+
+        timeout: s, None = two intervals and the link's. Raises DeadlineExceeded, ConnectionLost, Aborted.
+        """
+        self._abort.clear()
+        with self._lock:
+            self._start()
+            in_force = self._in_force()
+            self._poll()
+            waiting = bool(self._waiting)
+            if self._waiting:
+                self._newest = self._waiting[-1]
+                self._waiting.clear()
+            if fresh or self._newest is None:
+                return self._reading(self._next(timeout), in_force, None, Status.VALID)
+            return self._reading(self._newest, in_force, None, Status.VALID if waiting else Status.STALE)
+
+    def stream(self, *, duration: float | None = None) -> Iterator[PowerReading]:
+        """Yield every sample once, for `duration` s of the daemon's time or until closed.
+
+        `missed` counts samples that the daemon's time stamps show to be left out. Raises as `read`.
+        """
+        self._abort.clear()
+        left = None if duration is None else max(1, round(duration * 1000 / self._milliseconds))
+        with self._lock:
+            self._start()
+            in_force = self._in_force()
+            self._poll()
+            self._waiting.clear()
+        before: lines.Sample | None = None
+        while left is None or left > 0:
+            with self._lock:
+                sample = self._next(None)
+            missed = 0
+            if before is not None:
+                missed = max(0, round((sample.utc_ns - before.utc_ns) / (self._milliseconds * 1e6)) - 1)
+            before = sample
+            yield self._reading(sample, in_force, missed, Status.VALID)
+            left = None if left is None else left - 1
+
+    def measure_power(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
+        """Return the mean active power, W, of the samples of `duration` s of the daemon's time.
+
+        Invalid if a sample is bad or more than 1 % are missing. Raises UsageError for no duration, Aborted.
+        """
+        readings, stated, note = self._measured(duration)
+        mean = _evaluation.mean_power(readings, stated, self.identity, load)
+        return replace(mean, evidence={**mean.evidence, **note})
+
+    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
+        """Return the active energy, J, of `duration` s of the daemon's time: the sum of its samples.
+
+        Invalid if any sample is bad or missing. Raises UsageError for no duration, Aborted.
+        """
+        readings, stated, note = self._measured(duration)
+        energy = summed_energy(readings, stated, self.identity, load)
+        return replace(energy, evidence={**energy.evidence, **note})
+
+    def _measured(self, duration: float) -> tuple[list[PowerReading], list[tuple[Component, ...]], dict[str, Any]]:
+        """Readings, the components of each usable one, and what is to be said of them."""
+        if not duration > 0:
+            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
+        readings = list(self.stream(duration=duration))
+        try:
+            ratio = self._uncertainty()
+        except (NotSupported, ProtocolError) as error:
+            return readings, [], {"accuracy": f"{error.what}: nothing may be calibrated against it"}
+        return readings, [self._stated(one, ratio) for one in readings if not one.status], {}
+
+    def components(self, reading: PowerReading) -> tuple[Component, ...]:
+        """State the type B component of the total active power, W: the largest that the daemon states for its run.
+
+        Raises UnusableReading for a reading that is not VALID, NotSupported if the daemon states none.
+        """
+        float(reading.active_power)
+        return self._stated(reading, self._uncertainty())
+
+    def _uncertainty(self) -> float:
+        ratio = lines.parse_uncertainty(self._link.query("Uncertainty").strip())
+        if ratio is None:
+            raise NotSupported(
+                "the daemon states no uncertainty",
+                where=self.address,
+                why="it has none for this analyzer and these ranges",
+                advice="fix ranges that fit the load: PTDaemon knows no uncertainty under auto range",
+            )
+        return ratio
+
+    def _stated(self, reading: PowerReading, ratio: float) -> tuple[Component, ...]:
+        return (
+            Component(
+                name="as PTDaemon states it",
+                kind="B",
+                unit="W",
+                half_width=ratio * abs(float(reading.active_power)),
+                source="PTDaemon `Uncertainty`, the largest of its run, taken as a limit of error",
+                shared=f"{self.identity.model} {self.address} accuracy",
+            ),
+        )
+
+    def start_integration(self, *, duration: float | None = None) -> None:
+        """Raises NotSupported: the analyzer's integrator, J, cannot be reached through the daemon."""
+        self._no_integrator()
+
+    def stop_integration(self) -> None:
+        """Raises NotSupported, as `start_integration`."""
+        self._no_integrator()
+
+    def reset_integration(self) -> None:
+        """Raises NotSupported, as `start_integration`."""
+        self._no_integrator()
+
+    def release(self) -> ReleaseReport:
+        """Stop the daemon's measurement if it was started from here; idempotent; never raises."""
+        if not self.is_open or not self._measuring:
+            return ReleaseReport()
+        with self._lock:
+            try:
+                self._link.query("Stop")
+            except AicalibError as error:
+                return ReleaseReport(failures=(f"the daemon's measurement: {error.what}",))
+            self._measuring = False
+        return ReleaseReport(("the daemon's measurement was stopped",))
+
+    def _no_integrator(self) -> None:
+        raise NotSupported(
+            "PTDaemon gives no access to an integrator",
+            where=self.address,
+            advice="measure_energy() sums the daemon's samples",
+        )
+
+    def _start(self) -> None:
+        if self._measuring:
+            return
+        command = f"Go,{self._milliseconds},0,{_MARK}"
+        reply = self._link.query(command).strip()
+        if not reply.startswith("Starting"):
+            raise InstrumentReportedError(
+                0,
+                reply,
+                command,
+                where=self.address,
+                advice="another client may be measuring: let it end, or send Stop",
+            )
+        self._measuring = True
+
+    def _next(self, timeout: float | None) -> lines.Sample:
+        """Wait for the next sample; raises DeadlineExceeded, Aborted."""
+        interval = self._milliseconds / 1000
+        deadline = Deadline(2 * interval + self._link.timeout if timeout is None else timeout)
+        while not self._waiting:
+            self._raise_if_aborted()
+            self._poll()
+            if self._waiting:
+                break
+            if deadline.expired:
+                raise DeadlineExceeded(
+                    f"PTDaemon gave no sample in {deadline.seconds:g} s",
+                    where=self.address,
+                    why="somebody stopped its measurement, or it has lost its analyzer",
+                    advice="look at the daemon's log; open it again",
+                )
+            self._abort.wait(min(interval / _POLLS, deadline.left))
+        self._raise_if_aborted()
+        self._newest = self._waiting.popleft()
+        return self._newest
+
+    def _poll(self) -> None:
+        """Take the samples that are new, whether the daemon lists all of its run or those since the last time."""
+        with self._lock:
+            reply = self._link.query(self._list).strip()
+            for refusal, other in (("Invalid number of parameters", "RL"), ("Unknown command", "DC-RL")):
+                if refusal in reply and self._list != other:
+                    self._list = other
+                    reply = self._link.query(self._list).strip()
+            count = lines.parse_last(reply)
+            if count is None:
+                raise InstrumentReportedError(0, reply, self._list, where=self.address)
+            found = [lines.parse_sample(self._link.receive().strip()) for _ in range(count)]
+        for sample in found:
+            if sample.utc_ns > self._last_ns:
+                self._last_ns = sample.utc_ns
+                self._channels = len(sample.channels)
+                self._waiting.append(sample)
+
+    def _reading(
+        self, sample: lines.Sample, in_force: PowerSettings, missed: int | None, extra: Status
+    ) -> PowerReading:
+        clock = f"PTDaemon at {self.address}"
+        began = sample.utc_ns - self._milliseconds * 10**6
+        window = Window(
+            Instant(began, began, clock), Instant(sample.utc_ns, sample.utc_ns, clock), "one sample of the daemon"
+        )
+        total = self._element("", sample.total, window, extra)
+        elements = tuple(
+            self._element(f"Ch{number} ", channel, window, extra) for number, channel in enumerate(sample.channels, 1)
+        ) or (total,)
+        status = total.active_power.status
+        for element in elements:
+            status |= element.voltage.status | element.current.status | element.active_power.status
+        return PowerReading(elements, total, in_force, window, status, missed)
+
+    def _element(self, channel: str, texts: Mapping[str, str], window: Window, extra: Status) -> ElementReading:
+        def reading(name: str) -> Reading:
+            text = texts[name].strip()
+            value, status = (None, Status.NO_DATA) if text == lines.BAD else measured(text)
+            return Reading(
+                value=value,
+                unit=_UNITS[name],
+                status=status | extra,
+                window=window,
+                source=self.identity,
+                channel=f"{channel}{name}",
+                resolution=_evaluation.last_digit(text) if value is not None else None,
+                raw=text,
+            )
+
+        return ElementReading(
+            voltage=reading("Volts"),
+            current=reading("Amps"),
+            active_power=reading("Watts"),
+            power_factor=reading("PF") if "PF" in texts else None,
+        )
+
+
+def _resource(address: str) -> str:
+    """The socket behind `ptdaemon://HOST[:PORT]`; raises UsageError."""
+    try:
+        url = urlsplit(address)
+        host, port = url.hostname, url.port or PORT
+    except ValueError as error:
+        raise UsageError(f"{address!r} is no address of a PTDaemon", why=str(error)) from error
+    if url.scheme != "ptdaemon" or not host or url.path.strip("/") or ":" in host:
+        raise UsageError(
+            f"{address!r} is no address of a PTDaemon", advice=f"write ptdaemon://HOST or ptdaemon://HOST:{PORT}"
+        )
+    return f"TCPIP::{host}::{port}::SOCKET"
