@@ -111,9 +111,10 @@ def driver_for_address(address: str) -> Any | None:
 def driver_for_identity(identity: Any) -> Any:
     """Return the driver class for what answered `*IDN?`; raises UnknownDriver."""
     for kind in drivers().values():
-        if kind.DRIVER.matches(identity):
+        if kind.DRIVER.matches(identity) and not kind.DRIVER.by_name_only:
             return kind
-    known = ", ".join(name for name, kind in drivers().items() if kind.DRIVER.models)
+    identified = {name: kind for name, kind in drivers().items() if not kind.DRIVER.by_name_only}
+    known = ", ".join(name for name, kind in identified.items() if kind.DRIVER.models)
     raise UnknownDriver(
         f"no driver knows the instrument {identity.maker} {identity.model}",
         where=identity.address,

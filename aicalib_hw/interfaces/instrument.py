@@ -29,6 +29,7 @@ class DriverInfo:
     wires: what it can be reached over ("VXI-11", "USBTMC", …), as the facts confirm.
     simulator: entry point of its simulator, "" if it needs none (the real thing is always there).
     manual: the document the command set was taken from. verified: on which real device it ran, if any.
+    by_name_only: True if it fits instruments of any kind, and is therefore never chosen from `*IDN?`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class DriverInfo:
     wires: tuple[str, ...] = ()
     simulator: str = ""
     verified: str = "never run on hardware"
+    by_name_only: bool = False
 
     def matches(self, identity: Identity) -> bool:
         """True if this driver is for an instrument that identifies itself so."""

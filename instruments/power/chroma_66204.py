@@ -1,0 +1,368 @@
+"""Chroma 66203 and 66204 digital power meters: measuring, status and alarms.
+
+Source: 66203/66204 user manual v1.0 (March 2014) ch. 5. Channels are read one after another, so that under a
+swinging load they do not stand for one instant. Not stated in what is at hand, and therefore not offered: commands
+for ranges, current transformers, wiring, the time of an energy measurement and the unit of its result; the
+accuracy; a command back to local. Unconfirmed and therefore keywords: `update_interval` (the display refreshes every
+0.5 s), `distortion_unit`. The wires are those of the sister model 66202. The power factor's sign is the meter's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from aicalib_hw import units
+from aicalib_hw.errors import IdentityMismatch, OutOfRange, ProtocolError
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import (
+    DriverInfo,
+    ElementReading,
+    LoadRun,
+    PowerMeterCapabilities,
+    PowerReading,
+    PowerSettings,
+    Setting,
+)
+from aicalib_hw.interfaces.power_meter import Wiring
+from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
+from aicalib_hw.scpi.codec import parse_integer, parse_number
+from aicalib_hw.scpi.events import without_header
+
+from . import _evaluation
+from ._polled_meter import PolledPowerMeter
+
+ITEMS = {"V": "V", "I": "A", "W": "W", "VA": "VA", "VAR": "var", "PF": "1", "FREQ": "Hz"}
+"""What is asked of a channel, and its unit; ten items at most fit into one question."""
+
+_NEVER_NEGATIVE = ("V", "I", "VA", "FREQ")
+
+MARKERS = {-1.0: Status.NOT_SETTLED, -2.0: Status.NOT_SETTLED, -3.0: Status.OVER_RANGE}
+"""Instead of a value: the first result is not complete; the range changed; OVR, OCR or OCP is active (p. 5-17)."""
+
+ALARMS = {
+    1: Status.OVER_RANGE,
+    2: Status.OVER_RANGE,
+    4: Status.OVER_RANGE | Status.INVALID,
+    8: Status.NOT_SETTLED,
+}
+"""OVR, OCR, OCP (the input is shorted by a relay until cleared), range changed during integration."""
+
+_NO_ENERGY = "the command for its measuring time and the unit of its result are not in what is at hand"
+
+
+class Chroma66204(PolledPowerMeter):
+    """A 66203 or 66204; `configure(elements=…)` says which channels are read and summed, at first channel 1.
+
+    update_interval: s. distortion_unit: of THDV and THDI.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="chroma-66204",
+        role="power_meter",
+        summary="Chroma 66203, 66204 digital power meters",
+        manual="66203/66204 user manual v1.0",
+        models=((r"Chroma.*", r"6620[34]"),),
+        wires=("USBTMC", "GPIB", "serial"),
+    )
+
+    def __init__(self, address: str, *, update_interval: float = 0.5, distortion_unit: str = "%", **link: Any) -> None:
+        super().__init__(address, update_interval=update_interval, **link)
+        self._distortion_unit = units.require(distortion_unit).symbol
+        self._chosen: tuple[int, ...] = (1,)
+        self._count = 1
+
+    def identify(self) -> Identity:
+        """Ask `*IDN?`; further fields (FPGA, PCB) are extras; raises ProtocolError, IdentityMismatch."""
+        answer = self.session.query("*IDN?")
+        parts = [part.strip() for part in answer.split(",")]
+        if len(parts) < 4:
+            raise ProtocolError(f"{answer!r} is no identification", where=self.address)
+        extra = dict(zip(("fpga", "pcb"), parts[4:], strict=False))
+        identity = Identity(parts[0], parts[1], parts[2], parts[3], self.address, extra)
+        if not self.DRIVER.matches(identity):
+            raise IdentityMismatch(
+                f"{identity} answers, and this driver is for {self.DRIVER.summary}",
+                where=self.address,
+                advice="leave the driver to `open_instrument`, or correct the address",
+            )
+        return identity
+
+    def _opened(self) -> None:
+        self._link.clear()
+        self.session.errors()
+        self.session.command("SYSTem:HEADer OFF")
+        self.session.command("SYSTem:TRANsmit:SEParator 0")
+        self._count = len(self._alarms())
+        self._chosen = (1,)
+        self._last = None
+
+    @property
+    def capabilities(self) -> PowerMeterCapabilities:
+        """What is confirmed: channels that are read, V, A, W; as many as `PROTection?` tells of."""
+        return PowerMeterCapabilities(
+            notes={
+                "ranges": "no facts: no command for ranges is confirmed",
+                "energy": f"no facts: {_NO_ENERGY}",
+                "uncertainty": "no facts: the accuracy is not in what is at hand",
+                "missed": "the meter does not tell of updates that passed unread",
+            },
+            elements=self._count,
+        )
+
+    def configure(
+        self,
+        *,
+        elements: Sequence[int] | None = None,
+        wiring: Wiring | None = None,
+        voltage_range: float | None = None,
+        current_range: float | None = None,
+        auto_range: bool | None = None,
+        crest_factor: str | None = None,
+        update_interval: float | None = None,
+        ct_ratio: float | None = None,
+        vt_ratio: float | None = None,
+        line_filter: bool | None = None,
+        averaging: int | None = None,
+    ) -> PowerSettings:
+        """Choose the channels that are read and summed.
+
+        Raises OutOfRange for a channel that there is not, NotSupported for everything else, V and A included:
+        no command for it is confirmed.
+        """
+        given = {
+            "wiring": wiring,
+            "voltage_range": voltage_range,
+            "current_range": current_range,
+            "auto_range": auto_range,
+            "crest_factor": crest_factor,
+            "update_interval": update_interval,
+            "ct_ratio": ct_ratio,
+            "vt_ratio": vt_ratio,
+            "line_filter": line_filter,
+            "averaging": averaging,
+        }
+        self._refuse(given, ())
+        if elements is not None:
+            channels = tuple(elements)
+            if not channels or len(set(channels)) != len(channels) or not set(channels) <= set(self._all):
+                raise OutOfRange(
+                    f"channels {channels} cannot be read",
+                    where=str(self.identity),
+                    why=f"this meter has {self._count}",
+                    advice="name each once",
+                )
+            with self._lock:
+                self._chosen = channels
+                self._last = None
+        return self._in_force()
+
+    @property
+    def _all(self) -> range:
+        return range(1, self._count + 1)
+
+    def _in_force(self) -> PowerSettings:
+        return PowerSettings(
+            elements=self._chosen,
+            wiring=None,
+            voltage_range=(),
+            current_range=(),
+            auto_range=None,
+            crest_factor=None,
+            update_interval=self._interval,
+            ct_ratio=None,
+            vt_ratio=None,
+            line_filter=None,
+            averaging=None,
+        )
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Give the channels that are read, the interval, s, and what each channel says of itself (`CHANnel:ID?`)."""
+        with self._lock:
+            now = Instant.now()
+            found = {
+                "elements": Setting(self._chosen, "", now, "driver"),
+                "update_interval": Setting(self._interval, "s", now, "driver"),
+            }
+            for channel in self._all:
+                self._select(channel)
+                found[f"channel_{channel}"] = Setting(self.session.query("CHANnel:ID?"), "", now, "instrument")
+            return found
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> PowerReading:
+        """Return what is acquired now (`MEASure?`), W, V, A; with `fresh=False` the last, STALE if read before.
+
+        timeout: s for each channel, None = the link's. Raises DeadlineExceeded, ConnectionLost, ProtocolError,
+        Aborted.
+        """
+        if not fresh:
+            return super().read(fresh=False, timeout=timeout)
+        self._abort.clear()
+        with self._lock:
+            in_force = self._in_force()
+            self._last = self._shown("MEASure?", timeout)
+            self._raise_if_aborted()
+            return self._reading(self._last, in_force, self._window("acquired when asked"), Status.VALID)
+
+    def _ask(self) -> str:
+        return self._shown("FETCh?", None)
+
+    def _shown(self, question: str, timeout: float | None) -> str:
+        """Values and condition of each chosen channel, one line each, then the alarms of all channels."""
+        lines = []
+        with self._lock:
+            for channel in self._chosen:
+                self._select(channel)
+                values = self._link.query(f"{question} {','.join(ITEMS)}", timeout=timeout)
+                condition = self._link.query("STATus:CHANnel:CONDition?")
+                lines.append(f"{values.strip()};{condition.strip()}")
+            lines.append(",".join(str(alarm) for alarm in self._alarms()))
+        return "\n".join(lines)
+
+    def _select(self, channel: int) -> None:
+        """Select a channel, and make sure of it: the values that follow do not say whose they are."""
+        self._link.write(f"CHANnel {channel}")
+        selected = parse_integer(self.session.query("CHANnel?"))
+        if selected != channel:
+            raise ProtocolError(
+                f"channel {selected} is selected, not {channel}",
+                where=self.address,
+                why="another program or the panel selects channels too",
+                advice="let no other program use the meter meanwhile",
+            )
+
+    def _alarms(self) -> list[int]:
+        """The alarms of every channel, which stay until `clear_protection()`."""
+        return [parse_integer(text) for text in self.session.query("PROTection?").split(",")]
+
+    def _reading(self, shown: str, in_force: PowerSettings, window: Window, extra: Status) -> PowerReading:
+        *lines, alarms = shown.split("\n")
+        by_channel = dict(enumerate((int(alarm) for alarm in alarms.split(",")), 1))
+        elements = tuple(
+            self._element(channel, line, by_channel.get(channel, 0), window, extra)
+            for channel, line in zip(in_force.elements, lines, strict=True)
+        )
+        total = elements[0] if len(elements) == 1 else self._sum(elements, window)
+        status = Status.VALID
+        for element in (*elements, total):
+            status |= element.voltage.status | element.current.status | element.active_power.status
+        return PowerReading(elements, total, in_force, window, status)
+
+    def _element(self, channel: int, line: str, alarm: int, window: Window, extra: Status) -> ElementReading:
+        values, _, condition = line.rpartition(";")
+        texts = [text.strip() for text in without_header(values).split(",")]
+        if len(texts) != len(ITEMS):
+            raise ProtocolError(
+                f"{values!r} is no set of {len(ITEMS)} values",
+                where=self.address,
+                why="the separator or the header was changed by somebody, or the reply belongs to another question",
+                advice="open the instrument again; let no other program use it meanwhile",
+            )
+        flags = extra
+        bits = alarm | parse_integer(without_header(condition))
+        for bit, status in ALARMS.items():
+            flags |= status if bits & bit else Status.VALID
+        taken = dict(zip(ITEMS, texts, strict=True))
+        numbers = {item: parse_number(text) for item, text in taken.items()}
+        invalid = any(numbers[item] in MARKERS for item in _NEVER_NEGATIVE)
+        for item in _NEVER_NEGATIVE:
+            if numbers[item] < 0 and numbers[item] not in MARKERS:
+                raise ProtocolError(f"{item} of {taken[item]} is negative", where=self.address)
+
+        def reading(item: str) -> Reading:
+            # A real power may be −1 W: a marker is bare, or stands beside one where no value can be negative.
+            number = numbers[item]
+            bare = "." not in taken[item]
+            marker = MARKERS.get(number, Status.VALID) if invalid or bare or flags else Status.VALID
+            return Reading(
+                value=None if marker else number,
+                unit=ITEMS[item],
+                status=flags | marker,
+                window=window,
+                source=self.identity,
+                channel=f"{item}, channel {channel}",
+                resolution=None if marker else _evaluation.last_digit(taken[item]),
+                raw=taken[item],
+            )
+
+        return ElementReading(
+            voltage=reading("V"),
+            current=reading("I"),
+            active_power=reading("W"),
+            apparent_power=reading("VA"),
+            reactive_power=reading("VAR"),
+            power_factor=reading("PF"),
+            frequency=reading("FREQ"),
+        )
+
+    def _sum(self, elements: Sequence[ElementReading], window: Window) -> ElementReading:
+        """Sums of powers with their sign, means of voltage and current; nothing where a part is missing."""
+
+        def together(name: str, *, mean: bool = False) -> Reading:
+            parts: list[Reading] = [getattr(element, name) for element in elements]
+            status = Status.VALID
+            for part in parts:
+                status |= part.status
+            values = [float(part.value) for part in parts if part.value is not None]
+            whole = len(values) == len(parts)
+            return Reading(
+                value=math.fsum(values) / (len(values) if mean else 1) if whole else None,
+                unit=parts[0].unit,
+                status=status,
+                window=window,
+                source=self.identity,
+                channel=f"{name} of channels {', '.join(str(channel) for channel in self._chosen)}",
+                raw=" ".join(part.raw for part in parts),
+            )
+
+        return ElementReading(
+            voltage=together("voltage", mean=True),
+            current=together("current", mean=True),
+            active_power=together("active_power"),
+            apparent_power=together("apparent_power"),
+            reactive_power=together("reactive_power"),
+        )
+
+    def total_harmonic_distortion(self) -> tuple[tuple[Reading, Reading], ...]:
+        """Return the total harmonic distortion of voltage and current of each chosen channel, %."""
+        found = []
+        with self._lock:
+            window = self._window("one update interval before this moment")
+            for channel in self._chosen:
+                self._select(channel)
+                texts = self.session.query("FETCh? THDV,THDI").split(",")
+                pair = []
+                for name, text in zip(("THDV", "THDI"), texts, strict=True):
+                    number = parse_number(text)
+                    marker = MARKERS.get(number, Status.VALID)
+                    value, label = None if marker else number, f"{name}, channel {channel}"
+                    pair.append(
+                        Reading(value, self._distortion_unit, marker, window, self.identity, channel=label, raw=text)
+                    )
+                found.append((pair[0], pair[1]))
+        return tuple(found)
+
+    def clear_protection(self) -> None:
+        """Clear the alarms; closes the input's relay after an over-current: make sure first that its cause is gone."""
+        self.session.command("PROTection:CLEar")
+
+    def start_integration(self, *, duration: float | None = None) -> None:
+        """Raises NotSupported: how its time is set, and the unit of its result, are not confirmed."""
+        self._lacks("energy measurement", _NO_ENERGY)
+
+    def stop_integration(self) -> None:
+        """Raises NotSupported, as `start_integration`."""
+        self._lacks("energy measurement", _NO_ENERGY)
+
+    def reset_integration(self) -> None:
+        """Raises NotSupported, as `start_integration`."""
+        self._lacks("energy measurement", _NO_ENERGY)
+
+    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
+        """Raises NotSupported: no energy, J, can be told from what is confirmed."""
+        self._lacks("energy measurement", _NO_ENERGY)
+
+    def components(self, reading: PowerReading) -> tuple[Component, ...]:
+        """Raises NotSupported: the accuracy, W, is not in what is at hand."""
+        self._lacks("accuracy", "it is not in what is at hand")
