@@ -31,6 +31,8 @@ class Session:
         self.terminator = terminator
         self.on_service: Callable[[], None] | None = None
         """Called, from any thread, whenever the device newly requests service of this client."""
+        self.wants_service = False
+        """Set once this client has enabled service requests itself."""
         self._device = device
         self._lock = lock
         self._readable = threading.Condition(lock)
@@ -53,10 +55,17 @@ class Session:
             self._pending += len(messages)
             self._device.enqueue(self, messages)
 
-    def read(self, limit: int, timeout: float, cancel: Callable[[], bool] = lambda: False) -> tuple[bytes, bool] | None:
+    def read(
+        self,
+        limit: int,
+        timeout: float,
+        cancel: Callable[[], bool] = lambda: False,
+        *,
+        stop: bytes = b"",
+    ) -> tuple[bytes, bool] | None:
         """Return up to `limit` bytes of one response and whether it ends there; None after `timeout` real s.
 
-        Also None as soon as `cancel` is true; `wake` makes it looked at.
+        Also None as soon as `cancel` is true; `wake` makes it looked at. stop: a byte after which to stop too.
         """
         with self._lock:
             if self.borders and not self._output and not self._pending:
@@ -65,12 +74,14 @@ class Session:
             if not self._output:
                 return None
             data = self._output.popleft()
-            if len(data) <= limit:
+            at = data.find(stop, 0, limit) if stop else -1
+            count = limit if at < 0 else at + 1
+            if len(data) <= count:
                 if not self._output:
                     self._summary &= ~_MAV
                 return data, True
-            self._output.appendleft(data[limit:])
-            return data[:limit], False
+            self._output.appendleft(data[count:])
+            return data[:count], False
 
     def take(self) -> list[bytes]:
         """Return all responses that are queued, waiting for the first; empty when there will be no more."""
@@ -87,6 +98,12 @@ class Session:
         with self._lock:
             self._finished = True
             self._readable.notify_all()
+
+    def interrupt(self) -> None:
+        """Tell that a response is interrupted that a client has not read, on a wire that sends before it is asked."""
+        with self._lock:
+            self._output.clear()
+        self._device.status.error(INTERRUPTED)
 
     def overrun(self) -> None:
         """Tell that a message was longer than the input buffer, and is lost."""

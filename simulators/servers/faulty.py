@@ -97,6 +97,7 @@ class FaultySession:
         self.status_byte = session.status_byte
         self.trigger = session.trigger
         self.overrun = session.overrun
+        self.interrupt = session.interrupt
         self.settle = session.settle
         self.wake = session.wake
         self.finish = session.finish
@@ -112,6 +113,11 @@ class FaultySession:
         """True while output waits to be read."""
         return self._session.available
 
+    @property
+    def wants_service(self) -> bool:
+        """True once this client itself has enabled service requests."""
+        return self._session.wants_service
+
     def on_service(self, call: Callable[[], None] | None) -> None:
         """Let `call` be called, from any thread, whenever the device newly requests service; None: not any more."""
         self._session.on_service = call
@@ -122,9 +128,16 @@ class FaultySession:
             self._wire.incoming(message)
         self._session.write(*messages)
 
-    def read(self, limit: int, timeout: float, cancel: Callable[[], bool] = lambda: False) -> tuple[bytes, bool] | None:
-        """Return up to `limit` bytes of one response and whether it ends there; None after `timeout` s."""
-        got = self._session.read(limit, timeout, cancel)
+    def read(
+        self,
+        limit: int,
+        timeout: float,
+        cancel: Callable[[], bool] = lambda: False,
+        *,
+        stop: bytes = b"",
+    ) -> tuple[bytes, bool] | None:
+        """Return up to `limit` bytes of one response and whether it ends there; see `Session.read`."""
+        got = self._session.read(limit, timeout, cancel, stop=stop)
         if got is None:
             return None
         data, end = got

@@ -63,13 +63,24 @@ class _Link:
 
 
 class Vxi11Server:
-    """Serves one device. port: of the core channel, 0 = the system chooses. most_links: clients at once; None = any."""
+    """Serves one device.
+
+    port: of the core channel, 0 = the system chooses. most_links: clients at once; None = any. newline_only: END does
+    not end a message without a newline.
+    """
 
     wire = "VXI-11"
 
     def __init__(
-        self, wire: FaultyWire, *, host: str = "127.0.0.1", port: int = 0, most_links: int | None = None
+        self,
+        wire: FaultyWire,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        most_links: int | None = None,
+        newline_only: bool = False,
     ) -> None:
+        self._newline_only = newline_only
         self._wire = wire
         self._host = host
         self._most_links = most_links
@@ -188,7 +199,7 @@ class Vxi11Server:
         if link is None:
             return _ints(error, 0)
         overruns = link.framer.overruns
-        messages = link.framer.feed(data, end=bool(flags & END_FLAG))
+        messages = link.framer.feed(data, end=bool(flags & END_FLAG) and not self._newline_only)
         if link.framer.overruns > overruns:
             link.session.overrun()
         link.session.write(*messages)
@@ -201,17 +212,17 @@ class Vxi11Server:
             return _ints(error, 0) + _opaque(b"")
         link.framer.drop()
         link.aborted.clear()
+        stop = bytes([term & 0xFF]) if flags & TERM_SET else b""
         got = link.session.read(
             max(1, min(limit, MOST)),
             io_timeout / 1000,
             lambda: link.aborted.is_set() or self._core.stopping.is_set(),
+            stop=stop,
         )
         if got is None:
             return _ints(ABORTED if link.aborted.is_set() else TIMED_OUT, 0) + _opaque(b"")
         data, end = got
-        reason = END * end | REQUESTED * (len(data) >= limit)
-        if flags & TERM_SET and data.endswith(bytes([term & 0xFF])):
-            reason |= TERM_CHAR
+        reason = END * end | REQUESTED * (len(data) >= limit) | TERM_CHAR * bool(stop and data.endswith(stop))
         return _ints(OK, reason) + _opaque(data)
 
     def _generic(self, reader: _Reader, mine: set[int]) -> tuple[_Link | None, int]:

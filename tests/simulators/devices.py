@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from aicalib_hw.simulators.dialects.scpi.engine import Device, integer
 from aicalib_hw.simulators.dialects.scpi.status import Status
+from aicalib_hw.simulators.servers.hislip import HislipServer
 from aicalib_hw.simulators.servers.instrument import Server, SimulatedInstrument
 from aicalib_hw.simulators.servers.tcp import TcpServer
 from aicalib_hw.simulators.servers.vxi11 import Vxi11Server
@@ -27,6 +28,7 @@ class Toy(Device):
         self.command(":SOURce:LEVel", set=self._set_level, ask=lambda *_: str(self.level))
         self.command(":DATA", set=lambda _, data: self.kept.append(data[0]), ask=lambda *_: self.kept[-1])
         self.command(":WAIT", ask=self._wait)
+        self.command("*TRG", set=lambda *_: setattr(self, "level", 77))
 
     def _set_level(self, _: Sequence[int], data: Sequence[bytes]) -> None:
         self.level = integer(data)
@@ -48,7 +50,7 @@ class SimulatedToy(SimulatedInstrument):
     """The toy on every wire."""
 
     simulates: ClassVar[str] = "toy"
-    wires: ClassVar[tuple[str, ...]] = ("TCP", "VXI-11")
+    wires: ClassVar[tuple[str, ...]] = ("TCP", "VXI-11", "HiSLIP")
     Options: ClassVar[type[BaseModel]] = Options
 
     def make_device(self) -> Toy:
@@ -64,6 +66,7 @@ class SimulatedToy(SimulatedInstrument):
                 most_clients=asked.most_clients,
             ),
             Vxi11Server(wire, most_links=asked.most_clients),
+            HislipServer(wire, most_clients=asked.most_clients),
         ]
 
 

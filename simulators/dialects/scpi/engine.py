@@ -244,6 +244,8 @@ class Device(Exchange):
                 if not 0 <= value <= 255:
                     raise CommandError(OUT_OF_RANGE)
                 setattr(status, name, value & mask)
+                if name == "service_enable" and self.asking is not None:
+                    self.asking.wants_service = bool(value & mask)
 
             self.command(header, set=set_it, ask=lambda *_: str(getattr(status, name)))
 
