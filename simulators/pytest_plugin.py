@@ -24,14 +24,15 @@ _simulated = pytest.StashKey[list[Any]]()
 def simulated_power_meter(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A simulated WT310E on a world of its own, 20 times faster than real time, at half load.
 
-    `.address` for a driver, `.truth` for the true values, `.inject(fault)`, `.world`. Options by
-    indirect parametrisation: a dict of the simulator's options, and of the world's under "world".
+    `.address` for a driver, `.truth` for the true values, `.inject(fault)`, `.world`. Options by indirect
+    parametrisation: a dict of the simulator's options, of the world's under "world", and under "simulator" the name
+    of another meter's simulator, for example "yokogawa-wt1800".
     """
     from aicalib_hw import registry
 
-    options: dict[str, Any] = {"world": {"rate": 20}, **getattr(request, "param", {})}
+    options: dict[str, Any] = {"world": {"rate": 20}, "simulator": "yokogawa-wt300", **getattr(request, "param", {})}
     world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    meter = registry.simulator("yokogawa-wt300")(world, "meter", **options)
+    meter = registry.simulator(options.pop("simulator"))(world, "meter", **options)
     request.node.stash.setdefault(_simulated, []).append(meter)
     world.start()
     meter.start()

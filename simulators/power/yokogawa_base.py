@@ -35,6 +35,8 @@ from .yokogawa_numeric import NumericList
 from .yokogawa_status import Communication, ExtendedStatus, PowerOnClear
 
 UPD, ITG, ITM = 1, 2, 4
+_TEXTS = {85: "The panel is locked", 863: "Elements have different current ranges"}
+"""Words of ours for numbers that are known."""
 _DATE_ZERO = datetime(2026, 1, 1)
 """What the meter's calendar shows at world time 0."""
 
@@ -109,6 +111,7 @@ class Element:
     line_filter: str = "OFF"
     frequency_filter: bool = False
     synchronize: str = ""
+    integrates: str = "RMS"
     moved: bool = False
     """Auto range moved at the last update."""
 
@@ -135,7 +138,7 @@ class _Status(Status):
 
     def __init__(self, extended: ExtendedStatus) -> None:
         self.extended = extended
-        super().__init__(sign=1, texts=GRAMMAR_TEXTS | INTEGRATION_TEXTS)
+        super().__init__(sign=1, texts=GRAMMAR_TEXTS | INTEGRATION_TEXTS | _TEXTS)
 
     def clear(self) -> None:
         super().clear()
@@ -149,6 +152,8 @@ class YokogawaMeter(Device, ABC):
     intervals: tuple[float, ...]
     default_interval: ClassVar[float]
     average_counts: ClassVar[Mapping[str, tuple[int, ...]]]
+    integration_features: ClassVar[Mapping[str, bool]] = {}
+    """Which parts of the INTEGrate group it has beyond the smallest meter's."""
 
     def __init__(
         self, world: World, name: str, serial: str, faults: FaultPlan, options: YokogawaOptions, elements: int
@@ -445,7 +450,7 @@ class YokogawaMeter(Device, ABC):
             self.command(path, ask=lambda *_, seconds=seconds: self._takes(seconds), headless=True)
         self._communication.register(tree, self)
         self.extended.register(tree, self.status, self)
-        self.integration.register(tree)
+        self.integration.register(tree, **self.integration_features)
         tree.add("RATE", set=self._set_interval, get=lambda _: nr3(self.interval, 4))
         tree.add("HOLD", set=self._set_hold, get=lambda _: str(int(self._hold)))
         tree.speak("EXPonent", "LINear")

@@ -77,15 +77,21 @@ class Integration:
         """True while a timer runs."""
         return self.running and any(self.timer)
 
-    def register(self, tree: SettingTree, *, real_time: bool = False, auto_zero: bool = False) -> None:
-        """Register the group; real_time, auto_zero: of the larger meters."""
+    def register(
+        self, tree: SettingTree, *, real_time: bool = False, auto_zero: bool = False, timers: bool = False
+    ) -> None:
+        """Register the group; real_time, auto_zero: of the larger meters; timers: the timer takes a suffix."""
         if real_time:
             self.modes += ("RNORmal", "RCONtinuous")
         tree.speak(*self.modes, "RESet", "STARt", "TIMeup", "ERRor")
         tree.add("INTEGrate:MODE", set=self._set_mode, get=lambda _: self.mode)
         if auto_zero:
             tree.add("INTEGrate:ACAL", set=self._set_auto_zero, get=lambda _: str(int(self.auto_zero)))
-        tree.add("INTEGrate:TIMer", set=self._set_timer, get=lambda _: ",".join(map(str, self.timer)))
+        tree.add(
+            f"INTEGrate:TIMer{'<x>' if timers else ''}",
+            set=self._set_timer,
+            get=lambda _: ",".join(map(str, self.timer)),
+        )
         if real_time:
             for end, path in (("START", "STARt"), ("END", "END")):
                 tree.add(

@@ -21,7 +21,11 @@ NO_DATA, OVER = b"\x7e\x95\x1b\xee", b"\x7e\x94\xf5\x6a"
 """The floats that mark no data and over-range in FLOAT format: 9.91E+37 and 9.9E+37, finite both."""
 
 SIGMAS = ("SIGMA", "SIGMB", "SIGMC")
-WITH_ORDER = frozenset(["U", "I", "P", "S", "Q", "LAMBDA", "PHI"])
+WITH_ORDER = frozenset(["U", "I", "P", "S", "Q", "LAMBDA", "PHI", "UK", "IK", "PK"])
+ALIASES = {"URMS": "U", "UAC": "U", "IRMS": "I", "IAC": "I", "UK": "U", "IK": "I", "PK": "P"}
+"""Functions that show what another one does, on a source without a direct component."""
+RECTIFIED_SINE = 2 * math.sqrt(2) / math.pi
+"""Mean of a rectified sine, in rms."""
 NO_ELEMENT = frozenset(["MATH", "ETA1", "ETA2", "ETA3", "ETA4"])
 DISTORTION = frozenset(["UTHD", "ITHD", "PTHD"])
 INTEGRALS = ("WH", "WHP", "WHM", "AH", "AHP", "AHM", "WS", "WQ")
@@ -143,7 +147,8 @@ def evaluate(update: Update, item: Item, before_integration: float | None) -> tu
 
 
 def _single(update: Update, item: Item, element: int, before: float | None) -> tuple[float | None, float | None]:
-    sample, scale, name = update.samples[element], update.scales[element], item.function
+    sample, scale = update.samples[element], update.scales[element]
+    name = ALIASES.get(item.function, item.function)
     volts, amperes = scale.voltage_range * scale.voltage, scale.current_range * scale.current
     watts = scale.voltage_range * scale.current_range * scale.power
     if item.order != "TOTAL" and name in WITH_ORDER:
@@ -174,12 +179,25 @@ def _single(update: Update, item: Item, element: int, before: float | None) -> t
         "CFU": (sample.voltage_peak / sample.voltage if sample.voltage else over, None),
         "CFI": (sample.current_peak / sample.current if sample.current else over, None),
         "PC": (_scaled(sample.active, scale.power), watts),
+        "UDC": (0.0, volts),
+        "IDC": (0.0, amperes),
+        "URMN": (_scaled(sample.voltage, scale.voltage * RECTIFIED_SINE), volts),
+        "IRMN": (_scaled(_rectified(sample), scale.current), amperes),
+        "UMN": (_scaled(sample.voltage, scale.voltage), volts),
+        "IMN": (_scaled(_rectified(sample), scale.current / RECTIFIED_SINE), amperes),
     }
     if name in ("LAMBDA", "PHI"):
         return _factor(name, sample.active, sample.apparent, sample.reactive)
     if name in DISTORTION:
         return _distortion(sample, name), None
     return plain.get(name, (None, None))
+
+
+def _rectified(sample: Sample) -> float | None:
+    """Return the mean of the rectified current: that of half-sine pulses."""
+    if sample.current is None or not sample.crest_factor:
+        return sample.current
+    return sample.current * 4 / math.pi / max(sample.crest_factor, math.sqrt(2))
 
 
 def _scaled(value: float | None, factor: float) -> float:
@@ -228,7 +246,7 @@ def _summed(update: Update, item: Item, before: float | None) -> tuple[float | N
     volts = max(scale.voltage_range * scale.voltage for scale in scales)
     amperes = max(scale.current_range * scale.current for scale in scales)
     watts = len(elements) * max(scale.voltage_range * scale.current_range * scale.power for scale in scales)
-    name = item.function
+    name = ALIASES.get(item.function, item.function)
     if item.order != "TOTAL" or name in DISTORTION:
         return None, None
     if name == "TIME":

@@ -24,13 +24,20 @@ def send(wire: Any, message: str) -> None:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """A function that serves a simulated WT300 on a world of its own: `serve(rate=0, model="WT333E")`."""
+    """A function that serves a simulated meter on a world of its own: `serve(rate=0, model="WT333E")`."""
     running: list[Any] = []
 
-    def start(*, rate: float = 0.0, seed: int = 1, platform: dict[str, Any] | None = None, **options: Any) -> Any:
+    def start(
+        simulator: str = "yokogawa-wt300",
+        *,
+        rate: float = 0.0,
+        seed: int = 1,
+        platform: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
         settings = {"rate": rate, "seed": seed, "platform": platform or {}}
         world = registry.simulator(registry.WORLD).from_settings(settings)
-        meter = registry.simulator("yokogawa-wt300")(world, "meter", **options)
+        meter = registry.simulator(simulator)(world, "meter", **options)
         world.start()
         meter.start()
         running.extend((meter, world))
