@@ -76,27 +76,28 @@ class Reference:
         self._require_known_transducers(settings)
         return settings
 
-    def fix(self, readings: Sequence[PowerReading]) -> dict[str, Any]:
+    def fix(self, readings: Sequence[PowerReading], last: Sequence[PowerReading]) -> dict[str, Any]:
         """Fix the ranges that the readings under full load ask for; return what was seen and chosen.
 
-        Raises UsageError if nothing in them is usable, if a fixed range is too small, or if the certificate has no
-        point of the ranges.
+        last: those at the end, when power and ranges should have settled. Raises UsageError if nothing in them is
+        usable, if a fixed range is too small, or if the certificate has no point of the ranges.
         """
         capabilities = self.meter.capabilities
         usable = [reading for reading in readings if not reading.status]
-        over = [one for one in readings if one.status & (Status.OVER_RANGE | Status.PEAK_OVER | Status.OVERFLOW)]
+        settled = [reading for reading in last if not reading.status]
+        over = [one for one in last if one.status & (Status.OVER_RANGE | Status.PEAK_OVER | Status.OVERFLOW)]
         if self.fixed and over:
             raise UsageError(
                 "the ranges that the bench file fixes are too small",
                 where=self.where,
-                why=f"{len(over)} of {len(readings)} updates under full load are {over[0].status}",
+                why=f"{len(over)} of {len(last)} updates under full load are {over[0].status}",
                 advice="fix larger ones, or leave them out where the meter finds its ranges by itself",
             )
-        if not usable:
+        if not settled:
             raise UsageError(
-                "no update of the ranging pass is usable",
+                "no update at the end of the ranging pass is usable",
                 where=self.where,
-                why="every update was out of range, peak-over or without data",
+                why=f"every one is {last[-1].status}" if last else "there was none",
                 advice="check wiring and transducers; the platform may draw more than the meter's largest range",
             )
         voltage, input_voltage = _largest(usable, "voltage")
@@ -121,7 +122,6 @@ class Reference:
             except UsageError as error:
                 error.where = self.where
                 raise
-        settled = usable[len(usable) // 3 :]
         return {
             "largest_voltage_V": voltage,
             "largest_current_A": current,

@@ -25,6 +25,8 @@ from aicalib_hw.sampling import at_once
 
 MOST_BELOW_RANGING = 0.05
 _MOST_EXTRA_SETTLES = 5
+_MOST_EXTRA_RANGINGS = 5
+"""The ranging pass goes on so many times as long as the meter is still looking for its range."""
 
 
 def calibrate_power(
@@ -107,8 +109,13 @@ class _Session:
         for one in meters:
             one.prepare(plan.update_interval)
         with self._bench.load.run_load(max(plan.loads) or 1.0):
-            streams = self._streamed(plan.settle + plan.ranging_duration)
-        found = [one.fix(readings) for one, readings in zip(meters, streams, strict=True)]
+            everything = self._streamed(plan.settle) if plan.settle else [[] for _ in meters]
+            for _ in range(1 + _MOST_EXTRA_RANGINGS):
+                last = self._streamed(plan.ranging_duration)
+                everything = [[*before, *now] for before, now in zip(everything, last, strict=True)]
+                if not any(reading.status for readings in last for reading in readings):
+                    break
+        found = [one.fix(*readings) for one, *readings in zip(meters, everything, last, strict=True)]
         if len(found) == 1:
             return found[0]
         by_name = {one.name: ranging for one, ranging in zip(meters, found, strict=True)}

@@ -22,6 +22,10 @@ class Stamps:
         return begin, next(time for note, time in self.steps if note == f"{title}, done")
 
     def true_power(self, title: str) -> float:
-        """Mean of the platform's power while the point was measured, W."""
+        """Mean of the platform's power while the point was measured, W.
+
+        The world integrates in steps of 10 ms, so the step in which the load changes belongs to neither side.
+        """
         begin, end = self.window(title)
+        begin, end = begin + 0.02, end - 0.02
         return float(self._truth.energy_between(begin, end) / (end - begin))
