@@ -131,6 +131,19 @@ class Reference:
             "power_W": statistics.fmean(float(reading.active_power) for reading in settled),
         }
 
+    def reversed_elements(self, last: Sequence[PowerReading]) -> list[str]:
+        """Say which elements read a power against the load's direction, where the wiring gives no reason for it."""
+        usable = [one for one in last if not one.status and one.settings.wiring in (None, "1P2W", "3P4W")]
+        remarks = []
+        for index in range(len(usable[0].elements) if usable else 0):
+            mean = statistics.fmean(float(one.elements[index].active_power) for one in usable)
+            if mean < 0:
+                remarks.append(
+                    f"{self.name}: element {index + 1} reads {mean:.6g} W under load, a reversed transducer or lead; "
+                    "it was summed with its sign"
+                )
+        return remarks
+
     def _held(self, chosen: Mapping[str, Any]) -> PowerSettings:
         """Hold the ranges that were found by a meter whose driver cannot list them."""
         try:

@@ -116,6 +116,9 @@ class _Session:
                 if not any(reading.status for readings in last for reading in readings):
                     break
         found = [one.fix(*readings) for one, *readings in zip(meters, everything, last, strict=True)]
+        self.notes += [
+            note for one, readings in zip(meters, last, strict=True) for note in one.reversed_elements(readings)
+        ]
         if len(found) == 1:
             return found[0]
         by_name = {one.name: ranging for one, ranging in zip(meters, found, strict=True)}

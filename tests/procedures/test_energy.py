@@ -24,7 +24,7 @@ DURATION = 10.0
 STEPS_A_SECOND = 8
 
 SMALL = 'options = { model = "WT310E" }\nsettings = { voltage_range = 300.0, current_range = 10.0 }'
-LARGE = """options = { model = "WT333E" }
+LARGE = """options = { model = "WT333E", ct = 100.0, ct_error = 0.0015, ct_phase = 0.002 }
 settings = { wiring = "3P4W", voltage_range = 300.0, current_range = 5.0, ct_ratio = 100.0 }
 [instruments.meter.current_transducer]
 model = "500 A to 5 A"

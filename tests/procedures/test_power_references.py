@@ -209,7 +209,9 @@ source = "class 0.2"
 
 def test_200_kw_through_current_transformers_agree_with_the_truth_and_carry_their_limits(opened: OpenBench) -> None:
     """WT333E, 3P4W: per phase 300 V × 10 A × 100; limits of the sum from manual and class by hand."""
-    meter = 'options = { model = "WT333E" }\nsettings = { wiring = "3P4W", ct_ratio = 100.0 }\n'
+    meter = """options = { model = "WT333E", ct = 100.0, ct_error = 0.0018, ct_phase = 0.0025 }
+settings = { wiring = "3P4W", ct_ratio = 100.0 }
+"""
     bench = opened(meter + CT, idle=30e3, full=187e3, phases=3)
     stamps = Stamps(bench)
     (result,) = calibrate_power(bench, plan=FULL, progress=stamps).results
@@ -226,6 +228,19 @@ def test_200_kw_through_current_transformers_agree_with_the_truth_and_carry_thei
         tangent * math.radians(10 / 60) * value / math.sqrt(3), rel=0.05
     )
     assert lines["accuracy of reading"] == pytest.approx(0.001 * value / math.sqrt(3), rel=0.01)
+
+
+def test_a_reversed_current_transformer_is_told_and_keeps_its_sign(opened: OpenBench) -> None:
+    """Of three equal phases one counts against the two others: a third of the power is what remains."""
+    meter = 'options = { model = "WT333E", reversed_elements = [2] }\nsettings = { wiring = "3P4W" }\n'
+    bench = opened(meter, idle=900.0, full=5600.0, phases=3)
+    stamps = Stamps(bench)
+    calibration = calibrate_power(bench, plan=FULL, progress=stamps)
+    (note,) = [note for note in calibration.notes if "reversed" in note]
+    assert "element 2 reads -" in note
+    (result,) = calibration.results
+    assert result.evaluation is not None
+    assert result.evaluation.value == pytest.approx(stamps.true_power(result.title) / 3, rel=0.02)
 
 
 def test_a_ratio_whose_transducer_nobody_described_is_refused(opened: OpenBench) -> None:
@@ -245,7 +260,7 @@ SECOND = """
 [instruments.second]
 driver = "yokogawa-wt300"
 simulator = "yokogawa-wt300"
-options = { model = "WT310E", serial = "SIM2" }
+options = { model = "WT310E" }
 """
 
 
@@ -266,7 +281,7 @@ def test_two_meters_are_one_sum_with_the_limits_of_both(opened: OpenBench, tmp_p
     assert result.evaluation.standard_uncertainty > 1.9 * alone
     assert result.simulated
     kept = [one for one in read_record(path).measurements if one.definition == "power/active/mean"]
-    assert {one.identity.serial for one in kept} >= {"SIM0WT300", "SIM2"}
+    assert {one.identity.serial for one in kept} >= {one.identity.serial for one in bench.of_role("power_meter")}
 
 
 def test_two_meters_are_read_at_one_instant(opened: OpenBench) -> None:
@@ -274,7 +289,9 @@ def test_two_meters_are_read_at_one_instant(opened: OpenBench) -> None:
     sample = hw.sample_together(*bench.of_role("power_meter"))
     assert len(sample.readings) == 2
     assert sample.skew < 0.5
-    assert {reading.active_power.source.serial for reading in sample.readings} == {"SIM0WT300", "SIM2"}
+    assert {reading.active_power.source.serial for reading in sample.readings} == {
+        one.identity.serial for one in bench.of_role("power_meter")
+    }
 
 
 def test_if_one_of_two_fails_the_other_does_not_go_on(opened: OpenBench) -> None:

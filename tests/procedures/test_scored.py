@@ -23,7 +23,7 @@ name = "scored"
 [instruments.meter]
 driver = "yokogawa-wt300"
 simulator = "yokogawa-wt300"
-options = {{ serial = "SIM{seed}", error_fraction = 1.0 }}
+options = {{ error_fraction = 1.0 }}
 settings = {{ update_interval = 0.5 }}
 [load]
 source = "world"
