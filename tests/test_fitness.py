@@ -21,6 +21,7 @@ from aicalib_hw.errors import (
     NotOpen,
     NotSupported,
     OutOfRange,
+    UnknownDriver,
 )
 from aicalib_hw.interfaces import ROLES, Instrument, ReleaseReport, Setting
 from aicalib_hw.readings import Reading, Status
@@ -139,10 +140,16 @@ def test_it_opens_over_every_wire_that_its_simulator_serves(name: str, simulated
     assert simulated.simulates == name
     assert set(simulated.wires) <= set(info.wires)
     with opened(name, simulated) as instrument:
-        assert instrument.identity.serial == simulated.identity_serial
-        assert instrument.identity.simulated
-        assert info.matches(instrument.identity)
-        assert instrument.identify() == instrument.identity
+        identity = instrument.identity
+        # A program has no serial number: its version bears the mark.
+        assert any(mark.startswith(simulated.identity_serial) for mark in (identity.serial, identity.firmware))
+        assert identity.simulated
+        assert info.matches(identity) or not info.models
+        assert instrument.identify() == identity
+    if info.by_name_only:
+        with pytest.raises(UnknownDriver):
+            hw.open_instrument(simulated.address)
+        return
     with hw.open_instrument(simulated.address) as found:
         assert type(found) is registry.driver(name)
 
@@ -224,6 +231,10 @@ def test_abort_from_another_thread_ends_every_blocking_call_within_a_second(
         "measure_energy": lambda meter: meter.measure_energy(36_000.0),
     }
     with opened(name, simulated) as meter:
+        if call == "measure_energy" and not meter.capabilities.energy:
+            with pytest.raises(NotSupported):
+                meter.measure_energy(36_000.0)
+            return
         if meter.capabilities.update_intervals:
             meter.configure(update_interval=max(meter.capabilities.update_intervals))
         ended: list[tuple[float, BaseException]] = []
@@ -262,11 +273,12 @@ def test_release_and_close_twice_are_harmless(name: str, simulated: Any) -> None
 def test_a_traced_session_replays_without_the_instrument(name: str, simulated: Any, tmp_path: Path) -> None:
     kind = registry.driver(name)
     with Trace(tmp_path / "trace.jsonl") as trace, opened(name, simulated, trace=trace) as instrument:
-        then = float(instrument.configure(voltage_range=300.0, current_range=20.0).voltage_range[0])
+        ranges = {"voltage_range": 300.0, "current_range": 20.0} if instrument.capabilities.auto_range else {}
+        then = instrument.configure(**ranges)
         value = instrument.read().active_power.value
     link = ReplayLink(read_trace(tmp_path / "trace.jsonl"))
     with kind("replay", link=link) as again:
-        assert float(again.configure(voltage_range=300.0, current_range=20.0).voltage_range[0]) == then
+        assert again.configure(**ranges) == then
         assert again.read().active_power.value == value
     assert link.exhausted
 
@@ -278,5 +290,7 @@ def test_nothing_but_this_projects_errors_comes_out_when_the_instrument_vanishes
         with pytest.raises(AicalibError) as failed:
             instrument.read()
         assert failed.value.where
+        has_something_to_undo = hasattr(instrument, "integration_state")
         report = instrument.release()
-    assert report.failures
+    assert not report.actions
+    assert bool(report.failures) >= has_something_to_undo

@@ -35,7 +35,7 @@ _UNKNOWN = "nothing is known of this instrument but its answer to one question"
 class GenericMeter(PolledPowerMeter):
     """An instrument of unknown family.
 
-    query: the question that is answered by the active power alone, for example "MEASure:POWer?".
+    query: the question that is answered by the active power that is shown, and nothing else; SCPI-99 has FETCh for it.
     unit: of the answer, one of power. update_interval: s, as far as it is known.
     """
 
@@ -45,7 +45,8 @@ class GenericMeter(PolledPowerMeter):
         summary="any IEEE 488.2 instrument that answers one question with one power; to be named, never found",
         manual="IEEE 488.2, SCPI-99",
         models=((r".*", r".*"),),
-        wires=("VXI-11", "raw TCP", "HiSLIP", "serial", "USBTMC", "GPIB"),
+        wires=("VXI-11", "TCP", "HiSLIP", "serial", "USBTMC", "GPIB"),
+        simulator="generic-meter",
         by_name_only=True,
     )
 
@@ -53,7 +54,7 @@ class GenericMeter(PolledPowerMeter):
         self,
         address: str,
         *,
-        query: str | None = None,
+        query: str = "FETCh:POWer?",
         unit: str = "W",
         update_interval: float = 0.5,
         **link: Any,
@@ -61,7 +62,7 @@ class GenericMeter(PolledPowerMeter):
         super().__init__(address, update_interval=update_interval, **link)
         if units.require(unit).dimension != "power":
             raise UsageError(f"{unit!r} is no unit of power", where=address, advice="W, mW, kW or MW")
-        if query is not None and not query.strip().partition(" ")[0].endswith("?"):
+        if not query.strip().partition(" ")[0].endswith("?"):
             raise UsageError(f"{query!r} is no question: it has no question mark", where=address)
         self._query = query
         self._unit = unit
@@ -137,12 +138,6 @@ class GenericMeter(PolledPowerMeter):
         }
 
     def _ask(self) -> str:
-        if self._query is None:
-            raise UsageError(
-                "which question is answered by the power is not known",
-                where=self.address,
-                advice='open_instrument(address, driver="generic-meter", query="MEASure:POWer?", unit="W")',
-            )
         return self._link.query(self._query).strip()
 
     def _reading(self, shown: str, in_force: PowerSettings, window: Window, extra: Status) -> PowerReading:
@@ -163,7 +158,7 @@ class GenericMeter(PolledPowerMeter):
             status=status | extra,
             window=window,
             source=self.identity,
-            channel=self._query or "",
+            channel=self._query,
             resolution=None if step is None else units.convert(step, self._unit, "W"),
             raw=shown,
         )

@@ -70,7 +70,8 @@ class PTDaemonMeter(ScpiPowerMeter):
         summary="any power analyzer behind SPEC's PTDaemon",
         manual="mlcommons/power-dev",
         schemes=("ptdaemon",),
-        wires=("raw TCP",),
+        wires=("TCP",),
+        simulator="ptdaemon",
     )
 
     def __init__(

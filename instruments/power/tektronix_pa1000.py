@@ -53,7 +53,7 @@ class TektronixPA1000(PolledPowerMeter):
         summary="Tektronix PA1000, PA3000 power analyzers (one input)",
         manual="PA1000 user manual p. 54",
         models=((r"Tektronix.*", r"PA[13]000"),),
-        wires=("raw TCP",),
+        wires=("TCP",),
     )
 
     def __init__(self, address: str, *, update_interval: float = 0.5, selection_time: float = 0.5, **link: Any) -> None:

@@ -176,7 +176,7 @@ class Meter(Device):
 class SimulatedScpiMeter(SimulatedMeter):
     """A simulated SCPI-99 power meter on one world, served on loopback over every wire that there is a server for."""
 
-    simulates: ClassVar[str] = "generic-scpi"
+    simulates: ClassVar[str] = "generic-meter"
     wires: ClassVar[tuple[str, ...]] = ("VXI-11", "TCP")
     Options: ClassVar[type[BaseModel]] = Options
 

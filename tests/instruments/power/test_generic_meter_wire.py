@@ -60,12 +60,6 @@ def test_an_answer_that_is_not_one_number_is_refused(reply: str) -> None:
         meter(reply).read(fresh=False)
 
 
-def test_without_a_question_nothing_is_read_and_the_error_says_what_to_give() -> None:
-    with pytest.raises(UsageError) as refused:
-        meter(query=None).read()
-    assert "query=" in refused.value.advice
-
-
 def test_a_question_is_one_and_a_unit_is_one_of_power() -> None:
     with pytest.raises(UsageError, match="no question"):
         GenericMeter("typed", query="INITiate")
