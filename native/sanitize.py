@@ -1,7 +1,7 @@
 """Runs the native code under the address and undefined-behaviour sanitizers: `make sanitize`.
 
-Twice: a C program that calls everything in the header, and then the extension itself, built with the
-sanitizers and loaded in place of the installed one, under the tests in tests/native. Needs gcc.
+A C program that calls everything in the header; the extension itself, built with the sanitizers and loaded in place
+of the installed one, under the tests in tests/native; and the simulated vendor libraries likewise. Needs gcc.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from native import vendor_libraries  # noqa: E402
 from native.build_ext import HEADER, STABLE_ABI, sources, write_glue  # noqa: E402
 
 BUILD = ROOT / "build" / "sanitized"
@@ -37,6 +38,16 @@ import pytest
 raise SystemExit(pytest.main(sys.argv[2:]))
 """
 
+# Has the simulators load the sanitized vendor libraries, then runs the tests.
+_WITH_LIBRARIES = """
+import pathlib, sys
+from aicalib_hw.simulators import vendor_libraries
+vendor_libraries.FOLDER = pathlib.Path(sys.argv[1])
+import pytest
+raise SystemExit(pytest.main(sys.argv[2:]))
+"""
+_LIBRARY_TESTS = ("node", "nvml", "dcmi", "cuda")
+
 
 def run(command: list[str], **environment: str) -> None:
     """Print and run a command; end with its status if it fails."""
@@ -47,7 +58,7 @@ def run(command: list[str], **environment: str) -> None:
 
 
 def main() -> None:
-    """Build and run both."""
+    """Build and run all three."""
     BUILD.mkdir(parents=True, exist_ok=True)
     kernels = [str(path) for path in sources()]
     exercise = BUILD / "exercise"
@@ -66,6 +77,23 @@ def main() -> None:
         [sys.executable, "-c", _UNDER_TEST, str(extension), *tests],
         LD_PRELOAD=library,
         ASAN_OPTIONS="detect_leaks=0",  # the interpreter's own
+        UBSAN_OPTIONS="print_stacktrace=1",
+    )
+
+    folder = BUILD / "vendor_libraries"
+    folder.mkdir(exist_ok=True)
+    strict = [flag for flag in vendor_libraries.COMPILE_FLAGS if flag not in ("-O2", "-g0")] + ["-Werror"]
+    sanitizers = [flag for flag in FLAGS if "sanitize" in flag or flag in ("-O1", "-g", "-fno-omit-frame-pointer")]
+    for made in vendor_libraries.LIBRARIES:
+        names = [str(path) for path in made.paths()]
+        output = ["-o", str(folder / made.soname), *made.link_flags(folder)]
+        output.remove("-Wl,-z,defs")  # the sanitizers' own symbols come with the preloaded run-time
+        run([COMPILER, "-shared", *strict, *sanitizers, *names, *output])
+    tests = ["-q", "-p", "no:cacheprovider", *(f"tests/simulators/test_{name}.py" for name in _LIBRARY_TESTS)]
+    run(
+        [sys.executable, "-c", _WITH_LIBRARIES, str(folder), *tests],
+        LD_PRELOAD=library,
+        ASAN_OPTIONS="detect_leaks=0",
         UBSAN_OPTIONS="print_stacktrace=1",
     )
 

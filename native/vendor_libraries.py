@@ -38,5 +38,6 @@ class Library:
 LIBRARIES = (
     Library("libaicalib-node.so", ("control.c", *_NODE)),
     Library("libnvidia-ml.so.1", ("nvml.c", *_NODE)),
+    Library("libcuda.so.1", ("cuda.c", "ptx_parse.c", "ptx_run.c", "ptx_mma.c", *_NODE)),
     Library("libdcmi.so", ("dcmi.c", *_NODE)),
 )

@@ -55,6 +55,12 @@ EXPORT double aicalib_node_advance(struct node_page *page, int64_t stepped_ns)
     return now;
 }
 
+/* Where a stepped clock stands, s. */
+EXPORT double aicalib_node_stepped(struct node_page *page)
+{
+    return (double)__atomic_load_n(&page->stepped_ns, __ATOMIC_ACQUIRE) * 1e-9;
+}
+
 /* Energy of all devices from the beginning to the `grid`-th hundredth of a second; NaN if that is not yet, or forgotten. */
 EXPORT double aicalib_node_energy(struct node_page *page, uint64_t grid)
 {

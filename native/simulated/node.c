@@ -138,7 +138,7 @@ static bool from_profile(const char *profile, char *path, size_t size)
     key[length] = 0;
     if (node_model(key) == NULL)
         return false;
-    snprintf(path, size, "/dev/shm/aicalib-simulated-%u-%s-%u-v%u", (unsigned)geteuid(), key, count, NODE_VERSION);
+    snprintf(path, size, "/dev/shm/aicalib-simulated-%u-%s-%u-v%u.%zu", (unsigned)geteuid(), key, count, NODE_VERSION, sizeof(struct node_page));
     struct node_page *page = node_open(path);
     if (page != NULL) {
         munmap(page, sizeof *page);
@@ -197,7 +197,11 @@ void node_unlock(struct node_page *page)
     pthread_mutex_unlock(&page->lock);
 }
 
-void node_nap(void)
+/* Between two looks at work that is not done: real time passes, or on a stepped clock the waiting moves it. */
+void node_nap(struct node_page *page)
 {
-    nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+    if (page->rate == 0)
+        __atomic_add_fetch(&page->stepped_ns, NODE_STEP_NS / 10, __ATOMIC_ACQ_REL);
+    else
+        nanosleep(&(struct timespec){ .tv_nsec = 300000 }, NULL);
 }

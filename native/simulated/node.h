@@ -68,8 +68,8 @@ struct node_model {
 struct node_work {
     uint64_t stream, client;
     int32_t pid;
-    uint32_t unit;
-    double delay, cycles, intensity, operations; /* s and clocks left; operations counted when it ends */
+    double delay, cycles, intensity; /* s and clocks left; share of the dynamic power */
+    double operations[NODE_UNITS];   /* counted when it ends */
     int64_t begin_ns, end_ns;
 };
 
@@ -141,7 +141,7 @@ struct node_page *node_find(void); /* NULL where no simulated node has been aske
 int64_t node_present(const struct node_page *page);
 void node_lock(struct node_page *page); /* takes the lock and brings the page up to the present */
 void node_unlock(struct node_page *page);
-void node_nap(void);
+void node_nap(struct node_page *page);
 double node_power(const struct node_device *device, double activity, double clock);
 
 /* physics.c: callers hold the lock */

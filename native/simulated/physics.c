@@ -123,7 +123,8 @@ static double run(struct node_device *d, int64_t from, double dt, double *active
         if (work->delay > 0 || work->cycles > 1e-6 * d->clock * 1e-3)
             break;
         work->end_ns = from + (int64_t)((dt - left) * 1e9);
-        d->operations[work->unit] += work->operations;
+        for (unsigned u = 0; u < NODE_UNITS; u++)
+            d->operations[u] += work->operations[u];
         finish(d, d->head, work->end_ns, 3);
         d->head++;
     }

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..vendor_libraries import ENVIRONMENT, FOLDER, path_of
+from .. import vendor_libraries
+from ..vendor_libraries import ENVIRONMENT, path_of
 from ..world import Node, World
 
 Kind = Literal[
@@ -162,7 +163,7 @@ class SimulatedDevice:
     @property
     def preload(self) -> dict[str, str]:
         """The environment that gives a program started with it this device and its siblings."""
-        return {"LD_LIBRARY_PATH": str(FOLDER), ENVIRONMENT: str(self.world.node.path)}
+        return {"LD_LIBRARY_PATH": str(vendor_libraries.FOLDER), ENVIRONMENT: str(self.world.node.path)}
 
     def start(self) -> str:
         """Load the vendor's libraries into this process and point them at this world; return the address."""

@@ -13,7 +13,7 @@ from aicalib_hw.errors import UsageError
 FOLDER = Path(__file__).parent
 NODE = "libaicalib-node.so"
 """The simulated world's own door to a node; no vendor library."""
-NVIDIA = ("libnvidia-ml.so.1",)
+NVIDIA = ("libnvidia-ml.so.1", "libcuda.so.1")
 ASCEND = ("libdcmi.so",)
 
 ENVIRONMENT = "AICALIB_SIMULATED_NODE"

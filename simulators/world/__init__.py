@@ -100,6 +100,7 @@ class World:
         if self._node is None:
             self._node = Node(self.clock, self.settings.platform.ambient)
             self.clock.when_advanced(self._node.advance)
+            self.clock.follow(self._node.waited_until)
             self.platform.attach(self._node)
         return self._node
 

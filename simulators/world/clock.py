@@ -22,6 +22,7 @@ class Clock:
         self.rate = rate
         self._moved = threading.Condition()
         self._followers: list[Callable[[], object]] = []
+        self._leader: Callable[[], float] | None = None
         self._stepped = 0.0
         self.origin = time.monotonic()
 
@@ -34,6 +35,8 @@ class Clock:
         """Return world time, s."""
         if self.rate == 0:
             with self._moved:
+                if self._leader is not None:
+                    self._stepped = max(self._stepped, self._leader())
                 return self._stepped
         return (time.monotonic() - self.origin) * self.rate
 
@@ -44,10 +47,14 @@ class Clock:
         if seconds < 0:
             raise ValueError("a clock cannot run backwards")
         with self._moved:
-            self._stepped += seconds
+            self._stepped = self.now() + seconds
             self._moved.notify_all()
         for follow in tuple(self._followers):
             follow()
+
+    def follow(self, leader: Callable[[], float]) -> None:
+        """Let a stepped clock be at least where `leader` is, s: a wait inside a simulated library moves it."""
+        self._leader = leader
 
     def when_advanced(self, follow: Callable[[], object]) -> None:
         """Call `follow` after every step of a stepped clock."""

@@ -49,6 +49,7 @@ def _library() -> ctypes.CDLL:
         "add": (integer, [page, text, text]),
         "close": (None, [page]),
         "advance": (real, [page, ctypes.c_int64]),
+        "stepped": (real, [page]),
         "energy": (real, [page, ctypes.c_uint64]),
         "load": (None, [page, integer, real]),
         "get": (integer, [page, ctypes.c_uint, text, ctypes.POINTER(real)]),
@@ -117,6 +118,10 @@ class Node:
             return self._clock.now()
         stepped = round(self._clock.now() * 1e9) if self._clock.rate == 0 else 0
         return float(self._c.aicalib_node_advance(self._page, stepped))
+
+    def waited_until(self) -> float:
+        """Return how far programs that waited for a device have moved a stepped clock, s."""
+        return float(self._c.aicalib_node_stepped(self._mapped)) if self._mapped else 0.0
 
     def energy_at(self, moment: float) -> float:
         """Return the energy of all devices from the beginning to `moment` s, on a grid of 10 ms, J.

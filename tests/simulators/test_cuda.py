@@ -1,0 +1,361 @@
+"""The simulated libcuda.so.1 with kernels that NVIDIA's own compiler made: what they compute, and how long."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from ctypes import c_float, c_int, c_uint, c_uint64
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import Devices
+from .cuda_program import Array, Cuda, CudaError, ptx
+
+Started = Callable[..., tuple[Any, Cuda]]
+rng = np.random.default_rng(7)
+
+PEAK = """
+extern "C" __global__ void peak(float *out, float a, float b, int n) {
+    float x0 = threadIdx.x, x1 = x0 + 1, x2 = x0 + 2, x3 = x0 + 3, x4 = x0 + 4, x5 = x0 + 5, x6 = x0 + 6, x7 = x0 + 7;
+    for (int i = 0; i < n; i++) {
+#pragma unroll
+        for (int j = 0; j < 16; j++) {
+            x0 = fmaf(x0, a, b); x1 = fmaf(x1, a, b); x2 = fmaf(x2, a, b); x3 = fmaf(x3, a, b);
+            x4 = fmaf(x4, a, b); x5 = fmaf(x5, a, b); x6 = fmaf(x6, a, b); x7 = fmaf(x7, a, b);
+        }
+    }
+    out[blockIdx.x * blockDim.x + threadIdx.x] = x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7;
+}
+"""
+FMA_OF_ROUND = 16 * 8
+
+MIXED = """
+extern "C" __global__ void saxpy(int n, float a, const float *x, float *y) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) y[i] = a * x[i] + y[i];
+}
+extern "C" __global__ void gemm(const double *A, const double *B, double *C, int n) {
+    __shared__ double a[16][16], b[16][16];
+    int ty = threadIdx.x / 16, tx = threadIdx.x % 16, row = ty + blockIdx.x / (n / 16) * 16;
+    int column = tx + blockIdx.x % (n / 16) * 16;
+    double sum = 0;
+    for (int t = 0; t < n / 16; t++) {
+        a[ty][tx] = A[row * n + t * 16 + tx];
+        b[ty][tx] = B[(t * 16 + ty) * n + column];
+        __syncthreads();
+        for (int k = 0; k < 16; k++) sum += a[ty][k] * b[k][tx];
+        __syncthreads();
+    }
+    C[row * n + column] = sum;
+}
+extern "C" __global__ void sum(const float *x, float *out, int n) {
+    __shared__ float warps[8];
+    float s = 0;
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) s += x[i];
+    for (int o = 16; o; o >>= 1) s += __shfl_down_sync(0xffffffffu, s, o);
+    if ((threadIdx.x & 31) == 0) warps[threadIdx.x >> 5] = s;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        float total = 0;
+        for (int i = 0; i < 8; i++) total += warps[i];
+        atomicAdd(out, total);
+    }
+}
+__constant__ unsigned table[4] = {3, 1, 4, 1};
+extern "C" __global__ void integers(unsigned long long *out, unsigned seed) {
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x, h = seed ^ i;
+    for (int k = 0; k < 5 + (i & 7); k++) {
+        h = h * 1664525u + 1013904223u;
+        h ^= h >> 13;
+        h = __funnelshift_l(h, h, 7);
+    }
+    int divisor = (int)(i % 97) - 48 ? (int)(i % 97) - 48 : 5;
+    long long q = (long long)(int)h / divisor;
+    out[i] = (unsigned long long)q * table[i & 3] + __popc(h) + __clz(h) + __umulhi(h, h) + (h % 1000003u);
+}
+"""
+
+MMA = """
+#define MMA(shape, d, a, b, c, ...) "mma.sync.aligned." shape ".row.col." d "." a "." b "." c " " __VA_ARGS__ ";"
+extern "C" __global__ void half16(const unsigned *a, const unsigned *b, float *c, int n) {
+    int l = threadIdx.x & 31;
+    float C[4] = {};
+    for (int i = 0; i < n; i++)
+        asm volatile(MMA("m16n8k16", "f32", "f16", "f16", "f32", "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3}")
+            : "+f"(C[0]), "+f"(C[1]), "+f"(C[2]), "+f"(C[3])
+            : "r"(a[l*4]), "r"(a[l*4+1]), "r"(a[l*4+2]), "r"(a[l*4+3]), "r"(b[l*2]), "r"(b[l*2+1]));
+    for (int i = 0; i < 4; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 4 + i] = C[i];
+}
+extern "C" __global__ void tf32(const unsigned *a, const unsigned *b, float *c, int n) {
+    int l = threadIdx.x & 31;
+    float C[4] = {};
+    for (int i = 0; i < n; i++)
+        asm volatile(MMA("m16n8k8", "f32", "tf32", "tf32", "f32", "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3}")
+            : "+f"(C[0]), "+f"(C[1]), "+f"(C[2]), "+f"(C[3])
+            : "r"(a[l*4]), "r"(a[l*4+1]), "r"(a[l*4+2]), "r"(a[l*4+3]), "r"(b[l*2]), "r"(b[l*2+1]));
+    for (int i = 0; i < 4; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 4 + i] = C[i];
+}
+extern "C" __global__ void int8(const unsigned *a, const unsigned *b, int *c, int n) {
+    int l = threadIdx.x & 31;
+    int C[4] = {};
+    for (int i = 0; i < n; i++)
+        asm volatile(MMA("m16n8k32", "s32", "s8", "s8", "s32", "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3}")
+            : "+r"(C[0]), "+r"(C[1]), "+r"(C[2]), "+r"(C[3])
+            : "r"(a[l*4]), "r"(a[l*4+1]), "r"(a[l*4+2]), "r"(a[l*4+3]), "r"(b[l*2]), "r"(b[l*2+1]));
+    for (int i = 0; i < 4; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 4 + i] = C[i];
+}
+extern "C" __global__ void fp64(const double *a, const double *b, double *c, int n) {
+    int l = threadIdx.x & 31;
+    double C[2] = {};
+    for (int i = 0; i < n; i++)
+        asm volatile(MMA("m8n8k4", "f64", "f64", "f64", "f64", "{%0,%1},{%2},{%3},{%0,%1}")
+            : "+d"(C[0]), "+d"(C[1]) : "d"(a[l]), "d"(b[l]));
+    for (int i = 0; i < 2; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 2 + i] = C[i];
+}
+"""
+
+
+@pytest.fixture
+def started(devices: Devices) -> Iterator[Started]:
+    """A function that returns a simulated GPU and a client of it."""
+    opened: list[Cuda] = []
+
+    def start(**options: Any) -> tuple[Any, Cuda]:
+        (gpu,) = devices("nvidia", **options)
+        gpu.start()
+        opened.append(Cuda())
+        return gpu, opened[-1]
+
+    yield start
+    for cuda in opened:
+        cuda.close()
+
+
+def test_a_guarded_loop_free_kernel_touches_what_it_should(started: Started) -> None:
+    _, cuda = started()
+    x, y = (rng.random(1100).astype(np.float32) for _ in range(2))
+    device_y = cuda.up(y)
+    cuda.launch(cuda.function(ptx(MIXED), "saxpy"), 4, 256, c_int(1000), c_float(2.5), cuda.up(x), device_y)
+    expected = y.copy()
+    expected[:1000] = (2.5 * x[:1000].astype(np.float64) + y[:1000]).astype(np.float32)
+    assert cuda.down(device_y, y).tobytes() == expected.tobytes()
+
+
+def test_threads_of_a_block_share_memory_and_meet_at_barriers(started: Started) -> None:
+    gpu, cuda = started()
+    n = 48
+    a, b = rng.random((n, n)), rng.random((n, n))
+    device_c = cuda.up(np.zeros((n, n)))
+    cuda.launch(cuda.function(ptx(MIXED), "gemm"), 9, 256, cuda.up(a), cuda.up(b), device_c, c_int(n))
+    assert cuda.down(device_c, a) == pytest.approx(a @ b, rel=1e-14)
+    assert gpu.truth.operations["fp64"] == 2 * n**3
+
+
+def test_lanes_exchange_values_and_blocks_add_atomically(started: Started) -> None:
+    _, cuda = started()
+    x = (np.arange(5000) % 7).astype(np.float32)
+    total = cuda.up(np.zeros(1, np.float32))
+    cuda.launch(cuda.function(ptx(MIXED), "sum"), 3, 256, cuda.up(x), total, c_int(5000))
+    assert cuda.down(total, np.zeros(1, np.float32))[0] == x.sum()
+
+
+def test_integer_arithmetic_is_that_of_the_c_language(started: Started) -> None:
+    _, cuda = started()
+
+    def expected(i: int) -> int:
+        h = 12345 ^ i
+        for _ in range(5 + (i & 7)):
+            h = (h * 1664525 + 1013904223) % 2**32
+            h ^= h >> 13
+            h = (h << 7 | h >> 25) % 2**32
+        signed, divisor = h - (h >> 31 << 32), i % 97 - 48 or 5
+        quotient = abs(signed) // abs(divisor) * (1 if (signed < 0) == (divisor < 0) else -1)
+        return (
+            quotient * (3, 1, 4, 1)[i & 3] + h.bit_count() + 32 - h.bit_length() + (h * h >> 32) + h % 1000003
+        ) % 2**64
+
+    out = cuda.up(np.zeros(512, np.uint64))
+    cuda.launch(cuda.function(ptx(MIXED), "integers"), 2, 256, out, c_uint(12345))
+    assert cuda.down(out, np.zeros(512, np.uint64)).tolist() == [expected(i) for i in range(512)]
+
+
+def fragments(a: Array, b: Array, pack: int) -> tuple[Array, Array]:
+    """Operands as the lanes of a warp hold them, by the figures in the PTX ISA, "Matrix Fragments for mma"."""
+    (m, k), tall = a.shape, a.shape[0] == 16
+    lanes_a = np.zeros((32, m * k // (32 * pack), pack), a.dtype)
+    lanes_b = np.zeros((32, k * 8 // (32 * pack), pack), b.dtype)
+    for lane in range(32):
+        group, thread = divmod(lane, 4)
+        for element in range(pack):
+            for register in range(lanes_a.shape[1]):
+                column = thread * pack + (register // 2 if tall else register) * 4 * pack + element
+                lanes_a[lane, register, element] = a[group + 8 * (register % 2 if tall else 0), column]
+            for register in range(lanes_b.shape[1]):
+                lanes_b[lane, register, element] = b[thread * pack + register * 4 * pack + element, group]
+    return lanes_a, lanes_b
+
+
+@pytest.mark.parametrize(
+    ("kernel", "shape", "pack", "kind", "accumulator", "unit"),
+    [
+        ("half16", (16, 16), 2, np.float16, np.float32, "matrix-fp16"),
+        ("tf32", (16, 8), 1, np.float32, np.float32, "matrix-tf32"),
+        ("int8", (16, 32), 4, np.int8, np.int32, "matrix-int8"),
+        ("fp64", (8, 4), 1, np.float64, np.float64, "matrix-fp64"),
+    ],
+)
+def test_a_warp_multiplies_matrices(
+    started: Started, kernel: str, shape: tuple[int, int], pack: int, kind: Any, accumulator: Any, unit: str
+) -> None:
+    gpu, cuda = started()
+    m, k = shape
+    draw = rng.integers(-100, 100, m * k + 8 * k) / (1 if kind is np.int8 else 8)
+    a, b = draw[: m * k].reshape(m, k).astype(kind), draw[m * k :].reshape(k, 8).astype(kind)
+    lanes_a, lanes_b = fragments(a, b, pack)
+    out = np.zeros((32, m // 4 if m == 16 else 2), accumulator)
+    device = cuda.up(out)
+    cuda.launch(cuda.function(ptx(MMA), kernel), 1, 32, cuda.up(lanes_a), cuda.up(lanes_b), device, c_int(3))
+    lanes = cuda.down(device, out)
+    found = np.zeros((m, 8), accumulator)
+    for lane in range(32):
+        group, thread = divmod(lane, 4)
+        for element in range(lanes.shape[1]):
+            found[group + 8 * (element // 2), 2 * thread + element % 2] = lanes[lane, element]
+    assert found == pytest.approx(3 * (a.astype(np.float64) @ b.astype(np.float64)), rel=1e-6)
+    assert gpu.truth.operations[unit] == 3 * 2 * m * k * 8
+
+
+def test_operations_of_a_large_grid_are_counted_from_one_thread(started: Started) -> None:
+    gpu, cuda = started()
+    grid, block, rounds = 132 * 8, 256, 3000
+    function = cuda.function(ptx(PEAK), "peak")
+    out = cuda.up(np.zeros(grid * block, np.float32))
+    with cuda.timed() as seconds:
+        cuda.launch(function, grid, block, out, c_float(0.999), c_float(0.001), c_int(rounds))
+    flop = 2 * FMA_OF_ROUND * rounds * grid * block
+    assert gpu.truth.operations["fp32"] == pytest.approx(flop, rel=1e-4)
+    assert flop / seconds[0] < 132 * 256 * 1980e6
+    x, a, b = np.arange(8, dtype=np.float32), np.float64(np.float32(0.999)), np.float64(np.float32(0.001))
+    for _ in range(16 * rounds):
+        x = (x * a + b).astype(np.float32)
+    total = x[0]
+    for value in x[1:]:
+        total = np.float32(total + value)
+    assert cuda.down(out, np.zeros(grid * block, np.float32))[0] == total
+
+
+def test_the_rate_is_that_of_the_units_at_the_clock_of_the_moment(started: Started) -> None:
+    gpu, cuda = started()
+    function = cuda.function(ptx(PEAK), "peak")
+    out = cuda.up(np.zeros(132 * 8 * 256, np.float32))
+    for locked in (None, 990.0):
+        if locked is not None:
+            gpu.world.node.set(gpu.index, "clock_maximum", locked * 1e6)
+            gpu.world.clock.advance(1.0)
+        for _ in range(10):
+            with cuda.timed() as seconds:
+                cuda.launch(function, 132 * 8, 256, out, c_float(0.999), c_float(0.001), c_int(2000))
+        clock = gpu.truth.clock
+        rate = 2 * FMA_OF_ROUND * 2000 * 132 * 8 * 256 / seconds[0]
+        assert 0.96 < rate / (132 * 256 * clock) < 1.0
+        assert clock == pytest.approx((locked or 1980.0) * 1e6)
+
+
+def test_work_raises_power_clock_heat_and_the_platforms_mains(started: Started) -> None:
+    gpu, cuda = started()
+    gpu.world.clock.advance(5.0)
+    idle, mains, cool = gpu.truth.power, gpu.world.truth.active_power, gpu.truth.temperature
+    function = cuda.function(ptx(PEAK), "peak")
+    out = cuda.up(np.zeros(132 * 8 * 256, np.float32))
+    for _ in range(200):
+        cuda.launch(function, 132 * 8, 256, out, c_float(0.999), c_float(0.001), c_int(20000))
+    gpu.world.clock.advance(2.0)
+    assert gpu.truth.power > idle + 400
+    assert gpu.world.truth.active_power > mains + 400
+    assert gpu.truth.temperature > cool + 3
+    cuda("cuCtxSynchronize")
+    gpu.world.clock.advance(2.0)
+    assert gpu.truth.power == pytest.approx(idle, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (lambda text: text.replace(b"fma.rn.f32", b"fma.rz.f32"), 218, b"directed rounding"),
+        (lambda text: text.replace(b"fma.rn.f32", b"frobnicate.f32"), 218, b"frobnicate"),
+        (lambda text: text.replace(b"\tret;", b"\twgmma.fence.sync.aligned;\n\tret;"), 218, b"wgmma"),
+        (lambda text: text.replace(b"sm_80", b"sm_120"), 209, b"sm_120"),
+        (lambda text: text.replace(b".version ", b".version 9"), 222, b"newer"),
+        (lambda text: text.replace(b"setp", b"setp.nonsense"), 218, b"nonsense"),
+        (lambda text: text[: len(text) // 2], 218, b""),
+        (lambda text: b"\177ELF" + text, 209, b""),
+        (lambda text: b"hello", 218, b""),
+    ],
+)
+def test_what_cannot_be_interpreted_is_refused_with_its_reason(
+    started: Started, change: Callable[[bytes], bytes], code: int, words: bytes
+) -> None:
+    _, cuda = started()
+    with pytest.raises(CudaError) as refused:
+        cuda.module(change(ptx(PEAK)))
+    assert refused.value.code == code
+    assert words in cuda.log.value
+
+
+def test_a_kernel_that_other_threads_decide_is_refused_in_a_grid_too_large_to_follow(started: Started) -> None:
+    _, cuda = started()
+    function = cuda.function(ptx(MIXED), "sum")
+    x, total = cuda.up(np.ones(5000, np.float32)), cuda.up(np.zeros(1, np.float32))
+    with pytest.raises(CudaError) as refused:
+        cuda.launch(function, 1_000_000, 256, x, total, c_int(5000))
+    assert refused.value.code == 218
+
+
+def test_illegal_addresses_are_found_at_the_next_synchronisation(started: Started) -> None:
+    _, cuda = started()
+    cuda.launch(cuda.function(ptx(PEAK), "peak"), 1, 32, c_uint64(0xDEAD0000), c_float(1), c_float(0), c_int(1))
+    with pytest.raises(CudaError) as raised:
+        cuda("cuCtxSynchronize")
+    assert raised.value.code == 700
+    cuda("cuDevicePrimaryCtxReset_v2", 0)
+    Cuda()("cuCtxSynchronize")
+
+
+@pytest.mark.parametrize(("fault", "code"), [("lost", 999), ({"kind": "ecc_uncorrected"}, 214)])
+def test_a_device_that_fails_during_a_run_says_so(started: Started, fault: Any, code: int) -> None:
+    gpu, cuda = started()
+    function = cuda.function(ptx(PEAK), "peak")
+    out = cuda.up(np.zeros(132 * 8 * 256, np.float32))
+    cuda.launch(function, 132 * 8, 256, out, c_float(0.999), c_float(0.001), c_int(20000))
+    gpu.inject(fault)
+    with pytest.raises(CudaError) as raised:
+        cuda("cuCtxSynchronize")
+    assert raised.value.code == code
+
+
+def test_a_device_that_computes_wrongly_stores_wrong_numbers(started: Started) -> None:
+    gpu, cuda = started()
+    gpu.inject("wrong_result")
+    y = np.zeros(64, np.float32)
+    device = cuda.up(y)
+    cuda.launch(cuda.function(ptx(MIXED), "saxpy"), 1, 64, c_int(64), c_float(1), cuda.up(y + 1), device)
+    assert (cuda.down(device, y) != 1).all()
+
+
+def test_identity_agrees_with_nvml_and_the_device_properties_with_the_data_sheet(started: Started) -> None:
+    _, cuda = started(model="a100")
+    uuid = ctypes.create_string_buffer(16)
+    cuda("cuDeviceGetUuid_v2", uuid, 0)
+    assert uuid.raw.startswith(b"SIM")
+    value = c_int()
+    for attribute, expected in ((16, 108), (75, 8), (76, 0), (13, 1410_000), (10, 32), (37, 5120)):
+        cuda("cuDeviceGetAttribute", ctypes.byref(value), attribute, 0)
+        assert value.value == expected
+    total = ctypes.c_size_t()
+    cuda("cuDeviceTotalMem_v2", ctypes.byref(total), 0)
+    assert total.value == 80 << 30
+    with pytest.raises(CudaError) as refused:
+        cuda("cuMemAlloc_v2", ctypes.byref(c_uint64()), ctypes.c_size_t(90 << 30))
+    assert refused.value.code == 2
