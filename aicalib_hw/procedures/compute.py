@@ -1,7 +1,8 @@
 """Compute: the floating-point rate of the platform's processors (specification, procedure 1).
 
 Assumed, as the specification leaves it open: what is calibrated is the sustained rate over the common
-window of all cores; a warm-up is discarded; the repeatability comes from whole runs.
+window of all cores, or of all accelerators where there are several; a warm-up is discarded; the
+repeatability comes from whole runs.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aicalib_hw.errors import UsageError
+from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
-from aicalib_hw.procedures._point import make_point, worth_repeating
+from aicalib_hw.procedures._point import make_point
+from aicalib_hw.procedures._together import measure_together, sum_of
 from aicalib_hw.readings import Component, Measurement, to_plain
 
 _SHORTEST_WARM_UP = 0.1
@@ -26,15 +28,17 @@ def calibrate_compute(
     bench: Any,
     *,
     precision: Any = "fp32",
+    path: Any = "vector",
     plan: Any = None,
     record: Any = None,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Measure the sustained rate of every accelerator of the bench, FLOP/s (OP/s for integers).
+    """Measure the sustained rate of the accelerators of the bench, all at once, FLOP/s (OP/s for integers).
 
-    bench: an opened bench. precision: "fp32" unless asked otherwise. plan: a ComputePlan, None = the bench's.
-    record: gets every run as it ends. A run that other programs disturbed is repeated, within a bound, and stays in
-    the record. Raises NotSupported for a precision the device lacks, Aborted.
+    bench: an opened bench. precision: "fp32" unless asked otherwise. path: "vector", "matrix" or "gemm".
+    plan: a ComputePlan, None = the bench's. record: gets every run as it ends. Accelerators that lack the
+    precision are left out and named; those that measure by one definition are added up, over the time in
+    which all of them worked. Raises NotSupported for a precision that no accelerator has, Aborted.
     """
     plan = plan or bench.settings.plan.compute
     report = progress or _nothing
@@ -43,28 +47,44 @@ def calibrate_compute(
         raise UsageError(
             f"bench {bench.name!r} has no accelerator", advice='add one, for example address = "cpu://local"'
         )
+    able, left_out = _able(accelerators, precision, path)
+    before = clock_evidence()
+    runs = _run(able, f"{precision} sustained", precision, path, plan, record, report)
+    further = [max(own, key=lambda run: float(run.peak.value or 0.0)).peak for own in runs]
+    if plan.gemm and path == "vector" and len(able) == 1 and able[0].capabilities.supported(precision, "gemm"):
+        report(1.0, f"{precision} matrix product")
+        product = able[0].measure_peak(precision, path="gemm", duration=min(plan.duration, _LONGEST_GEMM))
+        further += [product.peak, product.sustained]
+    after = clock_evidence()
     results: list[Result] = []
-    further: list[Measurement] = []
-    for index, accelerator in enumerate(accelerators):
-
-        def part(done: float, note: str, index: int = index) -> None:
-            report((index + done) / len(accelerators), note)
-
-        title = f"{precision} sustained" + (f", {accelerator.address}" if len(accelerators) > 1 else "")
-        result, others = _calibrate_one(bench, accelerator, title, precision, plan, record, part)
-        results.append(result)
-        further += others
-        if record is not None:
+    definitions = list(dict.fromkeys(own[0].sustained.definition for own in runs))
+    for definition in definitions:
+        group = [index for index, own in enumerate(runs) if own[0].sustained.definition == definition]
+        members, measured = [able[index] for index in group], [runs[index] for index in group]
+        title = f"{precision} sustained"
+        if len(definitions) > 1 or (len(members) == 1 and len(accelerators) > 1):
+            title += ", " + " ".join(member.address for member in members)
+        elif len(members) > 1:
+            title += f", {len(members)} accelerators together"
+        results.append(_result(bench, members, measured, title, precision, path, (before, after)))
+        if len(members) > 1:
+            further += [own[-1].sustained for own in measured]
+    if record is not None:
+        for result in results:
             record.result(result)
     calibration = Calibration(
         quantity="compute",
         results=tuple(results),
         further=tuple(further),
-        plan={**plan.model_dump(mode="json"), "precision": precision},
-        notes=tuple(
-            f"{result.title}: {remarks[0]}" + (f" ({len(remarks)} remarks in the record)" if len(remarks) > 1 else "")
-            for result in results
-            if (remarks := result.measurement.evidence["remarks"])
+        plan={**plan.model_dump(mode="json"), "precision": precision, "path": path},
+        notes=(
+            *(
+                f"{result.title}: {remarks[0]}"
+                + (f" ({len(remarks)} remarks in the record)" if len(remarks) > 1 else "")
+                for result in results
+                if (remarks := result.measurement.evidence["remarks"])
+            ),
+            *left_out,
         ),
     )
     if record is not None:
@@ -72,65 +92,98 @@ def calibrate_compute(
     return calibration
 
 
-def _calibrate_one(
-    bench: Any, accelerator: Accelerator, title: str, precision: Any, plan: Any, record: Any, report: Progress
-) -> tuple[Result, list[Measurement]]:
-    before = clock_evidence()
+def _able(accelerators: Sequence[Accelerator], precision: Any, path: Any) -> tuple[list[Accelerator], list[str]]:
+    """Those that have the precision, and what to say of the others; raises NotSupported if there is none."""
+    able: list[Accelerator] = []
+    left_out: list[str] = []
+    first: NotSupported | None = None
+    for accelerator in accelerators:
+        try:
+            accelerator.theoretical_peak(precision, path=path)
+        except NotSupported as error:
+            first = first or error
+            left_out.append(f"{accelerator.address} is left out: {error.what}")
+        else:
+            able.append(accelerator)
+    if not able and first is not None:
+        raise first
+    return able, left_out
+
+
+def _run(
+    accelerators: Sequence[Accelerator], title: str, precision: Any, path: Any, plan: Any, record: Any, report: Progress
+) -> list[list[PeakMeasurement]]:
+    """By accelerator its measurements, run by run; in each run all accelerators work at once."""
     total = plan.warm_up + plan.runs * plan.duration
     report(0.0, "warming up")
     if plan.warm_up:
-        accelerator.measure_peak(precision, duration=max(plan.warm_up, _SHORTEST_WARM_UP))
-    runs: list[PeakMeasurement] = []
-    while len(runs) < plan.runs or worth_repeating([run.sustained for run in runs], plan.runs):
-        number = len(runs)
-        begun = min(1.0, (plan.warm_up + number * plan.duration) / total)
-        note = f"{title}, run {number + 1} of {max(number + 1, plan.runs)}"
-        note += ", repeating a disturbed run" if number >= plan.runs else ""
+        measure_together(accelerators, precision, path=path, duration=max(plan.warm_up, _SHORTEST_WARM_UP))
+    runs: list[list[PeakMeasurement]] = [[] for _ in accelerators]
+    for number in range(plan.runs):
+        begun = (plan.warm_up + number * plan.duration) / total
+        note = f"{title}, run {number + 1} of {plan.runs}"
         report(begun, note)
 
         def within(done: float, _: str, begun: float = begun, note: str = note) -> None:
-            report(min(1.0, begun + done * plan.duration / total), note)
+            report(begun + done * plan.duration / total, note)
 
-        run = accelerator.measure_peak(precision, duration=plan.duration, progress=within)
-        runs.append(run)
-        if record is not None:
-            record.measurement(run.sustained)
-            record.measurement(run.peak)
-    further = [max(runs, key=lambda run: float(run.peak.value or 0.0)).peak]
-    if plan.gemm and accelerator.capabilities.supported(precision, "gemm") is not None:
-        report(1.0, f"{precision} matrix product")
-        product = accelerator.measure_peak(precision, path="gemm", duration=min(plan.duration, _LONGEST_GEMM))
-        further += [product.peak, product.sustained]
-    after = clock_evidence()
-    theory = accelerator.theoretical_peak(precision, clock="measured")
-    nominal = accelerator.theoretical_peak(precision, clock="nominal")
-    reasons = []
-    for run in runs:
-        if theory.value and run.sustained.value and float(run.sustained.value) > _MOST_OVER_THEORY * theory.value:
-            reasons.append(f"{run.sustained.value:.4g} {run.sustained.unit} is more than theory allows")
-    result = make_point(
+        together = measure_together(accelerators, precision, path=path, duration=plan.duration, progress=within)
+        for own, one in zip(runs, together, strict=True):
+            own.append(one)
+            if record is not None:
+                record.measurement(one.sustained)
+                record.measurement(one.peak)
+    return runs
+
+
+def _result(
+    bench: Any,
+    members: Sequence[Accelerator],
+    measured: Sequence[Sequence[PeakMeasurement]],
+    title: str,
+    precision: Any,
+    path: Any,
+    clocks: tuple[Any, Any],
+) -> Result:
+    """The point that the accelerators of one definition make together: the sum, run by run."""
+    before, after = clocks
+    theory = [member.theoretical_peak(precision, path=path, clock="measured") for member in members]
+    nominal = [member.theoretical_peak(precision, path=path, clock="nominal") for member in members]
+    by_run = list(zip(*measured, strict=True))
+    sums = [sum_of([one.sustained for one in run]) for run in by_run]
+    allowed = None if any(one.value is None for one in theory) else sum(one.value or 0.0 for one in theory)
+    reasons = [
+        f"{one.value:.4g} {one.unit} is more than theory allows"
+        for one in sums
+        if allowed and one.value and float(one.value) > _MOST_OVER_THEORY * allowed
+    ]
+    every = [one for run in by_run for one in run]
+    return make_point(
         bench,
-        [run.sustained for run in runs],
+        sums,
         title=title,
-        components=_components([run.sustained for run in runs], time_base(after)),
+        components=_components([one.sustained for one in every], time_base(after)),
         evidence={
-            "share": [run.share for run in runs],
-            "clock_Hz": [float(run.clock) if run.clock is not None else None for run in runs],
-            "efficiency_measured_clock": [run.efficiency_measured_clock for run in runs],
-            "efficiency_maximum_clock": [run.efficiency_maximum_clock for run in runs],
-            "rejected": [run.rejected for run in runs],
-            "operations": [run.sustained.evidence.get("operations") for run in runs],
-            "slice_rates": runs[-1].sustained.evidence.get("slice_rates", []),
-            "theoretical_measured_clock": to_plain(theory),
-            "theoretical_nominal_clock": to_plain(nominal),
+            "share": [one.share for one in every],
+            "clock_Hz": [float(one.clock) if one.clock is not None else None for one in every],
+            "efficiency_measured_clock": [one.efficiency_measured_clock for one in every],
+            "efficiency_maximum_clock": [one.efficiency_maximum_clock for one in every],
+            "rejected": [one.rejected for one in every],
+            "operations": [one.evidence.get("operations") for one in sums],
+            "energy_J": [dict(one.energy) for one in every if one.energy],
+            "throttle": [to_plain(one.throttle) for one in every if one.throttle is not None],
+            "devices": [member.address for member in members],
+            "device_rates": [[one.sustained.value for one in run] for run in by_run],
+            "slice_rates": [slices for own in measured for slices in own[-1].sustained.evidence.get("slice_rates", [])],
+            "theoretical_measured_clock": to_plain(theory[0]) if len(theory) == 1 else to_plain(theory),
+            "theoretical_nominal_clock": to_plain(nominal[0]) if len(nominal) == 1 else to_plain(nominal),
             "host_clock_before": to_plain(before),
             "host_clock_after": to_plain(after),
-            "remarks": sorted({reason for run in runs for reason in run.sustained.validity.reasons}),
+            "remarks": sorted({reason for one in sums for reason in one.validity.reasons}),
         },
         load=1.0,
         reasons=reasons,
     )
-    return result, further
 
 
 def _components(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:

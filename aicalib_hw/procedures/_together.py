@@ -1,0 +1,132 @@
+"""Several accelerators at once: one thread each, and what they did in the time in which all of them worked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from aicalib_hw import definitions
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
+from aicalib_hw.readings import Instant, Measurement, Validity, ValidityStatus, Window
+
+LEAST_COMMON = 0.5
+"""Share of the longest window that all must have in common: below it they did not work together."""
+
+
+def measure_together(
+    accelerators: Sequence[Accelerator],
+    precision: Any,
+    *,
+    path: Any,
+    duration: float,
+    progress: Progress | None = None,
+) -> list[PeakMeasurement]:
+    """Run `measure_peak` on all of them at once and return the results in their order.
+
+    If one fails the others are stopped, and its error is raised when all have ended.
+    """
+    if len(accelerators) == 1:
+        return [accelerators[0].measure_peak(precision, path=path, duration=duration, progress=progress)]
+    results: dict[int, PeakMeasurement] = {}
+    failures: list[BaseException] = []
+    ready = threading.Barrier(len(accelerators))
+
+    def work(index: int) -> None:
+        try:
+            ready.wait()
+            told = progress if index == 0 else None
+            results[index] = accelerators[index].measure_peak(precision, path=path, duration=duration, progress=told)
+        except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
+            failures.append(error)
+            for other in accelerators:
+                other.abort()
+
+    threads = [
+        threading.Thread(target=work, args=(index,), name=f"measuring {one.address}", daemon=True)
+        for index, one in enumerate(accelerators)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return [results[index] for index in range(len(accelerators))]
+
+
+def sum_of(parts: Sequence[Measurement]) -> Measurement:
+    """Return what accelerators did together: their work inside the common window over its length.
+
+    parts: of one definition and unit, each with runs that cover its window. A part alone comes back as it is.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    definitions.require_same(*(part.definition for part in parts))
+    start = max((part.window.start for part in parts), key=lambda instant: instant.monotonic_ns)
+    stop = min((part.window.stop for part in parts), key=lambda instant: instant.monotonic_ns)
+    length = stop.seconds_since(start)
+    longest = max(part.window.duration for part in parts)
+    reasons = [
+        f"{part.identity.address}: {reason}" for part in parts for reason in part.validity.reasons if not part.validity
+    ]
+    value = None
+    if length < LEAST_COMMON * longest:
+        reasons.append(f"the accelerators worked together for {max(length, 0.0):.3f} s of {longest:.3f} s only")
+    else:
+        value = sum(_work_inside(part, start, stop) for part in parts) / length
+    remarks = [
+        f"{part.identity.address}: {reason}" for part in parts for reason in part.validity.reasons if part.validity
+    ]
+    status = ValidityStatus.INVALID if reasons else ValidityStatus.VALID
+    return Measurement(
+        quantity=first.quantity,
+        definition=first.definition,
+        value=value,
+        unit=first.unit,
+        window=Window(start, stop, "from the latest begin to the earliest end of all accelerators"),
+        identity=_identity([part.identity for part in parts]),
+        settings={"accelerators": [dict(part.settings) for part in parts]},
+        evidence={
+            "operations": None if value is None else round(value * length),
+            "common_s": length,
+            "addresses": [part.identity.address for part in parts],
+        },
+        validity=Validity(status, (*reasons, *remarks)),
+        load=1.0,
+    )
+
+
+def _work_inside(part: Measurement, start: Instant, stop: Instant) -> float:
+    """Operations of one accelerator in the window, from its runs; a run counts as far as it lies inside."""
+    work = 0.0
+    for run in part.runs:
+        if run.value is None:
+            continue
+        begin = max(run.window.start.monotonic_ns, start.monotonic_ns)
+        end = min(run.window.stop.monotonic_ns, stop.monotonic_ns)
+        work += run.value * max(0, end - begin) / 1e9
+    return work
+
+
+def _identity(parts: Sequence[Identity]) -> Identity:
+    """Who they are together; one simulated part makes the whole simulated."""
+    ordered = sorted(parts, key=lambda one: not one.simulated)
+
+    def all_of(texts: Sequence[str]) -> str:
+        return ", ".join(dict.fromkeys(text for text in texts if text))
+
+    extra = {}
+    marked = [text for one in ordered for text in (one.extra.get("uuid", ""),) if text]
+    if marked:
+        extra["uuid"] = " ".join(marked)
+    return Identity(
+        maker=all_of([one.maker for one in ordered]),
+        model=f"{len(parts)} accelerators: {all_of([one.model for one in ordered])}",
+        serial=" ".join(one.serial for one in ordered if one.serial),
+        firmware=all_of([one.firmware for one in ordered]),
+        address=" ".join(one.address for one in parts),
+        extra=extra,
+    )

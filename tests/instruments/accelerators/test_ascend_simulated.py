@@ -1,0 +1,94 @@
+"""The Ascend driver against the simulated vendor libraries, judged by what is true in the simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aicalib_hw.instruments.accelerators.ascend import AscendAccelerator
+
+import aicalib_hw as hw
+from aicalib_hw import registry
+from aicalib_hw.errors import ConnectionFailed, ConnectionLost, DeadlineExceeded, NotSupported
+
+Npus = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def npus() -> Iterator[Npus]:
+    """A function that starts simulated NPUs in a world of their own: `npus(2, rate=0)`."""
+    worlds = []
+
+    def start(count: int = 1, *, rate: float = 0.0, seed: int = 3, **options: Any) -> list[Any]:
+        world = registry.simulator(registry.WORLD).from_settings({"rate": rate, "seed": seed})
+        made = [registry.simulator("ascend")(world, f"npu{number}", **options) for number in range(count)]
+        world.start()
+        worlds.append(world)
+        for one in made:
+            one.start()
+        return made
+
+    yield start
+    for world in worlds:
+        world.stop()
+
+
+def test_the_identity_is_that_of_the_wire_and_simulated(npus: Npus) -> None:
+    for npu in npus(2):
+        with hw.open_instrument(npu.address) as device:
+            assert device.identity.serial == npu.identity_serial
+            assert device.identity.simulated
+            assert device.identity.maker == "Huawei"
+            assert device.identity.extra["pci"]
+    with pytest.raises(ConnectionFailed) as absent:
+        AscendAccelerator("ascend://40/0").open()
+    assert npu.address in absent.value.advice
+
+
+def test_every_reading_is_what_is_true_in_the_world(npus: Npus) -> None:
+    (npu,) = npus()
+    with AscendAccelerator(npu.address) as device:
+        npu.world.run_load(0.7)
+        npu.world.clock.advance(30.0)
+        reading: Any = device.read()
+        assert float(reading.power) == pytest.approx(npu.truth.power, rel=0.05)
+        assert float(reading.clock) == pytest.approx(npu.truth.clock, rel=0.02)
+        assert float(reading.temperature) == pytest.approx(npu.truth.temperature, abs=1.5)
+        assert reading.energy is None
+        assert 0.5 < float(reading.utilisation) <= 1.0
+        for name in device.capabilities.telemetry:
+            assert getattr(reading, name) is not None
+
+
+def test_a_capped_device_shows_a_reason_and_its_lower_clock(npus: Npus) -> None:
+    (npu,) = npus(power_limit=200.0)
+    with AscendAccelerator(npu.address) as device:
+        npu.world.run_load(1.0)
+        npu.world.clock.advance(30.0)
+        reading: Any = device.read()
+        assert "power" in npu.truth.limits
+        assert reading.throttle.power_cap
+        assert float(reading.clock) < (device._here().clock(9) or 0.0)
+
+
+def test_bad_devices_are_told_apart_by_type_with_the_vendors_code(npus: Npus) -> None:
+    (npu,) = npus()
+    with AscendAccelerator(npu.address) as device:
+        npu.inject("timeout")
+        with pytest.raises(DeadlineExceeded) as late:
+            device.read()
+        assert late.value.code == -8006
+        npu.clear()
+        npu.inject("lost")
+        with pytest.raises(ConnectionLost) as lost:
+            device.read()
+        assert lost.value.code == -8008
+        npu.clear()
+        with pytest.raises(NotSupported):
+            device.measure_peak("fp32", path="vector")
+        with pytest.raises(NotSupported), device.lock_clocks(1e9):
+            pass
+    npu.inject("no_driver")
+    with pytest.raises(ConnectionFailed, match="Ascend driver"):
+        AscendAccelerator(npu.address).open()
