@@ -32,6 +32,7 @@ from aicalib_hw.readings import Instant
 from ..offload import Circumstances, OffloadAccelerator, PreparedKernel
 from . import cuda, nvml, ptx, theory
 from .kernel import prepared
+from .sample import Round
 
 NOT_RUN = "not yet run on hardware"
 
@@ -79,6 +80,7 @@ class NvidiaAccelerator(OffloadAccelerator):
         self._foreign = foreign_processes
         self._nvml: nvml.Nvml | None = None
         self._device: nvml.Device | None = None
+        self._round: Round | None = None
         self._cuda: cuda.Cuda | None = None
         self._cuda_device = -1
         self._without_cuda = ""
@@ -99,6 +101,7 @@ class NvidiaAccelerator(OffloadAccelerator):
         self._nvml = nvml.Nvml(self.address)
         try:
             self._device = nvml.Device(self._nvml, self._name)
+            self._round = Round(self._device)
             self._find_cuda(self._device)
         except BaseException:
             self._disconnect()
@@ -116,7 +119,7 @@ class NvidiaAccelerator(OffloadAccelerator):
             self._without_cuda = "; ".join(part for part in (error.what, error.why) if part)
 
     def _disconnect(self) -> None:
-        self._cuda = self._device = None
+        self._cuda = self._device = self._round = None
         if self._nvml is not None:
             self._nvml.close()
         self._nvml = None
@@ -134,7 +137,6 @@ class NvidiaAccelerator(OffloadAccelerator):
             notes["cuda"] = self._without_cuda
         if device.is_divided():
             notes["MIG"] = "MIG is on: the whole device cannot be measured"
-        power = ("power",) if device.power is not None else ()
         return AcceleratorCapabilities(
             notes=notes,
             supports=tuple(
@@ -144,7 +146,7 @@ class NvidiaAccelerator(OffloadAccelerator):
                 for one in self._kernels()
             ),
             units=self._multiprocessors,
-            telemetry=(*power, *device.provided),
+            telemetry=self._round.provided if self._round is not None else (),
             clock_lock=bool(device.supported_clocks()),
             load=self._cuda is not None,
         )
@@ -155,7 +157,9 @@ class NvidiaAccelerator(OffloadAccelerator):
         Each reading's channel says what it is a mean of, and its window when. Raises ConnectionLost if the device is
         lost, NotPermitted, DeadlineExceeded. fresh, timeout: the calls return at once, so neither makes a difference.
         """
-        return self._here().read(self.identity)
+        self._here()
+        assert self._round is not None
+        return self._round.read(self.identity)
 
     def _sample(self) -> TelemetryReading:
         return self.read()

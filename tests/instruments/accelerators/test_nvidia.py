@@ -6,7 +6,7 @@ import ctypes
 
 import pynvml
 import pytest
-from aicalib_hw.instruments.accelerators.nvidia import NvidiaAccelerator, nvml
+from aicalib_hw.instruments.accelerators.nvidia import NvidiaAccelerator, nvml, sample
 from aicalib_hw.instruments.accelerators.nvidia.cuda import Cuda, pci_place
 
 from aicalib_hw.errors import AicalibError, ConnectionFailed, NotOpen, NotSupported, UsageError
@@ -62,7 +62,7 @@ def test_every_nvml_function_that_the_driver_names_is_one_of_nvidia_ml_py() -> N
 
     named = {
         node.attr
-        for module in (nvml, driver)
+        for module in (nvml, driver, sample)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("api") and "nvml" in node.attr
     }
@@ -100,7 +100,7 @@ def test_every_code_of_nvml_becomes_an_error_of_its_kind_with_code_text_and_func
     ],
 )  # fmt: skip
 def test_the_bits_of_the_clock_event_reasons_mean_what_the_header_says(mask: int, active: set[str]) -> None:
-    state = nvml.normalised(mask)
+    state = sample.normalised(mask)
     told = {name for name in ("thermal", "power_cap", "power_brake", "hardware") if getattr(state, name)}
     assert told == active
     assert state.active is bool(active)
