@@ -11,6 +11,7 @@ from aicalib_hw import discovery, registry
 from aicalib_hw._bench_check import WORLD_LOAD, settings_of
 from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import BenchFile, InstrumentEntry
+from aicalib_hw._bench_found import with_found
 from aicalib_hw._bench_release import release_left_behind
 from aicalib_hw._bench_simulation import Simulation
 from aicalib_hw.errors import AicalibError, BenchError, ConnectionFailed, MissingExtra, MissingProgram
@@ -129,6 +130,7 @@ class Bench:
         try:
             if self._simulation_needed():
                 self._simulation.start()
+            self.settings = with_found(self.settings)
             for name, entry in self.settings.instruments.items():
                 try:
                     self._open_instrument(name)

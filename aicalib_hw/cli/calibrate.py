@@ -165,20 +165,27 @@ def _steps(
 
 
 def _precisions(bench: Bench, asked: Sequence[str] | None) -> Sequence[str]:
-    """The precisions to measure, in order; refuses, before anything is measured, what an accelerator cannot compute."""
+    """The precisions to measure, in order; refuses, before anything is measured, what no accelerator can compute."""
     from aicalib_hw.errors import NotSupported
 
     precisions = list(dict.fromkeys(asked or [bench.settings.plan.compute.precision]))
-    for accelerator in bench.of_role("accelerator"):
-        supports = [support.precision for support in accelerator.capabilities.supports if support.path == "vector"]
-        for precision in precisions:
-            if precision not in supports:
-                raise NotSupported(
-                    f"{accelerator.identity.model} does not compute in {precision}",
-                    where=f"{accelerator.address}, --precision {precision}",
-                    why=f"its vector units compute in {', '.join(supports) or 'nothing this project has a kernel for'}",
-                    advice=f"choose one of: {', '.join(supports)}",
-                )
+    accelerators = bench.of_role("accelerator")
+    supports = [
+        support.precision
+        for accelerator in accelerators
+        for support in accelerator.capabilities.supports
+        if support.path == "vector"
+    ]
+    known = ", ".join(dict.fromkeys(supports))
+    for precision in precisions:
+        if precision not in supports:
+            models = ", ".join(dict.fromkeys(accelerator.identity.model for accelerator in accelerators))
+            raise NotSupported(
+                f"nothing here computes in {precision}: {models}",
+                where=f"{' '.join(accelerator.address for accelerator in accelerators)}, --precision {precision}",
+                why=f"the vector units compute in {known or 'nothing this project has a kernel for'}",
+                advice=f"choose one of: {known}",
+            )
     return precisions
 
 

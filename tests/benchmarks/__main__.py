@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import compute, opencl
+from . import compute, nvml, opencl
 
-raise SystemExit(max(compute.main(), opencl.main()))
+raise SystemExit(max(compute.main(), opencl.main(), nvml.main()))
