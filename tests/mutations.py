@@ -34,12 +34,13 @@ FAILED = 1
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is broken: in one of the files that `where` fits, `old` becomes `new`."""
+    """What is broken: in one of the files that `where` fits, `old` becomes `new`; `judges` are to notice it."""
 
     name: str
     where: str
     old: str
     new: str
+    judges: tuple[str, ...] = JUDGES
 
 
 MUTATIONS = (
@@ -80,6 +81,13 @@ MUTATIONS = (
         'return "INF"',
         'return "9.8000E+37"',
     ),
+    Mutation(
+        "the driver claims twice the operations of its kernel",
+        "aicalib_hw/instruments/accelerators/nvidia/*.py",
+        "flop = PAIRS * 2 * count * number.lanes * 2",
+        "flop = PAIRS * 4 * count * number.lanes * 2",
+        ("tests/instruments/accelerators/test_nvidia_rates.py",),
+    ),
 )
 
 
@@ -104,9 +112,9 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=tree, env=surroundings, text=True, capture_output=True, check=False)
 
 
-def judge(tree: Path) -> subprocess.CompletedProcess[str]:
+def judge(tree: Path, judges: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     """Run the tests on the copy."""
-    return run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *JUDGES)
+    return run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *judges)
 
 
 def require_copy(tree: Path) -> None:
@@ -125,12 +133,12 @@ def main() -> None:
             shutil.copytree(ROOT / name, tree / target, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", tree)
         require_copy(tree)
-        sound = judge(tree)
+        sound = judge(tree, tuple(dict.fromkeys(name for mutation in MUTATIONS for name in mutation.judges)))
         if sound.returncode != 0:
             raise Broken(f"the tests are not green without a mutation:\n{sound.stdout[-3000:]}{sound.stderr}")
         for mutation in MUTATIONS:
             path, before = apply(tree, mutation)
-            result = judge(tree)
+            result = judge(tree, mutation.judges)
             path.write_text(before)
             if result.returncode != FAILED:
                 raise Broken(f"{mutation.name}: pytest ended with {result.returncode}\n{result.stdout[-3000:]}")

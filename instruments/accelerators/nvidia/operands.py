@@ -74,8 +74,8 @@ def _packed(values: Sequence[int], precision: str) -> list[int]:
     return [low | high << 16 for low, high in zip(bits[::2], bits[1::2], strict=True)]
 
 
-def mma_table(one: Operands, precision: str) -> bytes:
-    """Return the registers of every lane of a warp, as the fragments of m16n8k16 and m16n8k8 (tf32) are laid out."""
+def mma_table(one: Operands, precision: str, gained: list[int]) -> bytes:
+    """Return the registers of every lane of a warp, as m16n8k16 and m16n8k8 (tf32) lay them out, each with its gain."""
     wide = precision == "tf32"
     words: list[int] = []
     for lane in range(32):
@@ -86,7 +86,7 @@ def mma_table(one: Operands, precision: str) -> bytes:
             for half in halves:
                 for row in (group, group + 8):
                     words += _packed([matrix[row][k] for k in half], precision)
-        words += _packed([one.right[k][group] for k in columns], precision)
+        words += [*_packed([one.right[k][group] for k in columns], precision), gained[lane]]
     return struct.pack(f"<{len(words)}I", *words)
 
 
@@ -100,10 +100,11 @@ def mma_gains(one: Operands) -> list[int]:
     return found
 
 
-def wgmma_table(one: Operands, precision: str) -> bytes:
-    """Return A, A' and B as shared memory holds them: core matrices of 8 rows x 16 bytes, two along k, no swizzling."""
+def wgmma_table(one: Operands, precision: str, gained: list[int]) -> bytes:
+    """Return A, A', B as shared memory holds them, in core matrices of 8 rows x 16 bytes; then each thread's gain."""
     columns = [[row[n] for row in one.right] for n in range(len(one.right[0]))]
-    return b"".join(_core_matrices(rows, precision) for rows in (one.left, one.second, columns))
+    tiles = b"".join(_core_matrices(rows, precision) for rows in (one.left, one.second, columns))
+    return tiles + struct.pack(f"<{len(gained)}I", *gained)
 
 
 def _core_matrices(rows: Matrix, precision: str) -> bytes:
@@ -131,7 +132,9 @@ def wgmma_gains(one: Operands) -> list[int]:
 
 
 _INNER = {"fp16": 16, "bf16": 16, "tf32": 8}
-TABLES: dict[str, tuple[tuple[int, int], Callable[[Operands, str], bytes], Callable[[Operands], list[int]], int]] = {
+TABLES: dict[
+    str, tuple[tuple[int, int], Callable[[Operands, str, list[int]], bytes], Callable[[Operands], list[int]], int]
+] = {
     # implementation: rows and columns of the product, its table, its gains, accumulators
     "mma.sync": ((16, 8), mma_table, mma_gains, ptx.MMA_ACCUMULATORS),
     "wgmma": ((64, 256), wgmma_table, wgmma_gains, 1),
@@ -142,4 +145,5 @@ def for_kernel(kernel: ptx.Kernel, seed: int) -> tuple[bytes, list[int]]:
     """Return the operands' table of a matrix kernel, and by thread of a group what its sum gains in one round."""
     (rows, columns), table, gains, accumulators = TABLES[kernel.implementation]
     one = operands(rows, columns, _INNER[kernel.precision], seed)
-    return table(one, kernel.precision), [ptx.PAIRS * accumulators * gain for gain in gains(one)]
+    gained = [ptx.PAIRS * accumulators * gain for gain in gains(one)]
+    return table(one, kernel.precision, gained), gained

@@ -1,8 +1,10 @@
 """Our own kernels as PTX text, which the CUDA driver compiles for the device: multiply-adds and matrix products.
 
 Each kernel takes `rounds`: in a round every accumulator takes PAIRS pairs of steps, is folded as a whole number into a
-sum, and begins anew, so that nothing ever leaves the exact range. A thread adds its sum to its own place in `out`,
-modulo 2^32: every launch is checked. Source: PTX ISA (NVIDIA), version 8.0: fma, mma.sync, wgmma and their fragments.
+sum, and begins anew, so that nothing ever leaves the exact range. At the end each thread compares its sum with the gain
+of a round times the rounds, modulo 2^32, and marks a difference in its own place of `wrong`, which no launch clears:
+every launch is checked in every thread. The first group of threads also leaves its sums in `sums`. Source: PTX ISA
+(NVIDIA), version 8.0: fma, mma.sync, wgmma and their fragments.
 """
 
 from __future__ import annotations
@@ -62,6 +64,9 @@ VECTOR_BYTES = {name: number.bytes for name, number in _NUMBERS.items()}
 """Bytes of one operand of the vector kernels: fp16 operands are pairs."""
 
 
+_COMMON = (".u64 wrong", ".u64 sums", ".u32 rounds")
+
+
 def _head(version: str, target: str, name: str, parameters: list[str]) -> list[str]:
     listed = ",\n".join(f"    .param {parameter}" for parameter in parameters)
     return [
@@ -77,21 +82,17 @@ def _head(version: str, target: str, name: str, parameters: list[str]) -> list[s
 
 
 def _place() -> list[str]:
-    """The thread's place in `out`, into %rd1; uses %r0 to %r3."""
+    """The thread's number into %r0, and that within its block into %r3."""
     return [
-        "    ld.param.u64 %rd0, [out];",
-        "    cvta.to.global.u64 %rd0, %rd0;",
         "    mov.u32 %r1, %ctaid.x;",
         "    mov.u32 %r2, %ntid.x;",
         "    mov.u32 %r3, %tid.x;",
         "    mad.lo.u32 %r0, %r1, %r2, %r3;",
-        "    mul.wide.u32 %rd1, %r0, 4;",
-        "    add.u64 %rd1, %rd0, %rd1;",
     ]
 
 
-def _loops(body: list[str], fold: list[str], begin: list[str], inner: int) -> list[str]:
-    """`rounds` times: begin, `inner` times the body, fold into %r6; then add %r6 to the thread's place."""
+def _loops(body: list[str], fold: list[str], begin: list[str], inner: int, group: int) -> list[str]:
+    """`rounds` times: begin, `inner` times the body, fold into %r6; then compare with the gain in %r8, and tell."""
     return [
         "    ld.param.u32 %r4, [rounds];",
         "    mov.u32 %r5, 0;",
@@ -108,9 +109,19 @@ def _loops(body: list[str], fold: list[str], begin: list[str], inner: int) -> li
         "    add.u32 %r5, %r5, 1;",
         "    setp.lt.u32 %p1, %r5, %r4;",
         "    @%p1 bra ROUND;",
-        "    ld.global.u32 %r8, [%rd1];",
-        "    add.u32 %r8, %r8, %r6;",
-        "    st.global.u32 [%rd1], %r8;",
+        "    mul.lo.u32 %r8, %r8, %r4;",
+        "    sub.u32 %r8, %r6, %r8;",
+        "    mul.wide.u32 %rd1, %r0, 4;",
+        "    ld.param.u64 %rd0, [wrong];",
+        "    cvta.to.global.u64 %rd0, %rd0;",
+        "    add.u64 %rd0, %rd0, %rd1;",
+        "    setp.ne.u32 %p0, %r8, 0;",
+        "    @%p0 st.global.u32 [%rd0], %r8;",
+        "    ld.param.u64 %rd0, [sums];",
+        "    cvta.to.global.u64 %rd0, %rd0;",
+        "    add.u64 %rd0, %rd0, %rd1;",
+        f"    setp.lt.u32 %p1, %r0, {group};",
+        "    @%p1 st.global.u32 [%rd0], %r6;",
         "    ret;",
         "}",
         "",
@@ -144,11 +155,12 @@ def vector(precision: str) -> Kernel:
             fold += [f"    cvt.rni.s32.{kind} %r9, %a{k};", "    add.u32 %r6, %r6, %r9;"]
     begin = [f"    mov.{kind} %a{k}, {number.zero};" for k in range(count)]
     text = [
-        *_head("6.0", target, name, [".u64 out", ".u32 rounds", *(f".{number.load} {one}" for one in operands)]),
+        *_head("6.0", target, name, [*_COMMON, ".u32 gain", *(f".{number.load} {one}" for one in operands)]),
         *registers,
         *_place(),
         *loads,
-        *_loops(pair * _VECTOR_UNROLLED, fold, begin, PAIRS // _VECTOR_UNROLLED),
+        "    ld.param.u32 %r8, [gain];",
+        *_loops(pair * _VECTOR_UNROLLED, fold, begin, PAIRS // _VECTOR_UNROLLED, 1),
     ]
     flop = PAIRS * 2 * count * number.lanes * 2
     return Kernel(name, precision, precision, "vector", "ptx-fma", target, 256, 1, flop, "\n".join(text))
@@ -161,7 +173,7 @@ _MMA = {
     "tf32": ("m16n8k8", "tf32", 8),
 }
 MMA_OPERANDS = 10
-"""32-bit registers of operands that each lane loads: four of A, four of the second A, two of B."""
+"""32-bit registers of operands that each lane loads: four of A, four of the second A, two of B; its gain follows."""
 
 
 def mma(precision: str) -> Kernel:
@@ -179,9 +191,10 @@ def mma(precision: str) -> Kernel:
         "    ld.param.u64 %rd2, [operands];",
         "    cvta.to.global.u64 %rd2, %rd2;",
         "    and.b32 %r9, %r3, 31;",
-        f"    mul.wide.u32 %rd3, %r9, {4 * MMA_OPERANDS};",
+        f"    mul.wide.u32 %rd3, %r9, {4 * (MMA_OPERANDS + 1)};",
         "    add.u64 %rd2, %rd2, %rd3;",
         *(f"    ld.global.u32 %o{index}, [%rd2+{4 * index}];" for index in range(MMA_OPERANDS)),
+        f"    ld.global.u32 %r8, [%rd2+{4 * MMA_OPERANDS}];",
     ]
     pair = []
     for first in (0, 4):
@@ -193,11 +206,11 @@ def mma(precision: str) -> Kernel:
     fold = [line for one in range(4 * count) for line in _folded(f"%a{one}")]
     begin = [f"    mov.f32 %a{one}, 0f00000000;" for one in range(4 * count)]
     text = [
-        *_head("7.0", "sm_80", name, [".u64 out", ".u32 rounds", ".u64 operands"]),
+        *_head("7.0", "sm_80", name, [*_COMMON, ".u64 operands"]),
         *registers,
         *_place(),
         *loads,
-        *_loops(pair * _MMA_UNROLLED, fold, begin, PAIRS // _MMA_UNROLLED),
+        *_loops(pair * _MMA_UNROLLED, fold, begin, PAIRS // _MMA_UNROLLED, 32),
     ]
     flop = PAIRS * 2 * count * 2 * 16 * 8 * k
     return Kernel(name, precision, "fp32", "matrix", "mma.sync", "sm_80", 256, 32, flop, "\n".join(text))
@@ -214,7 +227,7 @@ _WGMMA = {
     "tf32": ("m64n256k8", "tf32.tf32", 8, ""),
 }
 WGMMA_ROWS = (64, 64, 256)
-"""Rows of A, of the second A, and of B (its columns), each of 32 bytes, in shared memory one after the other."""
+"""Rows of A, of the second A, and of B (its columns), each of 32 bytes, one after the other; then a gain a thread."""
 
 WGMMA_BYTES = 32 * sum(WGMMA_ROWS)
 _LEADING, _STRIDE = 128, 256
@@ -244,7 +257,7 @@ def wgmma(precision: str) -> Kernel:
     ]
     for step in range(0, WGMMA_BYTES, 512):
         loads += [f"    ld.global.u32 %r11, [%rd2+{step}];", f"    st.shared.u32 [%r10+{step}], %r11;"]
-    loads += ["    fence.proxy.async;", "    bar.sync 0;"]
+    loads += [f"    ld.global.u32 %r8, [%rd2+{WGMMA_BYTES}];", "    fence.proxy.async;", "    bar.sync 0;"]
     constant = (_LEADING >> 4) << 16 | (_STRIDE >> 4) << 32
     for index, begin_at in enumerate((0, 32 * WGMMA_ROWS[0], 32 * (WGMMA_ROWS[0] + WGMMA_ROWS[1]))):
         loads += [
@@ -268,11 +281,11 @@ def wgmma(precision: str) -> Kernel:
     fold = [line for one in range(128) for line in _folded(f"%a{one}")]
     begin = [f"    mov.f32 %a{one}, 0f00000000;" for one in range(128)]
     text = [
-        *_head("8.0", "sm_90a", name, [".u64 out", ".u32 rounds", ".u64 operands"]),
+        *_head("8.0", "sm_90a", name, [*_COMMON, ".u64 operands"]),
         *registers,
         *_place(),
         *loads,
-        *_loops(body, fold, begin, PAIRS // _WGMMA_UNROLLED),
+        *_loops(body, fold, begin, PAIRS // _WGMMA_UNROLLED, 128),
     ]
     flop = PAIRS * 2 * 2 * 64 * 256 * k
     return Kernel(name, precision, "fp32", "matrix", "wgmma", "sm_90a", 128, 128, flop, "\n".join(text), 1)

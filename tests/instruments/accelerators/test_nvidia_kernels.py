@@ -121,10 +121,11 @@ def decoded(bits: int, precision: str) -> float:
 def test_a_warp_that_multiplies_the_table_as_the_isa_lays_it_out_reaches_the_expected_sums(precision: str) -> None:
     table, gains = operands.for_kernel(KERNELS[f"matrix_{precision}"], seed=7)
     words = struct.unpack(f"<{len(table) // 4}I", table)
+    assert [words[11 * lane + 10] for lane in range(32)] == gains
     inner = 8 if precision == "tf32" else 16
     left, second, right = np.zeros((16, inner)), np.zeros((16, inner)), np.zeros((inner, 8))
     for lane in range(32):
-        registers = words[10 * lane : 10 * lane + 10]
+        registers = words[11 * lane : 11 * lane + 10]
         group, place = lane >> 2, lane & 3
         for matrix, own in ((left, registers[0:4]), (second, registers[4:8])):
             # PTX ISA, matrix fragments of mma.m16n8k16 and .m16n8k8 (tf32): row and column of element i of A.
@@ -160,7 +161,7 @@ def test_a_warp_that_multiplies_the_table_as_the_isa_lays_it_out_reaches_the_exp
 def test_a_warp_group_that_reads_the_tiles_by_the_descriptor_reaches_the_expected_sums(precision: str) -> None:
     table, gains = operands.for_kernel(KERNELS[f"warpgroup_{precision}"], seed=7)
     size, inner = (4, 8) if precision == "tf32" else (2, 16)
-    assert len(table) == ptx.WGMMA_BYTES
+    assert struct.unpack("<128I", table[ptx.WGMMA_BYTES :]) == tuple(gains)
 
     def tile(begin: int, rows: int) -> Any:
         matrix = np.zeros((rows, inner))
