@@ -13,7 +13,7 @@ project = "aicalib-hw"
 version = release = aicalib_hw.__version__
 author = copyright = "the aicalib-hw authors"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings", "pages_from_outside"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings", "pages_from_outside", "power_meters"]
 exclude_patterns = ["_build", "_extensions"]
 html_theme = "furo"
 html_title = f"aicalib-hw {release}"

@@ -76,7 +76,9 @@ class GenericMeter(PolledPowerMeter):
     def capabilities(self) -> PowerMeterCapabilities:
         """Nothing but the power, W, is provided."""
         return PowerMeterCapabilities(
-            notes=dict.fromkeys(("ranges", "energy", "uncertainty", "missed", "voltage and current"), _UNKNOWN)
+            notes=dict.fromkeys(
+                ("ranges", "energy", "uncertainty", "missed", "voltage and current"), f"no facts: {_UNKNOWN}"
+            )
         )
 
     def configure(

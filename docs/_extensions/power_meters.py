@@ -1,0 +1,101 @@
+"""Sphinx extension: the table of power meter families, made from what each driver says of itself when it is opened.
+
+Each driver that has a simulator is opened against it, its capabilities are read, and an over-range is let happen: what
+stands in the table was seen, or the driver says why it is not there. Of one without a simulator the declaration is all
+that there is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aicalib_hw import registry
+from aicalib_hw.errors import AicalibError
+from aicalib_hw.readings import Status
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+MARK = "<!-- the table of families -->"
+HEAD = ("driver", "instruments", "wires", "elements", "ranges", "status", "energy", "uncertainty")
+NO_FACTS = "no facts"
+_MOST_READINGS = 40
+
+
+def table() -> str:
+    """Return the table in Markdown, one row a family."""
+    kinds = [kind for kind in registry.drivers().values() if kind.DRIVER.role == "power_meter"]
+    rows = [row(kind) for kind in sorted(kinds, key=lambda kind: str(kind.DRIVER.name))]
+    lines = [HEAD, tuple("---" for _ in HEAD), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def row(kind: Any) -> tuple[str, ...]:
+    """Return the cells of one driver's row."""
+    info = kind.DRIVER
+    schemes = [f"`{scheme}://`" for scheme in info.schemes]
+    head = (f"`{info.name}`", info.summary, ", ".join([*schemes, *info.wires]))
+    if not info.simulator:
+        return (*head, *("no simulator to show it",) * (len(HEAD) - len(head)))
+    world = registry.simulator(registry.WORLD).from_settings({"rate": 20})
+    simulated = registry.simulator(info.simulator)(world, info.name)
+    world.start()
+    try:
+        simulated.start()
+        with kind(simulated.address) as meter:
+            return (*head, *_shown(meter, simulated))
+    finally:
+        simulated.stop()
+        world.stop()
+
+
+def _shown(meter: Any, simulated: Any) -> tuple[str, ...]:
+    can = meter.capabilities
+
+    def said(name: str, provided: object, words: str) -> str:
+        return words if provided else can.notes.get(name, NO_FACTS)
+
+    listed = can.voltage_ranges and can.current_ranges
+    ranges = said("ranges", listed, _ranges(can) if listed else "")
+    if can.auto_range:
+        ranges += "; auto range"
+    if can.scaling:
+        ranges += "; VT and CT ratios"
+    return (
+        str(can.elements),
+        ranges,
+        _over_range(meter, simulated),
+        said("energy", can.energy, can.notes.get("energy", "its integrator")),
+        said("uncertainty", can.uncertainty, can.notes.get("uncertainty", "from the accuracy table")),
+    )
+
+
+def _ranges(can: Any) -> str:
+    return "; ".join(
+        f"{min(values):g} to {max(values):g} {unit}"
+        for values, unit in ((can.voltage_ranges, "V"), (can.current_ranges, "A"))
+    )
+
+
+def _over_range(meter: Any, simulated: Any) -> str:
+    """What a reading says of itself when the input exceeds the range."""
+    simulated.inject({"kind": "over_range", "count": None})
+    for _ in range(_MOST_READINGS):
+        try:
+            power = meter.read().active_power
+        except AicalibError as error:
+            return f"{type(error).__name__} instead of a number"
+        if power.status and power.status != Status.STALE:
+            return f"over-range: {str(power.status).replace('|', ' and ')}"
+    return NO_FACTS
+
+
+def _insert(app: Sphinx, name: str, source: list[str]) -> None:
+    if MARK in source[0]:
+        source[0] = source[0].replace(MARK, table())
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("source-read", _insert)
+    return {"parallel_read_safe": True}
