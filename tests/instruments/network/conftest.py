@@ -1,15 +1,19 @@
-"""Two hosts with one cable between them, as network namespaces: real traffic that leaves no trace on this machine."""
+"""Hosts with a cable between them, as network namespaces: real traffic that leaves no trace on this machine."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+_CLONE_NEWNET = 0x40000000
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,17 @@ class Host:
     def counter(self, name: str) -> int:
         """Return a counter of the kernel for the interface, such as rx_bytes (no FCS)."""
         return int(self.run("cat", f"/sys/class/net/{self.interface}/statistics/{name}"))
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Let this thread make its sockets on this host; those made here stay there."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self.name}") as there:
+            assert libc.setns(there.fileno(), _CLONE_NEWNET) == 0
+            try:
+                yield
+            finally:
+                assert libc.setns(home.fileno(), _CLONE_NEWNET) == 0
 
     def wrapper(self, program: str, folder: Path) -> Path:
         """Write a script that runs `program` on this host with whatever arguments it is given."""
@@ -69,3 +84,25 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
     finally:
         for host in hosts:
             subprocess.run(["ip", "netns", "del", host.name], check=False, capture_output=True, timeout=30)
+
+
+@pytest.fixture
+def one_host() -> Iterator[Host]:
+    """One namespace with both ends of a cable, "out" and "in", and nothing that talks by itself."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("network namespaces need root and ip: sudo apt-get install iproute2")
+    host = Host(f"aic{os.getpid() % 100000}c", "in", "127.0.0.1")
+
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
+
+    try:
+        ip("netns", "add", host.name)
+        for name in ("all", "default"):
+            host.run("sysctl", "-q", "-w", f"net.ipv6.conf.{name}.disable_ipv6=1")
+        ip("-n", host.name, "link", "add", "out", "type", "veth", "peer", "name", "in")
+        for interface in ("lo", "out", "in"):
+            ip("-n", host.name, "link", "set", interface, "up")
+        yield host
+    finally:
+        subprocess.run(["ip", "netns", "del", host.name], check=False, capture_output=True, timeout=30)
