@@ -102,12 +102,6 @@ class PolledPowerMeter(ScpiPowerMeter):
             return mean
         return replace(mean, evidence={**mean.evidence, "accuracy": NO_ACCURACY})
 
-    def _stated(self, readings: Sequence[PowerReading]) -> list[Any]:
-        """The components of each usable reading; none where the facts have no accuracy."""
-        if not self.capabilities.uncertainty:
-            return []
-        return [self.components(reading) for reading in readings if not reading.status]
-
     def _next(self, in_force: PowerSettings, timeout: float | None) -> PowerReading:
         deadline = Deadline(_PATIENCE * self._interval if timeout is None else timeout)
         extra = Status.VALID

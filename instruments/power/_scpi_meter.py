@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import ClassVar
 
 from aicalib_hw.errors import Aborted, IdentityMismatch, ProtocolError, UsageError
 from aicalib_hw.identity import Identity
-from aicalib_hw.interfaces import LoadRun, PowerMeter
-from aicalib_hw.readings import Measurement
+from aicalib_hw.interfaces import LoadRun, PowerMeter, PowerReading
+from aicalib_hw.readings import Component, Measurement
 from aicalib_hw.scpi.session import Link, ScpiSession
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.visa import VisaLink
@@ -85,8 +86,13 @@ class ScpiPowerMeter(PowerMeter):
         if not duration > 0:
             raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
         readings = list(self.stream(duration=duration))
-        components = [self.components(reading) for reading in readings if not reading.status]
-        return _evaluation.mean_power(readings, components, self.identity, load)
+        return _evaluation.mean_power(readings, self._stated(readings), self.identity, load)
+
+    def _stated(self, readings: Sequence[PowerReading]) -> list[tuple[Component, ...]]:
+        """The components of each usable reading; none where the facts have no accuracy."""
+        if not self.capabilities.uncertainty:
+            return []
+        return [self.components(reading) for reading in readings if not reading.status]
 
     def abort(self) -> None:
         """End whatever blocks in another thread; the link recovers at its next use."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from aicalib_hw.errors import OutOfRange, UsageError
+from aicalib_hw.errors import OutOfRange, ProtocolError, UsageError
 from aicalib_hw.interfaces import PowerSettings, Setting
 from aicalib_hw.interfaces.power_meter import Wiring
 from aicalib_hw.readings import Instant
@@ -44,6 +44,24 @@ class Settings:
         self.session = session
         self._model = model
         self._crest = choice({"3": "3", "6": "6", "6A": crest_factor_6a})
+        self._asked = {
+            "wiring": ":INPut:WIRing?",
+            "voltage auto": ":INPut:VOLTage:AUTO?",
+            "current auto": ":INPut:CURRent:AUTO?",
+            "crest factor": ":INPut:CFACtor?",
+            "update interval": ":RATE?",
+            "line filter": ":INPut:FILTer:LINE?",
+            "averaging": ":MEASure:AVERaging:STATe?",
+            "averaging count": ":MEASure:AVERaging:COUNt?",
+            "scaling": ":INPut:SCALing:STATe?",
+            **{
+                f"{word}{element}": f":INPut:SCALing:{word}:ELEMent{element}?"
+                for word in ("CT", "VT")
+                for element in range(1, model.elements + 1)
+            },
+        }
+        self.questions = tuple(self._asked.values())
+        self.range_questions = (":INPut:VOLTage:RANGe?", ":INPut:CURRent:RANGe?")
 
     @property
     def crest_factor(self) -> str:
@@ -51,23 +69,43 @@ class Settings:
         return self._crest.decode(self.session.query(":INPut:CFACtor?"))
 
     def in_force(self) -> PowerSettings:
-        """Read back everything that a reading depends on."""
-        with self.session.lock:
-            elements = tuple(range(1, self._model.elements + 1))
-            scaled = self.scaling
-            return PowerSettings(
-                elements=elements,
-                wiring=cast(Wiring, self.wiring),
-                voltage_range=(self.voltage_range,) * len(elements),
-                current_range=(self.current_range,) * len(elements),
-                auto_range=self.voltage_auto or self.current_auto,
-                crest_factor=self.crest_factor,
-                update_interval=self.update_interval,
-                ct_ratio=tuple(self._ratio("CT", element) if scaled else 1.0 for element in elements),
-                vt_ratio=tuple(self._ratio("VT", element) if scaled else 1.0 for element in elements),
-                line_filter=self.line_filter,
-                averaging=self.averaging_count if self.averaging_on else 1,
-            )
+        """Read back everything that a reading depends on, in one exchange."""
+        asked = (*self.range_questions, *self.questions)
+        answers = self.session.query(";".join(asked)).split(";")
+        if len(answers) != len(asked):
+            raise ProtocolError(f"{';'.join(answers)!r} does not answer {len(asked)} questions")
+        first = len(self.range_questions)
+        return self.from_answers(answers[:first], answers[first:])
+
+    def ranges(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the ranges of all elements, V and A at the meter's input, from the answers to `range_questions`."""
+        voltage, current = answers
+        count = self._model.elements
+        return (NUMBER.decode(voltage),) * count, tuple(self._amperes(current, e) for e in range(1, count + 1))
+
+    def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings:
+        """Return the settings in force from the answers to `range_questions` and `questions`."""
+        voltage, current = self.ranges(ranges)
+        count = self._model.elements
+        taken = dict(zip(self._asked, answers, strict=True))
+        scaled = BOOLEAN.decode(taken["scaling"])
+
+        def ratios(word: str) -> tuple[float, ...]:
+            return tuple(NUMBER.decode(taken[f"{word}{e}"]) if scaled else 1.0 for e in range(1, count + 1))
+
+        return PowerSettings(
+            elements=tuple(range(1, count + 1)),
+            wiring=cast(Wiring, type(self).wiring.codec.decode(taken["wiring"])),
+            voltage_range=voltage,
+            current_range=current,
+            auto_range=BOOLEAN.decode(taken["voltage auto"]) or BOOLEAN.decode(taken["current auto"]),
+            crest_factor=self._crest.decode(taken["crest factor"]),
+            update_interval=NUMBER.decode(taken["update interval"]) if taken["update interval"] != "AUTO" else None,
+            ct_ratio=ratios("CT"),
+            vt_ratio=ratios("VT"),
+            line_filter=BOOLEAN.decode(taken["line filter"]),
+            averaging=INTEGER.decode(taken["averaging count"]) if BOOLEAN.decode(taken["averaging"]) else 1,
+        )
 
     def snapshot(self) -> Mapping[str, Setting]:
         """Return every setting with value, unit, time and origin."""
@@ -117,6 +155,29 @@ class Settings:
                 self.averaging_on = given["averaging"] > 1
             if "update_interval" in given:
                 self.update_interval = given["update_interval"]
+
+    def select_sensor(self, voltage_range: float, millivolts_per_ampere: float) -> None:
+        """Measure current as the voltage of an external sensor: range in V, ratio in mV/A (0.001 to 9999)."""
+        require_one_of("external range", voltage_range, tables.EXTERNAL_RANGES, "V")
+        if not RATIO[0] <= millivolts_per_ampere <= RATIO[1]:
+            raise OutOfRange(f"a ratio of {millivolts_per_ampere} mV/A cannot be set", why=f"{RATIO[0]} to {RATIO[1]}")
+        with self.session.lock:
+            self.current_auto = False
+            self.session.command(f":INPut:CURRent:RANGe EXTERNAL,{number_text(voltage_range)}")
+            for element in range(1, self._model.elements + 1):
+                self.session.command(f":INPut:CURRent:SRATio:ELEMent{element} {number_text(millivolts_per_ampere)}")
+
+    def _amperes(self, text: str, element: int) -> float:
+        """Full scale in A; of a sensor, the volts of its range by its ratio, asked only where there is one."""
+        kind, _, volts = text.partition(",")
+        if not volts:
+            return NUMBER.decode(text)
+        if not "EXTERNAL".startswith(kind.strip().upper()):
+            raise ProtocolError(f"{text!r} is no current range")
+        return NUMBER.decode(volts) / NUMBER.decode(self._sensor_ratio(element)) * 1000
+
+    def _sensor_ratio(self, element: int) -> str:
+        return self.session.query(f":INPut:CURRent:SRATio:ELEMent{element}?")
 
     def _check(self, given: Mapping[str, Any]) -> None:
         """Raise OutOfRange for what this model does not have, before anything is sent."""

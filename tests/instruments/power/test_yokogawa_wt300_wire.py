@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import pytest
 from aicalib_hw.instruments.power._wt300_accuracy import components
 from aicalib_hw.instruments.power.yokogawa_wt300 import YokogawaWT300
 
-from aicalib_hw.errors import IdentityMismatch, InstrumentReportedError, ProtocolError, UnusableReading
+from aicalib_hw.errors import ConnectionLost, IdentityMismatch, InstrumentReportedError, ProtocolError, UnusableReading
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import ElementReading, PowerReading, PowerSettings
 from aicalib_hw.readings import Instant, Reading, Status, Window
@@ -19,18 +19,26 @@ from aicalib_hw.trace import ReplayLink
 GOOD = "230.00E+00,10.000E+00,2.3000E+03,2.3000E+03,0.0000E+00,1.0000E+00,50.000E+00,NAN,0"
 ITEMS = ("U", "I", "P", "S", "Q", "LAMBDA", "FU", "WH", "TIME")
 SETTINGS = (
-    (":INPut:SCALing:STATe?", "0"),
     (":INPut:WIRing?", "P1W2"),
-    (":INPut:VOLTage:RANGe?", "300.0E+00"),
-    (":INPut:CURRent:RANGe?", "20.00E+00"),
     (":INPut:VOLTage:AUTO?", "0"),
     (":INPut:CURRent:AUTO?", "0"),
     (":INPut:CFACtor?", "3"),
     (":RATE?", "500.0E-03"),
     (":INPut:FILTer:LINE?", "0"),
     (":MEASure:AVERaging:STATe?", "0"),
+    (":MEASure:AVERaging:COUNt?", "8"),
+    (":INPut:SCALing:STATe?", "0"),
+    (":INPut:SCALing:CT:ELEMent1?", "1.000"),
+    (":INPut:SCALing:VT:ELEMent1?", "1.000"),
 )
-SHOWN = ":NUMeric:NORMal:VALue?;:STATus:CONDition?;:INPut:VOLTage:RANGe?;:INPut:CURRent:RANGe?"
+QUESTIONS = (
+    ":STATus:EESR?",
+    ":NUMeric:NORMal:VALue?",
+    ":STATus:CONDition?",
+    ":INPut:VOLTage:RANGe?",
+    ":INPut:CURRent:RANGe?",
+    *(question for question, _ in SETTINGS),
+)
 NO_ERROR = (":STATus:ERRor?", '0,"No error"')
 
 
@@ -45,23 +53,28 @@ def conversation(*lines: tuple[str, str | None]) -> ReplayLink:
 
 
 def opening(identification: str = "YOKOGAWA,WT310E,C2PH13047V,F1.03") -> tuple[tuple[str, str | None], ...]:
-    commands = [":STATus:QMESsage ON;:COMMunicate:HEADer OFF;VERBose ON", ":COMMunicate:REMote ON"]
+    messages = ":STATus:QMESsage ON;:COMMunicate:HEADer OFF;VERBose ON"
     after = [":STATus:FILTer1 FALL", f":NUMeric:FORMat ASCii;NORMal:CLEar ALL;NUMber {len(ITEMS)}"]
     after += [f":NUMeric:NORMal:ITEM{position} {name},1" for position, name in enumerate(ITEMS, 1)]
     lines: list[tuple[str, str | None]] = [("*IDN?", identification), NO_ERROR]
-    for command in commands:
-        lines += [(command, None), NO_ERROR]
+    lines += [(messages, None), NO_ERROR, ("*ESR?", "128"), (":COMMunicate:REMote ON", None), NO_ERROR]
     lines += [(f":STATus:FILTer{bit} NEVer", None) for bit in range(2, 17)]
     for command in after:
         lines += [(command, None), NO_ERROR]
     return tuple(lines)
 
 
-def shown(values: str, condition: int = 0, ranges: str = "300.0E+00;20.00E+00") -> PowerReading:
-    """What the driver makes of these values and this condition register."""
-    lines = (*opening(), *SETTINGS, (":STATus:EESR?", "1"), (SHOWN, f"{values};{condition};{ranges}"))
-    meter = YokogawaWT300("hand-typed", link=conversation(*lines)).open()
-    return meter.read(fresh=False)
+def shown(
+    values: str, condition: int = 0, ranges: str = "300.0E+00;20.00E+00", settings: Mapping[str, str] | None = None
+) -> PowerReading:
+    """What the driver makes of these values and this condition register, all in one message and one reply."""
+    answers = ";".join({**dict(SETTINGS), **(settings or {})}.values())
+    lines = (*opening(), (";".join(QUESTIONS), f"1;{values};{condition};{ranges};{answers}"))
+    link = conversation(*lines)
+    meter = YokogawaWT300("hand-typed", link=link).open()
+    reading = meter.read(fresh=False)
+    assert link.exhausted
+    return reading
 
 
 def test_the_values_of_the_manual_are_read_with_their_units() -> None:
@@ -115,6 +128,29 @@ def test_a_marker_in_the_values_leaves_no_value(marker: str, status: Status, pla
 def test_another_number_of_values_than_asked_is_garbled(reply: str) -> None:
     with pytest.raises(ProtocolError):
         shown(reply)
+
+
+def test_a_current_transformer_scales_the_range_of_the_reading() -> None:
+    reading = shown(GOOD, settings={":INPut:SCALing:STATe?": "1", ":INPut:SCALing:CT:ELEMent1?": "100.0"})
+    assert reading.settings.ct_ratio == (100.0,)
+    assert reading.total.current.range == 2000.0
+    assert reading.active_power.range == 600e3
+    off = shown(GOOD, settings={":INPut:SCALing:CT:ELEMent1?": "100.0"})
+    assert off.total.current.range == 20.0
+
+
+@pytest.mark.parametrize(("events", "error"), [("0", ProtocolError), ("128", ConnectionLost)])
+def test_headers_that_somebody_left_on_are_switched_off_and_a_restart_is_told(events: str, error: type) -> None:
+    headers = ";".join(f"{question.rstrip('?').upper()} 1" for question, _ in SETTINGS)
+    reply = f":STATUS:EESR 1;{GOOD};0;:INPUT:VOLTAGE:RANGE 300.0E+00;:INPUT:CURRENT:RANGE 20.00E+00;{headers}"
+    repair: tuple[str, str | None] = (":COMMunicate:HEADer OFF;VERBose ON", None)
+    link = conversation(*opening(), (";".join(QUESTIONS), reply), ("*ESR?", events), repair)
+    with YokogawaWT300("hand-typed", link=link) as meter:
+        with pytest.raises(error) as failed:
+            meter.read(fresh=False)
+        assert link.exhausted
+    assert "WT310E" in str(failed.value) or "hand-typed" in str(failed.value)
+    assert failed.value.advice
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,518 @@
+"""What the Yokogawa WT series does alike: updates, the integrator, settings that come with every reading.
+
+Sources: IM WT310E-17EN and IM WT3001E-17EN (grammar ch. 5, status ch. 7). A reading and all the settings it
+depends on come in one exchange, so that a range that somebody changes at the panel is never taken for the old
+one. While a stream runs only ranges and over-range come with each update, as a meter needs its time for each
+question: the panel is locked then, and a `configure()` from another thread is noticed.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from aicalib_hw.errors import (
+    AicalibError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InstrumentError,
+    InstrumentReportedError,
+    NotOpen,
+    OutOfRange,
+    ProtocolError,
+)
+from aicalib_hw.interfaces import (
+    ElementReading,
+    LoadRun,
+    PowerReading,
+    PowerSettings,
+    ReleaseReport,
+    Setting,
+)
+from aicalib_hw.interfaces.power_meter import Wiring
+from aicalib_hw.readings import Instant, Measurement, Reading, Status, Window
+from aicalib_hw.scpi.codec import measured, parse_integer
+from aicalib_hw.scpi.session import Link
+from aicalib_hw.scpi.status import StandardEvent
+from aicalib_hw.trace import Trace
+
+from . import _evaluation
+from ._scpi_meter import ScpiPowerMeter
+from ._update_pace import UpdatePace
+
+NOT_RUNNING = 844
+"""Stop while not integrating; also after the timer has run out."""
+
+_SETTLE_AFTER_START = 0.2
+"""s to wait after :INTEGrate:STARt; the next command may otherwise fail."""
+
+_LONGEST_MESSAGE = 1000
+"""Characters of one message; instruments of this make take 1024."""
+
+_UNITS = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "LAMBDA": "1", "FU": "Hz"}
+_PER_ELEMENT = tuple(_UNITS)
+_OF_SUM = ("U", "I", "P", "S", "Q", "LAMBDA")
+
+
+class YokogawaSettings(Protocol):
+    """What the driver needs of a family's settings."""
+
+    @property
+    def range_questions(self) -> Sequence[str]: ...
+    @property
+    def questions(self) -> Sequence[str]: ...
+    def ranges(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]: ...
+    def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings: ...
+    def in_force(self) -> PowerSettings: ...
+    def apply(self, **wanted: Any) -> None: ...
+    def snapshot(self) -> Mapping[str, Setting]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One exchange: values, what the status says of each element, ranges."""
+
+    values: tuple[str, ...]
+    flags: tuple[Status, ...]
+    voltage: tuple[float, ...]
+    current: tuple[float, ...]
+
+
+class YokogawaMeter(ScpiPowerMeter):
+    """A meter of the WT series."""
+
+    ERROR_QUERY: ClassVar[str] = ":STATus:ERRor?"
+    WORDS: ClassVar[Mapping[str, str]] = {}
+    """Functions that this family calls otherwise than U, I, P, …."""
+    STATUS_QUESTIONS: ClassVar[tuple[str, ...]] = (":STATus:CONDition?",)
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 5.0,
+        trace: Trace | None = None,
+        visa_library: str = "@py",
+        baud_rate: int | None = None,
+        link: Link | None = None,
+    ) -> None:
+        super().__init__(
+            address, timeout=timeout, trace=trace, visa_library=visa_library, baud_rate=baud_rate, link=link
+        )
+        self._settings: YokogawaSettings | None = None
+        self._pace: UpdatePace | None = None
+        self._ranges: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+        self._configured = 0
+        self._items: tuple[tuple[str, str], ...] = ()
+        self._question = ""
+        self._answered: tuple[tuple[str, ...], PowerSettings] | None = None
+
+    @abc.abstractmethod
+    def _make_settings(self) -> YokogawaSettings:
+        """Return the settings of the instrument that has just been identified."""
+
+    @abc.abstractmethod
+    def _elements(self) -> int:
+        """How many elements the instrument has."""
+
+    @abc.abstractmethod
+    def _flags(self, answers: Sequence[str]) -> tuple[Status, ...]:
+        """Return over-range and peak-over of each element from the answers to `STATUS_QUESTIONS`."""
+
+    @abc.abstractmethod
+    def _summed(self, wiring: Wiring | None) -> tuple[int, ...]:
+        """Return the elements whose inputs the sum depends on, from 0."""
+
+    def _prepare(self) -> None:
+        """Bring a family into its own command set; nothing by default."""
+
+    def _opened(self) -> None:
+        self._link.clear()
+        session = self.session
+        session.errors()
+        self._prepare()
+        session.command(":STATus:QMESsage ON;:COMMunicate:HEADer OFF;VERBose ON")
+        session.query("*ESR?")  # forget a power-on of before; one from now on is a restart
+        session.command(":COMMunicate:REMote ON")
+        for bit in range(2, 17):
+            session.link.write(f":STATus:FILTer{bit} NEVer")
+        session.command(":STATus:FILTer1 FALL")
+        self._settings = settings = self._make_settings()
+        self._items = self._listed()
+        session.command(f":NUMeric:FORMat ASCii;NORMal:CLEar ALL;NUMber {len(self._items)}")
+        for position, (function, element) in enumerate(self._items, 1):
+            session.command(f":NUMeric:NORMal:ITEM{position} {self.WORDS.get(function, function)},{element}")
+        self._question = ";".join((":NUMeric:NORMal:VALue?", *self.STATUS_QUESTIONS, *settings.range_questions))
+        self._pace = None
+        self._ranges = None
+        self._answered = None
+
+    def _listed(self) -> tuple[tuple[str, str], ...]:
+        elements = self._elements()
+        items = [(function, str(e)) for e in range(1, elements + 1) for function in _PER_ELEMENT]
+        total = "1"
+        if elements > 1:
+            total = "SIGMA"
+            items += [(function, total) for function in _OF_SUM]
+        return (*items, ("WH", total), ("TIME", total))
+
+    def _settings_now(self) -> YokogawaSettings:
+        if self._settings is None or not self.is_open:
+            raise NotOpen(f"{self.DRIVER.name} is not open", where=self.address, advice="open() it first")
+        return self._settings
+
+    def configure(
+        self,
+        *,
+        elements: Sequence[int] | None = None,
+        wiring: Wiring | None = None,
+        voltage_range: float | None = None,
+        current_range: float | None = None,
+        auto_range: bool | None = None,
+        crest_factor: str | None = None,
+        update_interval: float | None = None,
+        ct_ratio: float | None = None,
+        vt_ratio: float | None = None,
+        line_filter: bool | None = None,
+        averaging: int | None = None,
+    ) -> PowerSettings:
+        """Set what is given (V, A, s; ranges at the meter's input) and read everything back.
+
+        elements: those that ranges, ratios and line filter are for, where the meter sets each by itself.
+        Raises OutOfRange before the wire for what this model does not have, InstrumentReportedError
+        for what it refuses (813: not while integrating).
+        """
+        with self._lock:
+            settings = self._settings_now()
+            self._configured += 1
+            self._ranges = None
+            settings.apply(
+                elements=elements,
+                wiring=wiring,
+                voltage_range=voltage_range,
+                current_range=current_range,
+                auto_range=auto_range,
+                crest_factor=crest_factor,
+                update_interval=update_interval,
+                ct_ratio=ct_ratio,
+                vt_ratio=vt_ratio,
+                line_filter=line_filter,
+                averaging=averaging,
+            )
+            return settings.in_force()
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> PowerReading:
+        """Return the next update of the meter; with `fresh=False` what it shows, STALE if that was read before.
+
+        Values, status and every setting they depend on come in one exchange.
+        timeout: s, None = two update intervals and the link's. Raises DeadlineExceeded, ConnectionLost, Aborted.
+        """
+        self._abort.clear()
+        with self._lock, self._explaining():
+            settings = self._settings_now()
+            if fresh:
+                self._pace = None
+                interval = self._interval(settings.in_force())
+                self.session.query(":STATus:EESR?")
+                return self._next(interval, None, timeout)
+            now = Instant.now()
+            return self._shown_with_settings(Window(now, now, "values shown at this moment"), settings)
+
+    def stream(self, *, duration: float | None = None) -> Iterator[PowerReading]:
+        """Yield every update once, for `duration` s of the meter's time or until closed.
+
+        A reading whose `missed` is not 0 follows updates that were lost because the caller was too slow.
+        """
+        self._abort.clear()
+        in_force = self._settings_now().in_force()
+        configured = self._configured
+        left = None if duration is None else max(1, round(duration / self._interval(in_force)))
+        with self._lock:
+            self.session.query(":STATus:EESR?")
+            self._pace = UpdatePace(self._interval(in_force))
+        while left is None or left > 0:
+            with self._lock, self._explaining():
+                if configured != self._configured:
+                    in_force = self._settings_now().in_force()
+                    configured = self._configured
+                reading = self._next(self._interval(in_force), in_force, None)
+            yield reading
+            left = None if left is None else left - 1
+
+    def start_integration(self, *, duration: float | None = None) -> None:
+        """Clear and start the integrator; `duration` (whole s, up to 10000 h) sets its own timer."""
+        seconds = 0 if duration is None else round(duration)
+        if duration is not None and (abs(seconds - duration) > 1e-9 or not 0 < seconds <= 36_000_000):
+            raise OutOfRange(
+                f"the integrator's timer cannot be set to {duration} s",
+                where=str(self.identity),
+                advice="give whole seconds from 1 to 36000000",
+            )
+        with self._lock:
+            self.reset_integration()
+            self.session.command(":INTEGrate:MODE NORMal")
+            hours, rest = divmod(seconds, 3600)
+            self.session.command(f":INTEGrate:TIMer {hours},{rest // 60},{rest % 60}")
+            self.session.command(":INTEGrate:STARt")
+            time.sleep(_SETTLE_AFTER_START)
+
+    def stop_integration(self) -> None:
+        """Stop the integrator; harmless if it has stopped by itself."""
+        try:
+            self.session.command(":INTEGrate:STOP")
+        except InstrumentReportedError as error:
+            if error.code != NOT_RUNNING:
+                raise
+
+    def reset_integration(self) -> None:
+        """Stop the integrator if it runs, and clear it; settings are unlocked by that."""
+        with self._lock:
+            if self.integration_state() == "START":
+                self.stop_integration()
+            self.session.command(":INTEGrate:RESet")
+
+    def integration_state(self) -> str:
+        """Return RESET, START, STOP, TIMEUP or ERROR; READY where a real-time start is waited for."""
+        return self.session.query(":INTEGrate:STATe?").strip().upper()
+
+    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
+        """Return the active energy, J, of `duration` whole seconds by the meter's own integrator and timer.
+
+        Raises OutOfRange for a duration that the timer cannot be set to, InstrumentReportedError, Aborted.
+        """
+        began = Instant.now()
+        self.start_integration(duration=duration)
+        readings = []
+        try:
+            for reading in self.stream():
+                readings.append(reading)
+                if self.integration_state() != "START":
+                    break
+            state = self.integration_state()
+            stopped = Instant.now()
+            energy, elapsed = (measured(text)[0] for text in self._totals())
+        finally:
+            if not self._abort.is_set():
+                self.reset_integration()
+        reasons: tuple[str, ...] = ()
+        if state != "TIMEUP" or energy is None or elapsed is None or round(elapsed) != round(duration):
+            reasons = (f"the integrator ended in state {state} after {elapsed} s",)
+            energy = None
+        return _evaluation.integrated_energy(
+            None if energy is None else energy * 3600,
+            duration,
+            readings,
+            self._stated(readings),
+            self.identity,
+            Window(began, stopped, "the integrator's own timer"),
+            reasons,
+            self._settings_now().in_force(),
+            {"elapsed_s": elapsed, "state": state},
+            load,
+        )
+
+    def hold(self, on: bool) -> None:
+        """Hold the shown values, or let them go on."""
+        self.session.command(f":HOLD {'ON' if on else 'OFF'}")
+
+    def zero(self) -> None:
+        """Compensate the zero level (`*CAL?`, some seconds); raises ProtocolError if the instrument reports failure."""
+        reply = self.session.checked_query("*CAL?", timeout=30.0)
+        if reply.strip() != "0":
+            raise ProtocolError(f"zero-level compensation failed with {reply!r}", where=str(self.identity))
+
+    def remote(self, on: bool) -> None:
+        """Lock the front panel by taking the meter into remote, or give it back."""
+        self.session.command(f":COMMunicate:REMote {'ON' if on else 'OFF'}")
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Read every setting of the instrument that matters to a reading."""
+        return self._settings_now().snapshot()
+
+    def release(self) -> ReleaseReport:
+        """Stop and clear the integrator and give the front panel back; idempotent; never raises."""
+        if not self.is_open:
+            return ReleaseReport()
+        actions: list[str] = []
+        failures: list[str] = []
+        with self._lock:
+            try:
+                state = self.integration_state()
+                if state != "RESET":
+                    self.reset_integration()
+                    actions.append(f"integration was in state {state}: stopped and reset")
+            except AicalibError as error:
+                failures.append(f"integration: {error.what}")
+            try:
+                self._link.write(":COMMunicate:REMote OFF")
+                actions.append("front panel back to local")
+            except AicalibError as error:
+                failures.append(f"front panel: {error.what}")
+        return ReleaseReport(tuple(actions), tuple(failures))
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Find out why a reading failed: a meter that was restarted, or headers that somebody switched on."""
+        try:
+            yield
+        except (ProtocolError, DeadlineExceeded) as error:
+            error.where = error.where or str(self.identity)
+            if not self._abort.is_set():
+                self._explain(error)
+            raise
+
+    def _explain(self, error: InstrumentError) -> None:
+        try:
+            events = parse_integer(self.session.query("*ESR?"))
+            if isinstance(error, ProtocolError):
+                self._link.write(":COMMunicate:HEADer OFF;VERBose ON")
+                error.advice = "headers are off again, in case somebody had switched them on: read again"
+        except AicalibError:
+            return  # the first error says more
+        if events & StandardEvent.POWER_ON:
+            raise ConnectionLost(
+                f"{self.identity} was switched off and on: its settings are those of its start",
+                where=self.address,
+                why=error.what,
+                advice="close and open it, configure it again, and drop what was measured since",
+            ) from error
+
+    def _interval(self, in_force: PowerSettings) -> float:
+        if not in_force.update_interval:
+            raise ProtocolError(
+                "the meter updates at no fixed interval",
+                where=self.address,
+                advice="set one: configure(update_interval=0.5)",
+            )
+        return in_force.update_interval
+
+    def _next(self, interval: float, in_force: PowerSettings | None, timeout: float | None) -> PowerReading:
+        """Wait for the falling edge of UPD, then take the values of that update; in_force None = ask them too."""
+        self._raise_if_aborted()
+        wait = timeout if timeout is not None else 2 * interval + self._link.timeout
+        self.session.query(":COMMunicate:WAIT? 1", timeout=wait)
+        self._raise_if_aborted()
+        stop = Instant.now()
+        start = Instant(stop.utc_ns - round(interval * 1e9), stop.monotonic_ns - round(interval * 1e9))
+        window = Window(start, stop, "one update interval")
+        if in_force is None:
+            return self._shown_with_settings(window, self._settings_now(), fresh=True)
+        self.session.query(":STATus:EESR?")
+        missed = self._pace.missed_before(stop.monotonic_ns / 1e9) if self._pace is not None else None
+        answers = self.session.query(self._question).split(";")
+        return self._reading(self._shown(answers), in_force, window, missed, Status.VALID)
+
+    def _shown_with_settings(self, window: Window, settings: YokogawaSettings, *, fresh: bool = False) -> PowerReading:
+        """Take values, status, ranges and all other settings in one exchange, and make a reading of them."""
+        question = f":STATus:EESR?;{self._question}"
+        whole = f"{question};{';'.join(settings.questions)}"
+        if len(whole) <= _LONGEST_MESSAGE:
+            answers = self.session.query(whole).split(";")
+        else:
+            rest = self.session.query(";".join(settings.questions)).split(";")
+            answers = self.session.query(question).split(";") + rest
+        kept = len(settings.questions)
+        event, shown_by, of_settings = answers[0], answers[1:-kept], tuple(answers[-kept:])
+        shown = self._shown(shown_by)
+        ranges = tuple(shown_by[1 + len(self.STATUS_QUESTIONS) :])
+        if self._answered is None or self._answered[0] != ranges + of_settings:
+            self._answered = (ranges + of_settings, settings.from_answers(ranges, of_settings))
+        updated = fresh or bool(parse_integer(event) & 1)
+        extra = Status.VALID if updated else Status.STALE
+        return self._reading(shown, self._answered[1], window, None, extra)
+
+    def _shown(self, answers: Sequence[str]) -> _Shown:
+        first = 1 + len(self.STATUS_QUESTIONS)
+        values = tuple(answers[0].split(","))
+        settings = self._settings_now()
+        if len(values) != len(self._items) or len(answers) != first + len(settings.range_questions):
+            raise ProtocolError(
+                f"{';'.join(answers)!r} is no set of {len(self._items)} values with status and ranges",
+                where=self.address,
+                why="the reply is garbled, or somebody switched headers on",
+                advice="read again; if it stays so, close and open the meter",
+            )
+        flags = self._flags(answers[1:first])
+        voltage, current = settings.ranges(answers[first:])
+        return _Shown(values, flags, voltage, current)
+
+    def _reading(
+        self, shown: _Shown, in_force: PowerSettings, window: Window, missed: int | None, extra: Status
+    ) -> PowerReading:
+        ranges = (shown.voltage, shown.current)
+        if self._ranges is not None and ranges != self._ranges:
+            extra |= Status.NOT_SETTLED
+        self._ranges = ranges
+        taken = dict(zip(self._items, shown.values, strict=True))
+        count = len(shown.flags)
+        elements = tuple(
+            self._element(str(index + 1), taken, extra | shown.flags[index], self._full(shown, in_force, index), window)
+            for index in range(count)
+        )
+        total = elements[0]
+        summed: tuple[int, ...] = (0,)
+        if count > 1 and in_force.wiring != "1P2W":
+            summed = self._summed(in_force.wiring)
+            flags = extra
+            for index in summed:
+                flags |= shown.flags[index]
+            total = self._element("SIGMA", taken, flags, {}, window)
+        status = Status.VALID
+        for element in (*(elements[index] for index in summed), total):
+            status |= element.voltage.status | element.current.status | element.active_power.status
+        return PowerReading(elements, total, in_force, window, status, missed)
+
+    def _full(self, shown: _Shown, in_force: PowerSettings, index: int) -> dict[str, float]:
+        """Full scale of an element after scaling."""
+        voltage = shown.voltage[index] * (in_force.vt_ratio[index] if in_force.vt_ratio else 1.0)
+        current = shown.current[index] * (in_force.ct_ratio[index] if in_force.ct_ratio else 1.0)
+        return {"U": voltage, "I": current, "P": voltage * current}
+
+    def _element(
+        self,
+        element: str,
+        taken: Mapping[tuple[str, str], str],
+        flags: Status,
+        full: Mapping[str, float],
+        window: Window,
+    ) -> ElementReading:
+        def reading(function: str) -> Reading | None:
+            text = taken.get((function, element))
+            if text is None:
+                return None
+            value, status = measured(text)
+            return Reading(
+                value=value,
+                unit=_UNITS[function],
+                status=status | flags,
+                window=window,
+                source=self.identity,
+                channel=f"{function},{element}",
+                range=full.get(function),
+                resolution=_evaluation.last_digit(text) if value is not None else None,
+                raw=text,
+            )
+
+        voltage_reading, current_reading, power = reading("U"), reading("I"), reading("P")
+        if voltage_reading is None or current_reading is None or power is None:
+            raise ProtocolError(f"element {element} has no voltage, current or power", where=self.address)
+        return ElementReading(
+            voltage=voltage_reading,
+            current=current_reading,
+            active_power=power,
+            apparent_power=reading("S"),
+            reactive_power=reading("Q"),
+            power_factor=reading("LAMBDA"),
+            frequency=reading("FU"),
+        )
+
+    def _totals(self) -> tuple[str, str]:
+        """WH and TIME as shown now."""
+        count = len(self._items)
+        reply = self.session.query(f":NUMeric:NORMal:VALue? {count - 1};VALue? {count}")
+        energy, _, elapsed = reply.partition(";")
+        return energy, elapsed
