@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -154,7 +155,11 @@ def resolution(readings: Sequence[PowerReading]) -> tuple[Component, ...]:
 def last_digit(text: str) -> float | None:
     """Return the step of the last digit of an NR2 or NR3 text, in its unit."""
     mantissa, _, exponent = text.strip().upper().partition("E")
-    decimals = len(mantissa.partition(".")[2])
+    return _power_of_ten(exponent, len(mantissa.partition(".")[2]))
+
+
+@functools.lru_cache(maxsize=256)
+def _power_of_ten(exponent: str, decimals: int) -> float:
     return float(10.0 ** (int(exponent or 0) - decimals))
 
 

@@ -463,7 +463,9 @@ class YokogawaMeter(ScpiPowerMeter):
             total = self._element("SIGMA", taken, flags, {}, window)
         status = Status.VALID
         for element in (*(elements[index] for index in summed), total):
-            status |= element.voltage.status | element.current.status | element.active_power.status
+            for quantity in (element.voltage, element.current, element.active_power):
+                if quantity.status is not status:
+                    status |= quantity.status
         return PowerReading(elements, total, in_force, window, status, missed)
 
     def _full(self, shown: _Shown, in_force: PowerSettings, index: int) -> dict[str, float]:
@@ -488,7 +490,7 @@ class YokogawaMeter(ScpiPowerMeter):
             return Reading(
                 value=value,
                 unit=_UNITS[function],
-                status=status | flags,
+                status=flags if status is Status.VALID else status | flags,
                 window=window,
                 source=self.identity,
                 channel=f"{function},{element}",

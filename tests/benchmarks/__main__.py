@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import compute, nvml, opencl
+from . import compute, nvml, opencl, power_meter
 
-raise SystemExit(max(compute.main(), opencl.main(), nvml.main()))
+raise SystemExit(max(compute.main(), opencl.main(), nvml.main(), power_meter.main()))
