@@ -62,6 +62,8 @@ def parse_number(text: str) -> float:
 
 def parse_integer(text: str) -> int:
     """Return NR1, or a register written #H, #Q or #B, as an int; raises ProtocolError."""
+    if text.isdecimal() and text.isascii():
+        return int(text)
     stripped = text.strip().upper()
     for prefix, base in (("#H", 16), ("#Q", 8), ("#B", 2)):
         if stripped.startswith(prefix):
@@ -125,18 +127,15 @@ def measured(text: str) -> tuple[float | None, Status]:
 
     INF, ±9.9E37 → OVER_RANGE; NAN, 9.91E37 → NO_DATA. Raises ProtocolError for anything else that is no number.
     """
-    word = text.strip().upper()
-    if word in ("NAN", "+NAN", "-NAN"):
-        return None, Status.NO_DATA
-    if word in ("INF", "+INF", "-INF"):
-        return None, Status.OVER_RANGE
     try:
-        value = _float(word)
+        value = _float(text)
     except ValueError:
         raise _reject(text, "a measured value") from None
-    if abs(value) >= MARKER:
-        return None, Status.NO_DATA if value >= _NO_DATA else Status.OVER_RANGE
-    return value, Status.VALID
+    if abs(value) < MARKER:
+        return value, Status.VALID
+    if value != value or (value >= _NO_DATA and value != math.inf):
+        return None, Status.NO_DATA
+    return None, Status.OVER_RANGE
 
 
 def block(reply: bytes) -> bytes:

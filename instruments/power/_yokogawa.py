@@ -53,6 +53,7 @@ _SETTLE_AFTER_START = 0.2
 _LONGEST_MESSAGE = 1000
 """Characters of one message; instruments of this make take 1024."""
 
+_VALID = Status.VALID
 _UNITS = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "LAMBDA": "1", "FU": "Hz"}
 _PER_ELEMENT = tuple(_UNITS)
 _OF_SUM = ("U", "I", "P", "S", "Q", "LAMBDA")
@@ -109,6 +110,7 @@ class YokogawaMeter(ScpiPowerMeter):
         self._configured = 0
         self._items: tuple[tuple[str, str], ...] = ()
         self._question = ""
+        self._ranged: tuple[tuple[str, ...], tuple[tuple[float, ...], tuple[float, ...]]] | None = None
         self._answered: tuple[tuple[str, ...], PowerSettings] | None = None
 
     @abc.abstractmethod
@@ -419,7 +421,8 @@ class YokogawaMeter(ScpiPowerMeter):
         event, shown_by, of_settings = answers[0], answers[1:-kept], tuple(answers[-kept:])
         shown = self._shown(shown_by)
         ranges = tuple(shown_by[1 + len(self.STATUS_QUESTIONS) :])
-        if self._answered is None or self._answered[0] != ranges + of_settings:
+        # the same words mean the same settings, but for a sensor's ratio, which is a question of its own
+        if self._answered is None or self._answered[0] != ranges + of_settings or any("," in text for text in ranges):
             self._answered = (ranges + of_settings, settings.from_answers(ranges, of_settings))
         updated = fresh or bool(parse_integer(event) & 1)
         extra = Status.VALID if updated else Status.STALE
@@ -437,7 +440,10 @@ class YokogawaMeter(ScpiPowerMeter):
                 advice="read again; if it stays so, close and open the meter",
             )
         flags = self._flags(answers[1:first])
-        voltage, current = settings.ranges(answers[first:])
+        texts = tuple(answers[first:])
+        if self._ranged is None or self._ranged[0] != texts or any("," in text for text in texts):
+            self._ranged = (texts, settings.ranges(texts))
+        voltage, current = self._ranged[1]
         return _Shown(values, flags, voltage, current)
 
     def _reading(
@@ -482,21 +488,23 @@ class YokogawaMeter(ScpiPowerMeter):
         full: Mapping[str, float],
         window: Window,
     ) -> ElementReading:
+        source = self.identity
+
         def reading(function: str) -> Reading | None:
             text = taken.get((function, element))
             if text is None:
                 return None
             value, status = measured(text)
             return Reading(
-                value=value,
-                unit=_UNITS[function],
-                status=flags if status is Status.VALID else status | flags,
-                window=window,
-                source=self.identity,
-                channel=f"{function},{element}",
-                range=full.get(function),
-                resolution=_evaluation.last_digit(text) if value is not None else None,
-                raw=text,
+                value,
+                _UNITS[function],
+                flags if status is _VALID else status | flags,
+                window,
+                source,
+                f"{function},{element}",
+                full.get(function),
+                None if value is None else _evaluation.last_digit(text),
+                text,
             )
 
         voltage_reading, current_reading, power = reading("U"), reading("I"), reading("P")

@@ -8,6 +8,7 @@ PyMeasure's, where that is installed (`.venv/bin/pip install pymeasure==0.16.0`;
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -46,20 +47,16 @@ def with_pyvisa(address: str, message: str) -> float:
 
 
 def with_pymeasure(address: str, message: str) -> float | None:
-    """As PyMeasure's guide to drivers has it: one `measurement` whose reply is split and made numbers."""
+    """By PyMeasure's `values`, which its `measurement` properties call: the reply split and made numbers."""
     try:
-        from pymeasure.instruments import Instrument
+        instruments: Any = importlib.import_module("pymeasure.instruments")
     except ImportError:
         return None
-
-    class Meter(Instrument):
-        shown = Instrument.measurement(
-            message, "All that is shown.", preprocess_reply=lambda text: text.replace(";", ",")
-        )
-
-    meter = Meter(address, "WT310E", visa_library="@py", open_timeout=2000, read_termination="\n", includeSCPI=False)
+    meter = instruments.Instrument(
+        address, "WT310E", visa_library="@py", open_timeout=2000, read_termination="\n", includeSCPI=False
+    )
     try:
-        return cpu_time(lambda: meter.shown)
+        return cpu_time(lambda: meter.values(message, preprocess_reply=lambda text: text.replace(";", ",")))
     finally:
         meter.adapter.connection.close()
 

@@ -9,7 +9,14 @@ import pytest
 from aicalib_hw.instruments.power._wt300_accuracy import components
 from aicalib_hw.instruments.power.yokogawa_wt300 import YokogawaWT300
 
-from aicalib_hw.errors import ConnectionLost, IdentityMismatch, InstrumentReportedError, ProtocolError, UnusableReading
+from aicalib_hw.errors import (
+    AicalibError,
+    ConnectionLost,
+    IdentityMismatch,
+    InstrumentReportedError,
+    ProtocolError,
+    UnusableReading,
+)
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import ElementReading, PowerReading, PowerSettings
 from aicalib_hw.readings import Instant, Reading, Status, Window
@@ -140,7 +147,9 @@ def test_a_current_transformer_scales_the_range_of_the_reading() -> None:
 
 
 @pytest.mark.parametrize(("events", "error"), [("0", ProtocolError), ("128", ConnectionLost)])
-def test_headers_that_somebody_left_on_are_switched_off_and_a_restart_is_told(events: str, error: type) -> None:
+def test_headers_that_somebody_left_on_are_switched_off_and_a_restart_is_told(
+    events: str, error: type[AicalibError]
+) -> None:
     headers = ";".join(f"{question.rstrip('?').upper()} 1" for question, _ in SETTINGS)
     reply = f":STATUS:EESR 1;{GOOD};0;:INPUT:VOLTAGE:RANGE 300.0E+00;:INPUT:CURRENT:RANGE 20.00E+00;{headers}"
     repair: tuple[str, str | None] = (":COMMunicate:HEADer OFF;VERBose ON", None)
