@@ -93,6 +93,43 @@ def integrated_energy(
     )
 
 
+def summed_energy(
+    readings: Sequence[PowerReading],
+    components: Sequence[tuple[Component, ...]],
+    identity: Identity,
+    load: LoadRun | None,
+    evidence: dict[str, Any],
+) -> Measurement:
+    """Return the active energy, J, of consecutive updates that each have a length of their own; at least one.
+
+    For meters whose integrator cannot be reached: the sum of power times length of each update.
+    Invalid, without value, if one was out of range or without data, or if any was missed.
+    """
+    reasons = objections(readings)
+    missed = sum(reading.missed or 0 for reading in readings)
+    if missed and not any("missed" in reason for reason in reasons):
+        reasons += (f"{missed} updates were missed, and their energy with them",)
+    window = Window(readings[0].window.start, readings[-1].window.stop, "consecutive updates of the meter")
+    length = sum(reading.window.duration for reading in readings)
+    energy = None
+    if not reasons:
+        energy = sum(float(reading.active_power) * reading.window.duration for reading in readings)
+    return Measurement(
+        quantity="energy",
+        definition="energy/active/summed-intervals",
+        value=energy,
+        unit="J",
+        window=window,
+        identity=identity,
+        runs=(Run(energy, window, used=not reasons, reasons=reasons),),
+        components=_energy_components(mean_components(components), readings, length) if energy is not None else (),
+        settings=plain(readings[-1].settings),
+        evidence={**evidence, "updates": len(readings), "missed": missed, "elapsed_s": length},
+        validity=validity(reasons),
+        load=load.achieved() if load is not None else None,
+    )
+
+
 def objections(readings: Sequence[PowerReading]) -> tuple[str, ...]:
     """Return why these updates cannot stand for their window."""
     reasons = []

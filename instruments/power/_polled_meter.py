@@ -97,7 +97,7 @@ class PolledPowerMeter(ScpiPowerMeter):
         return self._mean(list(self.stream(duration=duration)), load)
 
     def _mean(self, readings: Sequence[PowerReading], load: LoadRun | None) -> Measurement:
-        mean = _evaluation.mean_power(readings, self._stated(readings), self.identity, load)
+        mean = _evaluation.mean_power(readings, self._stated_for(readings), self.identity, load)
         if self.capabilities.uncertainty:
             return mean
         return replace(mean, evidence={**mean.evidence, "accuracy": NO_ACCURACY})

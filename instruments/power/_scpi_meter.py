@@ -86,9 +86,9 @@ class ScpiPowerMeter(PowerMeter):
         if not duration > 0:
             raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
         readings = list(self.stream(duration=duration))
-        return _evaluation.mean_power(readings, self._stated(readings), self.identity, load)
+        return _evaluation.mean_power(readings, self._stated_for(readings), self.identity, load)
 
-    def _stated(self, readings: Sequence[PowerReading]) -> list[tuple[Component, ...]]:
+    def _stated_for(self, readings: Sequence[PowerReading]) -> list[tuple[Component, ...]]:
         """The components of each usable reading; none where the facts have no accuracy."""
         if not self.capabilities.uncertainty:
             return []

@@ -89,7 +89,6 @@ class YokogawaMeter(ScpiPowerMeter):
     ERROR_QUERY: ClassVar[str] = ":STATus:ERRor?"
     WORDS: ClassVar[Mapping[str, str]] = {}
     """Functions that this family calls otherwise than U, I, P, …."""
-    STATUS_QUESTIONS: ClassVar[tuple[str, ...]] = (":STATus:CONDition?",)
 
     def __init__(
         self,
@@ -110,6 +109,7 @@ class YokogawaMeter(ScpiPowerMeter):
         self._configured = 0
         self._items: tuple[tuple[str, str], ...] = ()
         self._question = ""
+        self._first_range = 0
         self._ranged: tuple[tuple[str, ...], tuple[tuple[float, ...], tuple[float, ...]]] | None = None
         self._answered: tuple[tuple[str, ...], PowerSettings] | None = None
 
@@ -121,9 +121,13 @@ class YokogawaMeter(ScpiPowerMeter):
     def _elements(self) -> int:
         """How many elements the instrument has."""
 
+    def _status_questions(self) -> tuple[str, ...]:
+        """What tells over-range and peak-over of each element."""
+        return (":STATus:CONDition?",)
+
     @abc.abstractmethod
     def _flags(self, answers: Sequence[str]) -> tuple[Status, ...]:
-        """Return over-range and peak-over of each element from the answers to `STATUS_QUESTIONS`."""
+        """Return over-range and peak-over of each element from the answers to `_status_questions`."""
 
     @abc.abstractmethod
     def _summed(self, wiring: Wiring | None) -> tuple[int, ...]:
@@ -148,7 +152,9 @@ class YokogawaMeter(ScpiPowerMeter):
         session.command(f":NUMeric:FORMat ASCii;NORMal:CLEar ALL;NUMber {len(self._items)}")
         for position, (function, element) in enumerate(self._items, 1):
             session.command(f":NUMeric:NORMal:ITEM{position} {self.WORDS.get(function, function)},{element}")
-        self._question = ";".join((":NUMeric:NORMal:VALue?", *self.STATUS_QUESTIONS, *settings.range_questions))
+        of_status = self._status_questions()
+        self._first_range = 1 + len(of_status)
+        self._question = ";".join((":NUMeric:NORMal:VALue?", *of_status, *settings.range_questions))
         self._pace = None
         self._ranges = None
         self._answered = None
@@ -156,11 +162,9 @@ class YokogawaMeter(ScpiPowerMeter):
     def _listed(self) -> tuple[tuple[str, str], ...]:
         elements = self._elements()
         items = [(function, str(e)) for e in range(1, elements + 1) for function in _PER_ELEMENT]
-        total = "1"
         if elements > 1:
-            total = "SIGMA"
-            items += [(function, total) for function in _OF_SUM]
-        return (*items, ("WH", total), ("TIME", total))
+            items += [(function, "SIGMA") for function in (*_OF_SUM, "WH")]
+        return (*items, ("WH", "1"), ("TIME", "1"))
 
     def _settings_now(self) -> YokogawaSettings:
         if self._settings is None or not self.is_open:
@@ -308,7 +312,7 @@ class YokogawaMeter(ScpiPowerMeter):
             None if energy is None else energy * 3600,
             duration,
             readings,
-            self._stated(readings),
+            self._stated_for(readings),
             self.identity,
             Window(began, stopped, "the integrator's own timer"),
             reasons,
@@ -420,7 +424,7 @@ class YokogawaMeter(ScpiPowerMeter):
         kept = len(settings.questions)
         event, shown_by, of_settings = answers[0], answers[1:-kept], tuple(answers[-kept:])
         shown = self._shown(shown_by)
-        ranges = tuple(shown_by[1 + len(self.STATUS_QUESTIONS) :])
+        ranges = tuple(shown_by[self._first_range :])
         # the same words mean the same settings, but for a sensor's ratio, which is a question of its own
         if self._answered is None or self._answered[0] != ranges + of_settings or any("," in text for text in ranges):
             self._answered = (ranges + of_settings, settings.from_answers(ranges, of_settings))
@@ -429,7 +433,7 @@ class YokogawaMeter(ScpiPowerMeter):
         return self._reading(shown, self._answered[1], window, None, extra)
 
     def _shown(self, answers: Sequence[str]) -> _Shown:
-        first = 1 + len(self.STATUS_QUESTIONS)
+        first = self._first_range
         values = tuple(answers[0].split(","))
         settings = self._settings_now()
         if len(values) != len(self._items) or len(answers) != first + len(settings.range_questions):
@@ -521,8 +525,9 @@ class YokogawaMeter(ScpiPowerMeter):
         )
 
     def _totals(self) -> tuple[str, str]:
-        """WH and TIME as shown now."""
-        count = len(self._items)
-        reply = self.session.query(f":NUMeric:NORMal:VALue? {count - 1};VALue? {count}")
+        """WH of the sum, which with single elements is that of the first, and TIME, as shown now."""
+        single = self._elements() == 1 or self._settings_now().in_force().wiring == "1P2W"
+        energy_at = 1 + self._items.index(("WH", "1" if single else "SIGMA"))
+        reply = self.session.query(f":NUMeric:NORMal:VALue? {energy_at};VALue? {len(self._items)}")
         energy, _, elapsed = reply.partition(";")
         return energy, elapsed

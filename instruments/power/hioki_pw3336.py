@@ -418,7 +418,7 @@ class HiokiPW3336(PolledPowerMeter):
             energy,
             duration,
             readings,
-            self._stated(readings),
+            self._stated_for(readings),
             self.identity,
             Window(began, stopped, "the integrator's own timer" if timed else "the integrator's own clock"),
             reasons,

@@ -1,0 +1,512 @@
+"""ZES Zimmer LMG600 series (LMG610 to LMG670) precision power analyzers.
+
+Sources: no manual was at hand; what two public programs that drive an LMG670 agree on (lmgtools, in the language
+SHORT; lmgd, in the language SCPI), and a log of one. Settings are made in SCPI, where the instrument reports errors;
+measured is in SHORT, whose cycles carry time stamp and length. Not provided, as nothing at hand says how it is
+done: energy counted by the instrument, wiring, Σ, CT and VT scaling, harmonics, filters, accuracy, hold and zero.
+Unconfirmed and therefore settable: the questions that read ranges back (`range_query`), which channels are fitted
+(`channels`), the port of the out-of-band reset (`break_port`). The total of several channels is formed by the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import statistics
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn
+
+from aicalib_hw.errors import (
+    AicalibError,
+    InstrumentReportedError,
+    NotSupported,
+    OutOfRange,
+    ProtocolError,
+    UsageError,
+)
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import (
+    DriverInfo,
+    ElementReading,
+    LoadRun,
+    PowerMeterCapabilities,
+    PowerReading,
+    PowerSettings,
+    ReleaseReport,
+    Setting,
+)
+from aicalib_hw.interfaces.power_meter import Wiring
+from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
+from aicalib_hw.scpi.codec import measured, number_text, parse_number
+from aicalib_hw.scpi.session import Link, parse_error
+from aicalib_hw.trace import Trace
+
+from . import _evaluation
+from ._scpi_meter import ScpiPowerMeter
+
+BREAK_PORT = 5026
+"""TCP port of the out-of-band reset, beside port 5025 for commands."""
+
+NO_ACCURACY = "no accuracy of this meter is confirmed: nothing may be calibrated against it"
+
+_MOST_CHANNELS = 7
+_MOST_PENDING = 10_000
+_QUANTITIES = {"utrms": "V", "itrms": "A", "p": "W", "s": "VA", "q": "var", "pf": "1", "fcyc": "Hz"}
+_FAREWELL = 2.0
+"""s for an answer on the port of the out-of-band reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cycle:
+    """One measuring cycle as it stands on the wire: the instrument's own time, its length, values of each channel."""
+
+    stamp: str
+    length: float
+    texts: tuple[str, ...]
+
+
+class ZesLMG600(ScpiPowerMeter):
+    """A power analyzer of the LMG600 series; address: TCPIP::HOST::5025::SOCKET, or a serial port.
+
+    channels: those that are measured, from 1. break_port: TCP port for `break`, None = 5026 where commands go to 5025,
+    0 = never. range_query: read ranges back by `URNG1?` and `IRNG1?`. reset: begin from the instrument's defaults.
+    """
+
+    ERROR_QUERY: ClassVar[str] = ":SYSTem:ERRor:ALL?"
+    BAUD_RATE: ClassVar[int] = 57600
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="zes-lmg600",
+        role="power_meter",
+        summary="ZES Zimmer LMG600 series power analyzers (LMG670)",
+        manual="no manual",
+        models=((r".*ZES.*|.*Zimmer.*", r"LMG\s?6\d\d.*"),),
+        wires=("TCP", "serial"),
+    )
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 5.0,
+        trace: Trace | None = None,
+        visa_library: str = "@py",
+        baud_rate: int | None = None,
+        channels: Sequence[int] = (1,),
+        break_port: int | None = None,
+        range_query: bool = True,
+        reset: bool = False,
+        link: Link | None = None,
+    ) -> None:
+        super().__init__(
+            address, timeout=timeout, trace=trace, visa_library=visa_library, baud_rate=baud_rate, link=link
+        )
+        chosen = tuple(channels)
+        if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(1, _MOST_CHANNELS + 1)):
+            raise UsageError(f"channels {chosen} are none", where=address, advice="give some of 1 to 7, each once")
+        self._channels = chosen
+        self._break_port = break_port
+        self._range_query = range_query
+        self._reset = reset
+        self._streaming = False
+        self._doubtful = True
+        self._last: str | None = None
+
+    def _opened(self) -> None:
+        if self._reset:
+            self._done("*rst;*cls")
+            self._link.write("*zlang short")
+        self._last = None
+
+    def identify(self) -> Identity:
+        """Ask `*idn?`, after bringing the instrument to rest; raises ProtocolError, IdentityMismatch."""
+        with self._lock:
+            self._settle()
+            return super().identify()
+
+    @property
+    def capabilities(self) -> PowerMeterCapabilities:
+        """What is known of this instrument; None = no facts."""
+        return PowerMeterCapabilities(
+            notes={
+                "ranges": "any value is sent, and the instrument decides",
+                "total": "of several channels the host adds the active powers and takes means of voltage and current",
+                "energy": "the host adds power times length of the instrument's gap-free cycles",
+                "peak over": "nothing at hand says how the instrument reports it",
+            },
+            elements=len(self._channels),
+            auto_range=True,
+            energy=True,
+        )
+
+    def configure(
+        self,
+        *,
+        elements: Sequence[int] | None = None,
+        wiring: Wiring | None = None,
+        voltage_range: float | None = None,
+        current_range: float | None = None,
+        auto_range: bool | None = None,
+        crest_factor: str | None = None,
+        update_interval: float | None = None,
+        ct_ratio: float | None = None,
+        vt_ratio: float | None = None,
+        line_filter: bool | None = None,
+        averaging: int | None = None,
+    ) -> PowerSettings:
+        """Set ranges (V, A), auto range and cycle time (s), and read everything back.
+
+        elements: the channels that the ranges are for. Raises NotSupported for what nothing at hand tells how to
+        set, OutOfRange for a channel that was not chosen, InstrumentReportedError for what the instrument refuses.
+        """
+        lacking = {
+            "wiring": wiring,
+            "crest_factor": crest_factor,
+            "ct_ratio": ct_ratio,
+            "vt_ratio": vt_ratio,
+            "line_filter": line_filter,
+            "averaging": averaging,
+        }
+        for name, value in lacking.items():
+            if value is not None:
+                self._lacks(f"setting {name} (asked for {value!r})")
+        chosen = self._channels if elements is None else tuple(elements)
+        if not chosen or not set(chosen) <= set(self._channels):
+            raise OutOfRange(f"elements {chosen} cannot be chosen", why=f"this meter was opened for {self._channels}")
+        if auto_range and (voltage_range is not None or current_range is not None):
+            raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
+        for name, size in (("range", voltage_range), ("range", current_range), ("cycle time", update_interval)):
+            if size is not None and not 0 < size < float("inf"):
+                raise OutOfRange(f"a {name} of {size} cannot be set", advice="give a positive number")
+        commands = []
+        for channel in chosen:
+            for word, size in (("VOLT", voltage_range), ("CURR", current_range)):
+                if auto_range is not None or size is not None:
+                    commands.append(f":SENS:{word}:RANG:AUTO{channel} {int(bool(auto_range))}")
+                if size is not None:
+                    commands.append(f":SENS:{word}:RANG{channel} {number_text(size)}")
+        if update_interval is not None:
+            commands.append(f":SENS:SWE:TIME {number_text(update_interval)}")
+        with self._lock:
+            self._settle()
+            self._in_scpi(commands)
+            return self._in_force()
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> PowerReading:
+        """Return the next cycle, V, A, W; with `fresh=False` the last one, STALE if that was read before.
+
+        timeout: s, None = two cycles and the link's. Raises DeadlineExceeded, ConnectionLost, ProtocolError, Aborted.
+        """
+        self._abort.clear()
+        with self._lock:
+            self._settle()
+            in_force = self._in_force()
+            if fresh:
+                with contextlib.closing(self._cycles(in_force, timeout)) as cycles:
+                    return next(cycles)
+            cycle = self._cycle(self.session.query(self._items()))
+            extra = Status.STALE if cycle.stamp == self._last else Status.VALID
+            self._last = cycle.stamp
+            return self._reading(cycle, in_force, None, extra)
+
+    def stream(self, *, duration: float | None = None) -> Iterator[PowerReading]:
+        """Yield each cycle once, for `duration` s of the instrument's time or until closed.
+
+        The instrument sends every cycle, each with its own length and time stamp; one that is missing between two
+        of them is counted in `missed`. Nothing else can be asked meanwhile. Raises as `read`.
+        """
+        self._abort.clear()
+        with self._lock:
+            self._settle()
+            in_force = self._in_force()
+        left = duration
+        with contextlib.closing(self._cycles(in_force, None)) as cycles:
+            for reading in cycles:
+                yield reading
+                if left is not None:
+                    left -= reading.window.duration
+                    if left <= 0.5 * reading.window.duration:
+                        return
+
+    def start_integration(self, *, duration: float | None = None) -> None:
+        """Nothing at hand says how this instrument integrates: raises NotSupported."""
+        self._lacks("integrator that is known", "use measure_energy(), which adds up its gap-free cycles")
+
+    def stop_integration(self) -> None:
+        """Raises NotSupported, as `start_integration` does."""
+        self._lacks("integrator that is known", "use measure_energy(), which adds up its gap-free cycles")
+
+    def reset_integration(self) -> None:
+        """Raises NotSupported, as `start_integration` does."""
+        self._lacks("integrator that is known", "use measure_energy(), which adds up its gap-free cycles")
+
+    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
+        """Return the active energy, J, of `duration` s as the sum of power times length of consecutive cycles.
+
+        Invalid if a cycle was missed, out of range or without data. Raises UsageError for no duration, Aborted.
+        """
+        if not duration > 0:
+            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
+        readings = list(self.stream(duration=duration))
+        return _evaluation.summed_energy(readings, [], self.identity, load, {"accuracy": NO_ACCURACY})
+
+    def components(self, reading: PowerReading) -> tuple[Component, ...]:
+        """Raises NotSupported: no accuracy of this instrument, in W, is confirmed."""
+        self._lacks("accuracy that is confirmed", NO_ACCURACY)
+
+    def zero_suppression(self, on: bool) -> None:
+        """Show values below the instrument's threshold as 0, or as they are: off for a calibration."""
+        with self._lock:
+            self._settle()
+            self._in_scpi([f":SENS:ZPR {int(on)}"])
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Read every setting that can be read."""
+        with self._lock:
+            self._settle()
+            settings, now = self._in_force(), Instant.now()
+        units = {"voltage_range": "V", "current_range": "A", "update_interval": "s"}
+        origin = {"voltage_range": "instrument", "current_range": "instrument", "update_interval": "instrument"}
+        return {
+            name: Setting(getattr(settings, name), units.get(name, ""), now, origin.get(name, "driver"))
+            for name in PowerSettings.__slots__
+            if getattr(settings, name) is not None
+        }
+
+    def abort(self) -> None:
+        """End whatever blocks in another thread; the instrument is brought to rest at its next use."""
+        self._doubtful = True
+        super().abort()
+
+    def release(self) -> ReleaseReport:
+        """Stop the stream and give the front panel back; idempotent; never raises."""
+        if not self.is_open:
+            return ReleaseReport()
+        with self._lock:
+            if self._streaming:
+                self._streaming, self._doubtful = False, True
+            try:
+                self._settle()
+                self._link.write("gtl")
+            except AicalibError as error:
+                self._doubtful = True
+                return ReleaseReport(failures=(f"front panel: {error.what}",))
+            self._doubtful = True
+        return ReleaseReport(("front panel back to local",))
+
+    def _settle(self) -> None:
+        """Bring the instrument to rest, in SHORT and silent, unless it is known to be."""
+        if self._streaming:
+            raise UsageError(
+                "a stream is running, and nothing else can be asked meanwhile",
+                where=self.address,
+                advice="close the stream first",
+            )
+        if self._doubtful:
+            self._break()
+            self._link.clear()
+            self._link.write("*zlang short")
+            self._quiet()
+            self._doubtful = False
+
+    def _quiet(self) -> None:
+        """Stop the stream; what had been sent until then is passed over."""
+        line = self.session.query("cont off;*opc?")
+        for _ in range(_MOST_PENDING):
+            if line.strip() == "1":
+                return
+            line = self._link.receive()
+        raise ProtocolError("the stream does not end", where=self.address, advice="switch the instrument off and on")
+
+    def _break(self) -> None:
+        """Reset the interface over its own port; an instrument that does not offer it is not reset by it."""
+        host, port = _host_of(self.address)
+        chosen = self._break_port if self._break_port is not None else (BREAK_PORT if port == BREAK_PORT - 1 else 0)
+        if not host or not chosen:
+            return
+        try:
+            with socket.create_connection((host, chosen), timeout=_FAREWELL) as wire:
+                wire.sendall(b"break\n")
+                reply = wire.recv(64)
+        except OSError:
+            return  # the commands that follow show whether the instrument is there
+        if not reply.startswith(b"0"):
+            raise ProtocolError(f"the instrument answers {reply!r} to a break", where=f"{host}:{chosen}")
+
+    def _in_scpi(self, commands: Sequence[str]) -> None:
+        """Send settings in the language that reports errors, each with the question for them, and come back."""
+        self._link.write("*zlang scpi")
+        try:
+            for command in commands:
+                code, text = parse_error(self.session.query(f"{command};:SYST:ERR:ALL?"))
+                if code:
+                    raise InstrumentReportedError(code, text, command, where=self.address)
+        finally:
+            self._link.write("*zlang short")
+
+    def _done(self, command: str) -> None:
+        reply = self.session.query(f"{command};*opc?")
+        if reply.strip() != "1":
+            raise ProtocolError(f"{reply!r} does not confirm {command!r}", where=self.address)
+
+    def _in_force(self) -> PowerSettings:
+        self._link.write("*zlang scpi")
+        interval = parse_number(self.session.query(":SENS:SWE:TIME?"))
+        self._link.write("*zlang short")
+        ranges: dict[str, tuple[float, ...]] = {}
+        for word in ("URNG", "IRNG"):
+            questions = ";".join(f"{word}{channel}?" for channel in self._channels)
+            ranges[word] = (
+                tuple(map(parse_number, self.session.query(questions).split(";"))) if self._range_query else ()
+            )
+        return PowerSettings(
+            elements=self._channels,
+            wiring=None,
+            voltage_range=ranges["URNG"],
+            current_range=ranges["IRNG"],
+            auto_range=None,
+            crest_factor=None,
+            update_interval=interval,
+            ct_ratio=None,
+            vt_ratio=None,
+            line_filter=None,
+            averaging=None,
+        )
+
+    def _items(self) -> str:
+        first = self._channels[0]
+        named = [f"tsnorm{first}?", f"durnorm{first}?"]
+        named += [f"{quantity}{channel}?" for channel in self._channels for quantity in _QUANTITIES]
+        return ";".join(named)
+
+    def _cycles(self, in_force: PowerSettings, timeout: float | None) -> Generator[PowerReading, None, None]:
+        """Let the instrument send its cycles, and stop it on every way out."""
+        wait = timeout if timeout is not None else 2 * (in_force.update_interval or 0.0) + self._link.timeout
+        with self._lock:
+            self._raise_if_aborted()
+            self._link.write(f"actn;{self._items()}")
+            self._link.write("cont on")
+            self._streaming = True
+        before: datetime | None = None
+        try:
+            while True:
+                with self._lock:
+                    self._raise_if_aborted()
+                    cycle = self._cycle(self._link.receive(timeout=wait))
+                self._last = cycle.stamp
+                at = _moment(cycle.stamp)
+                missed = None if before is None else max(0, round((at - before).total_seconds() / cycle.length) - 1)
+                before = at
+                yield self._reading(cycle, in_force, missed or 0, Status.VALID)
+        except BaseException:
+            self._doubtful = True
+            raise
+        finally:
+            self._streaming = False
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._abort.is_set():
+            return
+        try:
+            with self._lock:
+                self._quiet()
+                self._doubtful = False
+        except AicalibError:
+            self._doubtful = True
+
+    def _cycle(self, line: str) -> _Cycle:
+        texts = tuple(text.strip() for text in line.split(";"))
+        if len(texts) != 2 + len(self._channels) * len(_QUANTITIES):
+            raise ProtocolError(
+                f"{line!r} is no cycle of {len(self._channels)} channels",
+                where=self.address,
+                advice="read again: the stream begins anew",
+            )
+        stamp, length = texts[0], parse_number(texts[1])
+        if not length > 0:
+            raise ProtocolError(f"a cycle of {texts[1]} s is none", where=self.address)
+        return _Cycle(stamp, length, texts[2:])
+
+    def _reading(self, cycle: _Cycle, in_force: PowerSettings, missed: int | None, extra: Status) -> PowerReading:
+        stop = Instant.now()
+        length = round(cycle.length * 1e9)
+        start = Instant(stop.utc_ns - length, stop.monotonic_ns - length)
+        window = Window(start, stop, f"one cycle, {cycle.stamp} by the instrument's clock")
+        width = len(_QUANTITIES)
+        elements = tuple(
+            self._element(place, cycle.texts[place * width : (place + 1) * width], in_force, window, extra)
+            for place in range(len(self._channels))
+        )
+        total = elements[0] if len(elements) == 1 else self._total(elements, window)
+        status = Status.VALID
+        for element in elements:
+            status |= element.voltage.status | element.current.status | element.active_power.status
+        return PowerReading(elements, total, in_force, window, status, missed)
+
+    def _element(
+        self, place: int, texts: Sequence[str], in_force: PowerSettings, window: Window, extra: Status
+    ) -> ElementReading:
+        full: dict[str, float] = {}
+        if in_force.voltage_range:
+            full = {"utrms": in_force.voltage_range[place], "itrms": in_force.current_range[place]}
+        found: dict[str, Reading] = {}
+        for (quantity, unit), text in zip(_QUANTITIES.items(), texts, strict=True):
+            value, status = measured(text)
+            found[quantity] = Reading(
+                value,
+                unit,
+                status | extra,
+                window,
+                self.identity,
+                f"{quantity}{self._channels[place]}",
+                full.get(quantity),
+                None if value is None else _evaluation.last_digit(text),
+                text,
+            )
+        return ElementReading(*(found[quantity] for quantity in _QUANTITIES))
+
+    def _total(self, elements: Sequence[ElementReading], window: Window) -> ElementReading:
+        """What the host makes of several channels: powers add up with their sign, voltage and current are means."""
+
+        def of_all(name: str, unit: str, form: Any) -> Reading:
+            parts = [getattr(element, name) for element in elements]
+            status = Status.VALID
+            for part in parts:
+                status |= part.status
+            value = None if any(part.value is None for part in parts) else float(form(part.value for part in parts))
+            raw = ";".join(part.raw for part in parts)
+            return Reading(value, unit, status, window, self.identity, f"{name} of all channels, by the host", raw=raw)
+
+        return ElementReading(
+            voltage=of_all("voltage", "V", statistics.fmean),
+            current=of_all("current", "A", statistics.fmean),
+            active_power=of_all("active_power", "W", sum),
+        )
+
+    def _lacks(self, what: str, why: str = "") -> NoReturn:
+        raise NotSupported(
+            f"{self.DRIVER.name} has no {what}",
+            where=self.address,
+            why=why or "no manual or program at hand says how it is done",
+        )
+
+
+def _moment(stamp: str) -> datetime:
+    """Return `2015:01:21D17:20:55.437817000+0000` as a time, to the microsecond; raises ProtocolError."""
+    date, _, rest = stamp.partition("D")
+    clock, zone = rest[:15], rest[-5:]
+    try:
+        return datetime.strptime(f"{date} {clock} {zone}", "%Y:%m:%d %H:%M:%S.%f %z")
+    except ValueError:
+        raise ProtocolError(f"{stamp!r} is no time stamp") from None
+
+
+def _host_of(address: str) -> tuple[str, int]:
+    """Host and port of TCPIP::HOST::PORT::SOCKET; ("", 0) for any other address."""
+    parts = address.split("::")
+    if len(parts) == 4 and parts[3].upper() == "SOCKET" and parts[2].isdigit():
+        return parts[1], int(parts[2])
+    return "", 0
