@@ -17,7 +17,7 @@ def come_into_step(send: Callable[[bytes], object], receive: Callable[[], bytes]
     send(b"*IDN?")
     complete = False
     while True:
-        line = receive().strip()
-        if complete and line.count(b",") == _COMMAS_OF_AN_IDENTIFICATION:
-            return
-        complete = complete or line == b"1"
+        for line in receive().splitlines():  # an instrument may put the answers to both into one message
+            if complete and line.count(b",") == _COMMAS_OF_AN_IDENTIFICATION:
+                return
+            complete = complete or line.strip() == b"1"

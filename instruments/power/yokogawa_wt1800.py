@@ -33,6 +33,7 @@ class YokogawaWT1800(HighEndMeter):
         manual="IM WT1801E-17EN, IM WT3001E-17EN",
         models=((r"YOKOGAWA", r"WT180\d(E|EM)?(-\S+)?"),),
         wires=("VXI-11", "USBTMC", "GPIB"),
+        simulator="yokogawa-wt1800",
     )
 
     @property

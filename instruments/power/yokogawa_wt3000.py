@@ -40,7 +40,8 @@ class YokogawaWT3000(HighEndMeter):
         manual="IM WT3001E-17EN, IM 760301-01E",
         schemes=(SCHEME,),
         models=((r"YOKOGAWA", r"WT300\dE?(-\S+)?"),),
-        wires=("legacy Ethernet", "GPIB", "serial"),
+        wires=("Yokogawa legacy Ethernet", "GPIB", "serial"),
+        simulator="yokogawa-wt3000",
     )
 
     def __init__(

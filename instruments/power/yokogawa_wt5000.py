@@ -28,6 +28,7 @@ class YokogawaWT5000(YokogawaWT1800):
         manual="IM WT5000-17EN",
         models=((r"YOKOGAWA", r"WT5000(-\S+)?"),),
         wires=("VXI-11", "USBTMC", "GPIB"),
+        simulator="yokogawa-wt5000",
         verified="never run on hardware, and most of its commands are unconfirmed",
     )
 

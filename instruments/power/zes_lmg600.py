@@ -46,9 +46,6 @@ from aicalib_hw.trace import Trace
 from . import _evaluation
 from ._scpi_meter import ScpiPowerMeter
 
-BREAK_PORT = 5026
-"""TCP port of the out-of-band reset, beside port 5025 for commands."""
-
 NO_ACCURACY = "no accuracy of this meter is confirmed: nothing may be calibrated against it"
 
 _MOST_CHANNELS = 7
@@ -70,8 +67,9 @@ class _Cycle:
 class ZesLMG600(ScpiPowerMeter):
     """A power analyzer of the LMG600 series; address: TCPIP::HOST::5025::SOCKET, or a serial port.
 
-    channels: those that are measured, from 1. break_port: TCP port for `break`, None = 5026 where commands go to 5025,
-    0 = never. range_query: read ranges back by `URNG1?` and `IRNG1?`. reset: begin from the instrument's defaults.
+    channels: those that are measured, from 1. break_port: TCP port for `break`, None = the one after that for commands
+    (5026 after 5025), 0 = never. range_query: read ranges back by `URNG1?` and `IRNG1?`. reset: begin from the
+    instrument's defaults.
     """
 
     ERROR_QUERY: ClassVar[str] = ":SYSTem:ERRor:ALL?"
@@ -84,6 +82,7 @@ class ZesLMG600(ScpiPowerMeter):
         manual="no manual",
         models=((r".*ZES.*|.*Zimmer.*", r"LMG\s?6\d\d.*"),),
         wires=("TCP", "serial"),
+        simulator="zes-lmg600",
     )
 
     def __init__(
@@ -323,7 +322,7 @@ class ZesLMG600(ScpiPowerMeter):
     def _break(self) -> None:
         """Reset the interface over its own port; an instrument that does not offer it is not reset by it."""
         host, port = _host_of(self.address)
-        chosen = self._break_port if self._break_port is not None else (BREAK_PORT if port == BREAK_PORT - 1 else 0)
+        chosen = self._break_port if self._break_port is not None else port + 1
         if not host or not chosen:
             return
         try:
