@@ -54,8 +54,8 @@ def test_an_unknown_unit(aicalib: Command) -> None:
 
 
 def test_an_unknown_driver(aicalib: Command) -> None:
-    ended = aicalib("calibrate", bench(METER.replace('driver = "yokogawa-wt300"', 'driver = "yokogawa-wt3000"')))
-    assert_told(ended, 2, what="yokogawa-wt3000", where="instruments.meter.driver", what_to_do="yokogawa-wt300")
+    ended = aicalib("calibrate", bench(METER.replace('driver = "yokogawa-wt300"', 'driver = "yokogawa-wt30"')))
+    assert_told(ended, 2, what="yokogawa-wt30", where="instruments.meter.driver", what_to_do="yokogawa-wt300")
 
 
 def test_an_unreachable_address(aicalib: Command) -> None:

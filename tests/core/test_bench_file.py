@@ -184,7 +184,7 @@ def test_a_file_in_another_encoding_is_not_a_crash(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "key", "text"),
     [
-        ('driver = "yokogawa-wt3000"', "instruments.meter.driver", "did you mean 'yokogawa-wt300'?"),
+        ('driver = "yokogawa-wt30"', "instruments.meter.driver", "did you mean 'yokogawa-wt300'?"),
         (
             'driver = "yokogawa-wt300"\nsimulator = "yokogawa-wt30"',
             "instruments.meter.simulator",

@@ -91,7 +91,7 @@ def test_a_broken_driver_does_not_keep_the_others_from_being_found(
 
 def test_an_unknown_driver_is_answered_with_those_there_are() -> None:
     with pytest.raises(UnknownDriver) as caught:
-        registry.driver("yokogawa-wt3000")
+        registry.driver("yokogawa-wt30")
     assert "yokogawa-wt300" in caught.value.advice
 
 
