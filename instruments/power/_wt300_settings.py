@@ -45,6 +45,7 @@ class Settings:
         self._model = model
         self._crest = choice({"3": "3", "6": "6", "6A": crest_factor_6a})
         self._asked = {
+            "mode": ":INPut:MODE?",
             "wiring": ":INPut:WIRing?",
             "voltage auto": ":INPut:VOLTage:AUTO?",
             "current auto": ":INPut:CURRent:AUTO?",
@@ -60,6 +61,7 @@ class Settings:
                 for element in range(1, model.elements + 1)
             },
         }
+        self.rms = (True,) * model.elements
         self.questions = tuple(self._asked.values())
         self.range_questions = (":INPut:VOLTage:RANGe?", ":INPut:CURRent:RANGe?")
 
@@ -89,6 +91,7 @@ class Settings:
         count = self._model.elements
         taken = dict(zip(self._asked, answers, strict=True))
         scaled = BOOLEAN.decode(taken["scaling"])
+        self.rms = (type(self).mode.codec.decode(taken["mode"]) != "dc",) * count
 
         def ratios(word: str) -> tuple[float, ...]:
             return tuple(NUMBER.decode(taken[f"{word}{e}"]) if scaled else 1.0 for e in range(1, count + 1))

@@ -170,7 +170,9 @@ class HighEndMeter(YokogawaMeter):
 
     def _make_settings(self) -> Settings:
         self._modules = self._find_modules()
-        return Settings(self.session, self._family, self._modules, line_filter_cutoff=self._cutoff)
+        return Settings(
+            self.session, self._family, self._modules, line_filter_cutoff=self._cutoff, always_rms="I" in self.WORDS
+        )
 
     def _elements(self) -> int:
         return len(self._modules)

@@ -30,7 +30,13 @@ class Settings:
     null = setting.Setting(":INPut:NULL", BOOLEAN)
 
     def __init__(
-        self, session: ScpiSession, family: tables.Family, modules: Sequence[int], *, line_filter_cutoff: str
+        self,
+        session: ScpiSession,
+        family: tables.Family,
+        modules: Sequence[int],
+        *,
+        line_filter_cutoff: str,
+        always_rms: bool,
     ) -> None:
         self.session = session
         self._family = family
@@ -49,6 +55,9 @@ class Settings:
             "CT": ":INPut:SCALing:CT",
             "line filter": ":INPut:FILTer:LINE",
         }
+        if not always_rms:
+            self._groups["mode"] = ":INPut:CURRent:MODE"
+        self.rms = (True,) * len(self._elements)
         self.questions = (
             ":INPut:WIRing?",
             ":INPut:CFACtor?",
@@ -84,6 +93,8 @@ class Settings:
         wiring, crest, interval, averaging, average_count, *rest = answers
         count = len(self._elements)
         of = {name: rest[place * count : (place + 1) * count] for place, name in enumerate(self._groups)}
+        if "mode" in of:
+            self.rms = tuple(text.strip().upper() != "DC" for text in of["mode"])
         scaled = [BOOLEAN.decode(text) for text in of["scaling"]]
         return PowerSettings(
             elements=self._elements,

@@ -59,6 +59,12 @@ _PER_ELEMENT = tuple(_UNITS)
 _OF_SUM = ("U", "I", "P", "S", "Q", "LAMBDA")
 
 
+def _nonsense(taken: Mapping[tuple[str, str], str], element: int) -> Status:
+    """INVALID for a negative rms value: seen while auto range hunted between two ranges."""
+    negative = any(taken[(function, str(element))].lstrip().startswith("-") for function in ("U", "I"))
+    return Status.INVALID if negative else _VALID
+
+
 class YokogawaSettings(Protocol):
     """What the driver needs of a family's settings."""
 
@@ -66,6 +72,8 @@ class YokogawaSettings(Protocol):
     def range_questions(self) -> Sequence[str]: ...
     @property
     def questions(self) -> Sequence[str]: ...
+    @property
+    def rms(self) -> Sequence[bool]: ...
     def ranges(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]: ...
     def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings: ...
     def in_force(self) -> PowerSettings: ...
@@ -218,7 +226,7 @@ class YokogawaMeter(ScpiPowerMeter):
         timeout: s, None = two update intervals and the link's. Raises DeadlineExceeded, ConnectionLost, Aborted.
         """
         self._abort.clear()
-        with self._lock, self._explaining():
+        with self._explaining(), self._lock:
             settings = self._settings_now()
             if fresh:
                 self._pace = None
@@ -241,7 +249,7 @@ class YokogawaMeter(ScpiPowerMeter):
             self.session.query(":STATus:EESR?")
             self._pace = UpdatePace(self._interval(in_force))
         while left is None or left > 0:
-            with self._lock, self._explaining():
+            with self._explaining(), self._lock:
                 if configured != self._configured:
                     in_force = self._settings_now().in_force()
                     configured = self._configured
@@ -366,7 +374,7 @@ class YokogawaMeter(ScpiPowerMeter):
         try:
             yield
         except (ProtocolError, DeadlineExceeded) as error:
-            error.where = error.where or str(self.identity)
+            error.where = error.where or self.address
             if not self._abort.is_set():
                 self._explain(error)
             raise
@@ -459,8 +467,12 @@ class YokogawaMeter(ScpiPowerMeter):
         self._ranges = ranges
         taken = dict(zip(self._items, shown.values, strict=True))
         count = len(shown.flags)
+        shown_flags = tuple(
+            flags | _nonsense(taken, index + 1) if rms else flags
+            for index, (flags, rms) in enumerate(zip(shown.flags, self._settings_now().rms, strict=True))
+        )
         elements = tuple(
-            self._element(str(index + 1), taken, extra | shown.flags[index], self._full(shown, in_force, index), window)
+            self._element(str(index + 1), taken, extra | shown_flags[index], self._full(shown, in_force, index), window)
             for index in range(count)
         )
         total = elements[0]
@@ -469,7 +481,7 @@ class YokogawaMeter(ScpiPowerMeter):
             summed = self._summed(in_force.wiring)
             flags = extra
             for index in summed:
-                flags |= shown.flags[index]
+                flags |= shown_flags[index]
             total = self._element("SIGMA", taken, flags, {}, window)
         status = Status.VALID
         for element in (*(elements[index] for index in summed), total):

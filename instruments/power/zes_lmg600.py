@@ -339,9 +339,16 @@ class ZesLMG600(ScpiPowerMeter):
         self._link.write("*zlang scpi")
         try:
             for command in commands:
-                code, text = parse_error(self.session.query(f"{command};:SYST:ERR:ALL?"))
+                message = f"{command};:SYST:ERR:ALL?"
+                code, text = parse_error(self.session.query(message))
                 if code:
-                    raise InstrumentReportedError(code, text, command, where=self.address)
+                    raise InstrumentReportedError(
+                        code,
+                        text,
+                        message,
+                        where=self.address,
+                        advice="the instrument keeps what it had: choose another value, or unlock its panel",
+                    )
         finally:
             self._link.write("*zlang short")
 

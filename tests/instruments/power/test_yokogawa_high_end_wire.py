@@ -47,6 +47,8 @@ def answers(count: int, idn: str, changed: Mapping[str, str]) -> dict[str, str]:
         each(":INPut:SCALing:CT", count): ["1.0000"] * count,
         each(":INPut:FILTer:LINE", count): ["OFF"] * count,
     }
+    if "WT300" in idn:
+        asked[each(":INPut:CURRent:MODE", count)] = ["RMS"] * count
     of_settings = {question: changed.get(question, ";".join(values)) for question, values in asked.items()}
     ranges, rest = dict(list(of_settings.items())[:2]), dict(list(of_settings.items())[2:])
     energies = ("6.9000E+03", "2.3000E+03")

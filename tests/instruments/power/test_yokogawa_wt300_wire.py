@@ -26,6 +26,7 @@ from aicalib_hw.trace import ReplayLink
 GOOD = "230.00E+00,10.000E+00,2.3000E+03,2.3000E+03,0.0000E+00,1.0000E+00,50.000E+00,NAN,0"
 ITEMS = ("U", "I", "P", "S", "Q", "LAMBDA", "FU", "WH", "TIME")
 SETTINGS = (
+    (":INPut:MODE?", "RMS"),
     (":INPut:WIRing?", "P1W2"),
     (":INPut:VOLTage:AUTO?", "0"),
     (":INPut:CURRent:AUTO?", "0"),
@@ -129,6 +130,13 @@ def test_a_marker_in_the_values_leaves_no_value(marker: str, status: Status, pla
     assert quantity.status == status
     assert status in reading.status
     assert quantity.resolution is None
+
+
+def test_a_negative_rms_current_is_nonsense_and_a_negative_direct_current_is_none() -> None:
+    """A WT310E was seen to show -3.199 A and -27 W while its auto range hunted at the edge of two ranges."""
+    values = GOOD.replace(",10.000E+00,2.3000E+03", ",-3.1990E+00,-27.000E+00", 1)
+    assert shown(values).status is Status.INVALID
+    assert float(shown(values, settings={":INPut:MODE?": "DC"}).active_power) == -27.0
 
 
 @pytest.mark.parametrize("reply", ["230.00E+00,10.000E+00", GOOD + ",1", "", GOOD.replace(",", ";")])
