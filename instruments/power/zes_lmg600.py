@@ -458,6 +458,8 @@ class ZesLMG600(ScpiPowerMeter):
         full: dict[str, float] = {}
         if in_force.voltage_range:
             full = {"utrms": in_force.voltage_range[place], "itrms": in_force.current_range[place]}
+        if any(text.startswith("-") for text in texts[:2]):
+            extra |= Status.INVALID  # no true rms value is negative: the instrument shows nonsense
         found: dict[str, Reading] = {}
         for (quantity, unit), text in zip(_QUANTITIES.items(), texts, strict=True):
             value, status = measured(text)

@@ -124,3 +124,20 @@ def test_everything_on_the_wire_can_be_traced(simulated_power_meter: Any) -> Non
     sent = [entry["text"].encode() for entry in trace.recent if entry["direction"] == "write"]
     heard = [data.strip() for direction, data in simulated_power_meter.exchanges if direction == ">"]
     assert sent == heard
+
+
+@pytest.mark.parametrize("simulated_power_meter", [REAL_TIME], indirect=True)
+def test_after_abort_in_a_long_update_the_meters_one_link_is_free_at_once(
+    simulated_power_meter: Any, meter: YokogawaWT300
+) -> None:
+    """An update of 20 s holds the parser in :COMM:WAIT?; only the abort channel ends that wait in the instrument."""
+    meter.configure(update_interval=20.0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(meter.read)
+        time.sleep(0.5)
+        began = time.monotonic()
+        meter.abort()
+        assert isinstance(waiting.exception(10), Aborted)
+        assert meter.configure(update_interval=0.5).update_interval == 0.5
+        assert time.monotonic() - began < 4.0
+    assert float(meter.read().active_power) == pytest.approx(simulated_power_meter.truth.active_power, rel=0.02)
