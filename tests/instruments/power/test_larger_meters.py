@@ -1,0 +1,110 @@
+"""The larger Yokogawa meters and the LMG600 against their simulators, judged by the truth of the simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from aicalib_hw import registry
+from aicalib_hw.errors import NotSupported, UsageError
+from aicalib_hw.readings import Status
+
+THREE_PHASES = {"phases": 3}
+Opened = Callable[..., tuple[Any, Any]]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """A function that opens a driver on its simulator in a world of its own, on three phases at half load."""
+    ends: list[Callable[[], Any]] = []
+
+    def open_one(name: str, *, rate: float = 20.0, **options: Any) -> tuple[Any, Any]:
+        world = registry.simulator(registry.WORLD).from_settings({"rate": rate, "platform": THREE_PHASES})
+        simulated = registry.simulator(name)(world, name)
+        world.start()
+        simulated.start()
+        world.run_load(0.5)
+        meter = registry.driver(name)(simulated.address, **options)
+        ends.extend([world.stop, simulated.stop, meter.close])
+        return meter.open(), simulated
+
+    yield open_one
+    for end in reversed(ends):
+        end()
+
+
+@pytest.mark.parametrize("name", ["yokogawa-wt3000", "yokogawa-wt1800"])
+def test_three_elements_sum_to_the_true_power(opened: Opened, name: str) -> None:
+    meter, simulated = opened(name)
+    meter.configure(wiring="3P4W", voltage_range=300.0, current_range=10.0)
+    meter.read()
+    reading = meter.read()
+    assert reading.status is Status.VALID
+    parts = [float(element.active_power) for element in reading.elements[:3]]
+    assert float(reading.active_power) == pytest.approx(sum(parts), rel=1e-3)
+    assert float(reading.active_power) == pytest.approx(simulated.truth.active_power, rel=0.01)
+    assert {element.active_power.range for element in reading.elements[:3]} == {3000.0}
+
+
+@pytest.mark.parametrize("name", ["yokogawa-wt3000", "yokogawa-wt1800"])
+def test_the_energy_of_the_sum_is_the_true_energy(opened: Opened, name: str) -> None:
+    meter, simulated = opened(name)
+    meter.configure(wiring="3P4W", voltage_range=300.0, current_range=10.0)
+    clock = simulated.world.clock
+    began = clock.now()
+    measurement = meter.measure_energy(20.0)
+    assert measurement.validity, measurement.validity.reasons
+    true = simulated.truth.energy_between(began, clock.now()) * 20.0 / (clock.now() - began)
+    assert measurement.value == pytest.approx(true, rel=0.01)
+    assert meter.integration_state() == "RESET"
+
+
+def test_elements_have_ranges_of_their_own(opened: Opened) -> None:
+    meter, _ = opened("yokogawa-wt3000")
+    meter.configure(voltage_range=300.0, current_range=20.0)
+    settings = meter.configure(elements=(2,), voltage_range=600.0, current_range=5.0)
+    assert settings.voltage_range[:3] == (300.0, 600.0, 300.0)
+    assert settings.current_range[:3] == (20.0, 5.0, 20.0)
+
+
+def test_every_cycle_of_the_lmg_comes_once_with_its_own_length(opened: Opened) -> None:
+    meter, simulated = opened("zes-lmg600", rate=4.0, channels=(1, 2, 3))
+    assert meter.configure(voltage_range=250.0, current_range=10.0, update_interval=0.5).update_interval == 0.5
+    readings = list(meter.stream(duration=5.0))
+    assert len(readings) == 10
+    assert [reading.missed for reading in readings] == [0] * 10
+    assert readings[0].window.duration == pytest.approx(0.5, abs=0.02)
+    assert len({reading.window.rule for reading in readings}) == 10
+    assert float(readings[-1].active_power) == pytest.approx(simulated.truth.active_power, rel=0.01)
+
+
+def test_the_energy_of_the_lmgs_cycles_is_the_true_energy(opened: Opened) -> None:
+    meter, simulated = opened("zes-lmg600", channels=(1, 2, 3))
+    meter.configure(voltage_range=250.0, current_range=10.0)
+    measurement = meter.measure_energy(20.0)
+    assert measurement.validity, measurement.validity.reasons
+    length = float(measurement.evidence["elapsed_s"])
+    assert measurement.value == pytest.approx(simulated.truth.active_power * length, rel=0.01)
+    with pytest.raises(NotSupported):
+        meter.components(meter.read())
+
+
+def test_a_stream_of_the_lmg_that_is_left_alone_is_stopped_by_closing_it(opened: Opened) -> None:
+    meter, simulated = opened("zes-lmg600")
+    stream = meter.stream()
+    next(stream)
+    with pytest.raises(UsageError):
+        meter.configure(update_interval=1.0)
+    stream.close()
+    assert meter.configure(update_interval=1.0).update_interval == 1.0
+    assert float(meter.read().voltage) == pytest.approx(230.0, rel=0.01)
+    assert simulated.device.reader is None
+
+
+def test_harmonics_are_read_where_they_are_fitted(opened: Opened) -> None:
+    meter, _ = opened("yokogawa-wt3000")
+    pairs = meter.total_harmonic_distortion()
+    assert len(pairs) == meter.capabilities.elements
+    assert {one.unit for pair in pairs for one in pair} == {"%"}
