@@ -54,6 +54,7 @@ class TektronixPA1000(PolledPowerMeter):
         manual="PA1000 user manual p. 54",
         models=((r"Tektronix.*", r"PA[13]000"),),
         wires=("TCP",),
+        simulator="tektronix-pa1000",
     )
 
     def __init__(self, address: str, *, update_interval: float = 0.5, selection_time: float = 0.5, **link: Any) -> None:

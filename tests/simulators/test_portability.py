@@ -13,7 +13,6 @@ import os
 for name in [n for n in dir(os) if n.startswith("sched_")] + ["fork"]:
     if hasattr(os, name):
         delattr(os, name)
-import aicalib_hw as hw
 from aicalib_hw import registry
 world = registry.simulator(registry.WORLD).from_settings({"rate": 20})
 for name, entry in registry.entries(registry.SIMULATORS).items():
@@ -26,7 +25,7 @@ for name, entry in registry.entries(registry.SIMULATORS).items():
     if name not in registry.entries(registry.DRIVERS):
         instrument.stop()
         continue  # a simulator that no driver is for
-    with hw.open_instrument(address) as opened:
+    with registry.driver(name)(address) as opened:
         assert opened.identity.simulated, name
     instrument.stop()
     print("opened", name)
