@@ -108,8 +108,7 @@ def test_a_killed_calibration_leaves_a_record_that_can_be_read_and_a_lease_that_
         time.sleep(1.0)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    (left,) = LeaseBook(runtime_directory()).held()
-    assert left.address == "cpu://local"
+    assert "cpu://local" in [left.address for left in LeaseBook(runtime_directory()).held()]
     assert [item.name for item in read_record(Path("out/record.sqlite")).equipment] != []
     with started("calibrate", "--quantity", "compute", "--output", "next") as process:
         wait_for(Path("next/record.sqlite"))
