@@ -87,7 +87,8 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
     peak = best.operations / best.duration
     sustained = work.operations / work.device_seconds
     clock = statistics.mean(seen.clocks) if seen.clocks else None
-    broken = _reasons_against_any_rate(work, about, clock, max(peak, sustained))
+    broken = _reasons_against_any_rate(work, about, clock, sustained)
+    too_fast = _above_theory(about, max(seen.clocks, default=None), peak)
     remarks = [*seen.energy_remarks(), *about.remarks]
     rise = seen.temperature_rise()
     if rise is not None and abs(rise) > STEADY_K_PER_S:
@@ -139,7 +140,7 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
     slowed = [f"{reason}: not valid for a claim at the rated clock" for reason in claim]
     return PeakMeasurement(
         sustained=made("sustained", sustained, broken, [*remarks, *slowed]),
-        peak=made(about.peak_word, peak, [*broken, *slowed], remarks),
+        peak=made(about.peak_word, peak, [*broken, *too_fast, *slowed], remarks),
         clock=_clock(clock, seen, about.identity),
         efficiency_measured_clock=peak / (about.per_cycle * clock) if about.per_cycle and clock else None,
         efficiency_maximum_clock=peak / (about.per_cycle * about.maximum_clock)
@@ -152,7 +153,7 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
     )
 
 
-def _reasons_against_any_rate(work: Work, about: Circumstances, clock: float | None, rate: float) -> list[str]:
+def _reasons_against_any_rate(work: Work, about: Circumstances, clock: float | None, sustained: float) -> list[str]:
     """What makes both rates unusable."""
     reasons = [work.wrong] if work.wrong else []
     host = (work.host_end_ns - work.host_begin_ns) / 1e9
@@ -160,12 +161,18 @@ def _reasons_against_any_rate(work: Work, about: Circumstances, clock: float | N
         reasons.append(
             f"the device's clock says {work.device_seconds:.4f} s and the host's {host:.4f} s for the same launches"
         )
-    if about.per_cycle and clock and rate > MOST_OVER_THEORY * about.per_cycle * clock:
-        ratio = rate / (about.per_cycle * clock)
-        reasons.append(f"{ratio:.3f} of what the measured clock allows: clock, time or count of operations is wrong")
+    reasons += _above_theory(about, clock, sustained)
     if about.strangers:
         reasons.append(f"others computed on the device: {', '.join(about.strangers)}")
     return reasons
+
+
+def _above_theory(about: Circumstances, clock: float | None, rate: float) -> list[str]:
+    """Whether a rate is above what a clock allows: the mean for the sustained rate, the highest for one launch."""
+    if not about.per_cycle or not clock or rate <= MOST_OVER_THEORY * about.per_cycle * clock:
+        return []
+    ratio = rate / (about.per_cycle * clock)
+    return [f"{ratio:.3f} of what the measured clock allows: clock, time or count of operations is wrong"]
 
 
 def _rated_clock_reasons(seen: Observation, about: Circumstances) -> list[str]:

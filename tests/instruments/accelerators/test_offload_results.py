@@ -127,3 +127,14 @@ def test_the_whole_difference_of_the_clocks_is_stated_as_uncertainty() -> None:
 def test_no_launch_is_no_measurement() -> None:
     with pytest.raises(MeasurementInvalid):
         evaluate(Work((), 0, 1, ""), Observation(), ABOUT)
+
+
+def test_the_fastest_launch_may_have_had_the_highest_clock_and_the_sustained_rate_the_mean() -> None:
+    launches = list(ten_launches().launches)
+    launches[3] = Launch(0.3, 0.08, 100_000_000_000)
+    work = Work(tuple(launches), 1_000_000_000, 2_000_000_000, "")
+    varying = seen(1.0e9, 1.0e9, 1.0e9, 1.25e9)
+    result = evaluate(work, varying, ABOUT)
+    assert result.sustained.validity
+    assert not any("allows" in reason for reason in result.peak.validity.reasons)
+    assert any("allows" in reason for reason in evaluate(work, seen(1.0e9, 1.0e9), ABOUT).peak.validity.reasons)
