@@ -98,9 +98,9 @@ class CudaKernel:
 
     def wrong(self) -> str:
         """Look for marks that threads have left, and compare the sums of the first group with what they must be."""
-        marks = memoryview(self._session.read(self._wrong, 4 * self._count)).cast("I")
-        bad = sum(map(bool, marks)) if any(marks) else 0
-        if bad:
+        marks = self._session.read(self._wrong, 4 * self._count)
+        if marks.count(0) != len(marks):
+            bad = sum(map(bool, memoryview(marks).cast("I")))
             return f"wrong results in {bad} of {self._count} threads"
         sums = list(memoryview(self._session.read(self._sums, 4 * len(self._gains))).cast("I"))
         right = [self.size * gain % 2**32 for gain in self._gains]
