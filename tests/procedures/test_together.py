@@ -128,3 +128,43 @@ def test_if_one_fails_the_others_are_stopped_and_its_error_is_told(two: Any) -> 
     with pytest.raises(hw.AicalibError):
         measure_together([cpu, board], "fp32", path="vector", duration=60.0)
     assert time.monotonic() - began < 20.0
+
+
+GPUS = """
+[bench]
+name = "gpus"
+[decision]
+rule = "simple"
+[world]
+rate = 1.0
+seed = 5
+[load]
+source = "world"
+[plan.compute]
+duration = 0.6
+runs = 2
+warm_up = 0.2
+gemm = false
+"""
+
+
+def test_four_simulated_gpus_do_together_what_four_do_and_pass_for_nothing_real(tmp_path: Path) -> None:
+    path = tmp_path / "gpus.toml"
+    entry = '[instruments.gpu{}]\ndriver = "nvidia"\nsimulator = "nvidia"\n'
+    path.write_text(GPUS + "".join(map(entry.format, range(4))), encoding="utf-8")
+    with hw.open_bench(path) as bench:
+        calibration = calibrate_compute(bench)
+        counted = sum(
+            value
+            for simulated in bench.simulated.values()
+            for unit, value in simulated.truth.operations.items()
+            if unit == "fp32"
+        )
+    (result,) = calibration.results
+    assert result.simulated
+    assert result.title == "fp32 sustained, 4 accelerators together"
+    for run, alone in zip(result.measurement.runs, result.measurement.evidence["device_rates"], strict=True):
+        assert run.value is not None
+        assert len(alone) == 4
+        assert 0.5 * sum(alone) < run.value < 1.02 * sum(alone)
+    assert sum(result.measurement.evidence["operations"]) < counted
