@@ -42,8 +42,8 @@ class NvidiaAccelerator(OffloadAccelerator):
 
     address: "nvidia://0" counts as NVML does, by PCI address. implementation: "wgmma" or "mma.sync" for the path
     "matrix", None = the better one that the device has. seed: of the random matrix operands. foreign_processes: what
-    to do when others compute on the device: "refuse" makes the result invalid, "allow" only says so. timeout, trace:
-    accepted as in every driver.
+    to do when others compute on the device: "refuse" makes the result invalid, "allow" only says so (in a container
+    NVML may know this very process by another number). timeout, trace: accepted as in every driver.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
