@@ -24,7 +24,7 @@ from aicalib_hw.interfaces.instrument import Progress, ReleaseReport
 from .load import OffloadLoad
 from .results import Circumstances, evaluate
 from .run import PreparedKernel, measure
-from .watch import Observation, Watch
+from .watch import INTERVAL_S, Observation, Watch
 
 SHORTEST_S = 0.1
 LAUNCH_S = 0.005
@@ -103,7 +103,9 @@ class OffloadAccelerator(Accelerator):
                 f"a measurement of {duration} s is too short", where=self.address, advice=f"give {SHORTEST_S} s or more"
             )
         self._require_whole_device()
-        watch = Watch(lambda: cast(TelemetryReading, self._sample())) if self._sample() is not None else None
+        watch = None
+        if self._sample() is not None:
+            watch = Watch(lambda: cast(TelemetryReading, self._sample()), min(INTERVAL_S, duration / 10))
         with self._computing(), self._abortable() as stop:
             strangers, counted = self._strangers(), self._counters()
             seen = Observation()

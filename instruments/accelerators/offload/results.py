@@ -35,6 +35,7 @@ HOST_LATENCY_S = 0.02
 """What the host may be late in starting and noticing a run, besides the relative limit."""
 
 MOST_THROTTLED = 0.05
+_SETTLED_NS = 20_000_000
 MOST_CLOCK_SPREAD = 0.01
 STEADY_K_PER_S = 0.5
 MOST_RUNS = 60
@@ -86,17 +87,20 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
     best = max(work.launches, key=lambda launch: launch.operations / launch.duration if launch.duration > 0 else 0.0)
     peak = best.operations / best.duration
     sustained = work.operations / work.device_seconds
-    clock = statistics.mean(seen.clocks) if seen.clocks else None
+    # Before the first launch and after the last the device idles, and lowers its clock within a millisecond.
+    working = seen.during(work.host_begin_ns + _SETTLED_NS, work.host_end_ns)
+    clock = statistics.mean(working.clocks) if working.clocks else None
     broken = _reasons_against_any_rate(work, about, clock, sustained)
-    too_fast = _above_theory(about, max(seen.clocks, default=None), peak)
+    too_fast = _above_theory(about, max(working.clocks, default=None), peak)
     remarks = [*seen.energy_remarks(), *about.remarks]
     rise = seen.temperature_rise()
     if rise is not None and abs(rise) > STEADY_K_PER_S:
         remarks.append(f"the temperature still moved by {rise:+.2f} K/s: warm up for longer")
-    claim = _rated_clock_reasons(seen, about)
+    claim = _rated_clock_reasons(working, about)
     evidence = {
         **about.evidence,
         **seen.summary(),
+        **working.clock_summary(),
         "operations": work.operations,
         "launches": len(work.launches),
         "operations_a_launch": work.launches[0].operations,
@@ -141,13 +145,13 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
     return PeakMeasurement(
         sustained=made("sustained", sustained, broken, [*remarks, *slowed]),
         peak=made(about.peak_word, peak, [*broken, *too_fast, *slowed], remarks),
-        clock=_clock(clock, seen, about.identity),
+        clock=_clock(clock, working, about.identity),
         efficiency_measured_clock=peak / (about.per_cycle * clock) if about.per_cycle and clock else None,
         efficiency_maximum_clock=peak / (about.per_cycle * about.maximum_clock)
         if about.per_cycle and about.maximum_clock
         else None,
         share=sum(launch.duration for launch in work.launches) / work.device_seconds,
-        throttle=seen.throttle,
+        throttle=working.throttle,
         rejected=0,
         energy=seen.energy,
     )

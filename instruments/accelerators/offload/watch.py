@@ -30,6 +30,15 @@ class Observation:
     samples: tuple[TelemetryReading, ...] = ()
     lost: AicalibError | None = None
 
+    def during(self, begin_ns: int, end_ns: int) -> Observation:
+        """Return what was seen wholly within this time of the host's monotonic clock."""
+        inside = [
+            sample
+            for sample in self.samples
+            if begin_ns <= sample.window.start.monotonic_ns and sample.window.stop.monotonic_ns <= end_ns
+        ]
+        return Observation(tuple(inside), self.lost)
+
     @property
     def clocks(self) -> list[float]:
         """Clock of each sample, Hz."""
@@ -92,15 +101,20 @@ class Observation:
         return (half[-1][1] - half[0][1]) / (half[-1][0] - half[0][0])
 
     def summary(self) -> dict[str, Any]:
-        """Return what was seen as plain data."""
-        clocks = self.clocks
+        """Return what was seen of power, heat and energy as plain data."""
         return {
             "samples": len(self.samples),
-            "clock_Hz": clocks,
-            "clock_spread": statistics.stdev(clocks) / statistics.mean(clocks) if len(clocks) > 1 else None,
             "power_W": _values(self.samples, "power"),
             "temperature_degC": _values(self.samples, "temperature"),
             "energy_J": self.energy,
+        }
+
+    def clock_summary(self) -> dict[str, Any]:
+        """Return what was seen of the clock, and of why it is low, as plain data."""
+        clocks = self.clocks
+        return {
+            "clock_Hz": clocks,
+            "clock_spread": statistics.stdev(clocks) / statistics.mean(clocks) if len(clocks) > 1 else None,
             "throttled_share": self.throttled_share,
             "throttle": self.throttle.raw if self.throttle is not None else None,
         }

@@ -32,10 +32,14 @@ def ten_launches(*, duration: float = 0.1, gap: float = 0.0, host: float | None 
 
 
 def seen(*clocks: float, throttle: ThrottleState | None = None, **series: list[float]) -> Observation:
-    """Samples 0.2 s apart, with the given clocks in Hz, throttle state and other fields."""
+    """Samples with the given clocks in Hz, throttle state and other fields, in the time of the launches.
+
+    They are 0.1 s apart, and 0.2 s where there is more than clocks.
+    """
     samples = []
+    apart = 0.2e9 if series else 0.1e9
     for index in range(max(len(clocks), *(len(values) for values in series.values()), 0)):
-        at = Instant(0, round(index * 0.2e9))
+        at = Instant(0, round(1.05e9 + index * apart))
         window = Window(at, at, "one sample")
 
         def reading(value: float, unit: str, window: Window = window) -> Reading:
@@ -138,3 +142,16 @@ def test_the_fastest_launch_may_have_had_the_highest_clock_and_the_sustained_rat
     assert result.sustained.validity
     assert not any("allows" in reason for reason in result.peak.validity.reasons)
     assert any("allows" in reason for reason in evaluate(work, seen(1.0e9, 1.0e9), ABOUT).peak.validity.reasons)
+
+
+def test_the_clock_of_an_idle_device_before_and_after_the_launches_does_not_count() -> None:
+    def sample(at_s: float, clock: float) -> TelemetryReading:
+        at = Instant(0, round(at_s * 1e9))
+        window = Window(at, at, "one sample")
+        return TelemetryReading(window=window, clock=Reading(clock, "Hz", Status.VALID, window, SOMEBODY))
+
+    idle_round_it = Observation((sample(0.9, 0.3e9), sample(1.0, 0.3e9), sample(1.5, 1.25e9), sample(2.1, 0.3e9)))
+    result = evaluate(ten_launches(), idle_round_it, ABOUT)
+    assert result.clock is not None
+    assert float(result.clock) == pytest.approx(1.25e9)
+    assert result.peak.validity
