@@ -38,6 +38,9 @@ class Library:
 LIBRARIES = (
     Library("libaicalib-node.so", ("control.c", *_NODE)),
     Library("libnvidia-ml.so.1", ("nvml.c", *_NODE)),
-    Library("libcuda.so.1", ("cuda.c", "ptx_parse.c", "ptx_run.c", "ptx_mma.c", *_NODE)),
+    Library("libcuda.so.1", ("cuda.c", "ptx_parse.c", "ptx_run.c", "ptx_mma.c", "numbers.c", *_NODE)),
     Library("libdcmi.so", ("dcmi.c", *_NODE)),
+    Library("libascendcl.so", ("ascendcl.c", "numbers.c", *_NODE)),
+    Library("libnnopbase.so", ("nnopbase.c",)),
+    Library("libopapi.so", ("opapi.c",), needs=("libascendcl.so", "libnnopbase.so")),
 )

@@ -28,12 +28,21 @@ def run(
                     name: {"driver": settings.instruments[name].driver, "address": address}
                     for name, address in simulation.addresses.items()
                 }
+                environment: dict[str, str] = {}
+                for instrument in simulation.instruments.values():
+                    environment |= getattr(instrument, "preload", {})
                 if as_json:
-                    _screen.print_json({"instruments": started, "bench": settings.bench.name, "pid": os.getpid()})
+                    found = {"instruments": started, "environment": environment, "bench": settings.bench.name}
+                    _screen.print_json({**found, "pid": os.getpid()})
                 else:
                     screen = _screen.output()
                     for name, entry in started.items():
                         screen.print(f"{name}  {entry['driver']}  [bold]{entry['address']}[/]", soft_wrap=True)
+                    if environment:
+                        screen.print("programs find the simulated accelerators when they are started with:")
+                        screen.print(
+                            "  " + " ".join(f"{key}={value}" for key, value in environment.items()), soft_wrap=True
+                        )
                     _screen.remarks().print("simulated, on loopback only; Ctrl-C ends it")
                 wait_until(math.inf)
         except KeyboardInterrupt:

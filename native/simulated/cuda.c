@@ -27,6 +27,7 @@ enum {
 #define BUDGET 6000000000ULL
 #define COPY_RATE 25e9      /* bytes a second over PCIe */
 #define LAUNCH_SECONDS 2e-6 /* what a launch costs on the device */
+#define UNKNOWN_CYCLES 1e15
 
 struct context { unsigned device; unsigned retained; bool alive; };
 struct allocation { uint64_t address; size_t size; unsigned device; bool of_module; };
@@ -42,7 +43,7 @@ struct cached {
 struct function { struct module *module; struct ptx_function *ptx; struct cached cache[CACHED]; };
 struct module { struct ptx_module ptx; unsigned device; struct function *functions; };
 struct stream { unsigned device; uint64_t id; };
-struct event { unsigned device; int slot; bool blocking, timed; uint64_t stream, generation; struct event *next; };
+struct event { unsigned device; int slot; bool timed; };
 
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static struct node_page *page;
@@ -51,8 +52,7 @@ static unsigned numbers[NODE_DEVICES], device_count; /* page index of each CUDA 
 static struct context contexts[NODE_DEVICES];
 static struct allocation *allocations;
 static size_t allocation_count, allocation_room;
-static struct event *events;
-static uint64_t generation = 1, streams = 16, launches;
+static uint64_t streams = 16, launches;
 static int sticky[NODE_DEVICES]; /* an error that a kernel left behind */
 static _Thread_local struct context *current;
 
@@ -439,10 +439,6 @@ EXPORT int cuEventCreate(void **out, unsigned flags)
         free(made);
         return OUT_OF_MEMORY;
     }
-    pthread_mutex_lock(&guard);
-    made->next = events;
-    events = made;
-    pthread_mutex_unlock(&guard);
     *out = made;
     return OK;
 }
@@ -453,13 +449,9 @@ EXPORT int cuEventRecord(void *event, void *stream)
     struct event *e = event;
     if (e == NULL || e->device != number)
         return INVALID_HANDLE;
-    pthread_mutex_lock(&guard);
     node_lock(page);
     node_event_record(page, device_of(number), e->slot, getpid(), id_of(stream));
     node_unlock(page);
-    e->stream = id_of(stream);
-    e->generation = generation;
-    pthread_mutex_unlock(&guard);
     return OK;
 }
 
@@ -509,7 +501,7 @@ EXPORT int cuEventElapsedTime(float *out, void *start, void *end)
         return NOT_READY;
     if (from.state != 3 || to.state != 3)
         return INVALID_HANDLE;
-    *out = (float)((double)(to.time_ns - from.time_ns) * 1e-6);
+    *out = (float)((double)(to.time_ns - from.time_ns) * 1e-6 / node_pace(page));
     return OK;
 }
 
@@ -520,18 +512,11 @@ EXPORT int cuEventDestroy_v2(void *event)
     READY;
     if (event == NULL)
         return INVALID_HANDLE;
-    pthread_mutex_lock(&guard);
-    for (struct event **at = &events; *at != NULL; at = &(*at)->next)
-        if (*at == event) {
-            *at = (*at)->next;
-            break;
-        }
     struct event *e = event;
     node_lock(page);
     if (device_of(e->device)->events[e->slot].pid == getpid())
         device_of(e->device)->events[e->slot].state = 0;
     node_unlock(page);
-    pthread_mutex_unlock(&guard);
     free(e);
     return OK;
 }
@@ -641,17 +626,20 @@ static bool reachable(void *context, uint64_t address, size_t size)
     return found != NULL;
 }
 
-static uint64_t submit(unsigned number, struct node_work *work)
+static void submit(unsigned number, const struct node_work *given)
 {
+    struct node_work paced = *given, *work = &paced;
     work->pid = getpid();
+    work->delay *= node_pace(page);
+    work->cycles *= node_pace(page);
     for (;;) {
         node_lock(page);
         struct node_device *d = device_of(number);
         if (!node_full(d) || (d->faults & FAULT_LOST) || page->closed) {
-            uint64_t sequence = d->faults & FAULT_LOST || page->closed ? 0 : node_submit(page, d, work);
+            if (!(d->faults & FAULT_LOST) && !page->closed)
+                node_submit(page, d, work);
             node_unlock(page);
-            __atomic_add_fetch(&generation, 1, __ATOMIC_RELAXED);
-            return sequence;
+            return;
         }
         node_unlock(page);
         node_nap(page);
@@ -921,6 +909,25 @@ static void estimate(const struct node_model *m, const struct ptx_launch *l, con
     work->intensity = fmin(1.05, active) * used;
 }
 
+/* Tell work that was submitted before its length was known how long it is. */
+static void settle(unsigned number, const struct node_work *known)
+{
+    node_lock(page);
+    struct node_device *d = device_of(number);
+    for (uint64_t s = d->head; s < d->tail; s++) {
+        struct node_work *slot = &d->work[s % NODE_WORK];
+        if (slot->pid != getpid() || slot->client != known->client)
+            continue;
+        double pace = node_pace(page), cycles = known->cycles * pace, done = UNKNOWN_CYCLES * pace - slot->cycles;
+        slot->intensity = known->intensity;
+        memcpy(slot->operations, known->operations, sizeof slot->operations);
+        slot->cycles = cycles > done ? cycles - done : 0;
+        if (cycles <= done && slot->begin_ns >= 0)
+            slot->end_ns = slot->begin_ns + (int64_t)((known->delay * pace + cycles / d->clock) * 1e9);
+    }
+    node_unlock(page);
+}
+
 EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                           unsigned shared, void *stream, void **parameters, void **extra)
 {
@@ -962,28 +969,20 @@ EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz,
     };
     char log[512] = "";
     struct ptx_result result;
-    int64_t before = node_present(page);
-    uint64_t generation_before = __atomic_load_n(&generation, __ATOMIC_RELAXED);
+    /* The kernel runs from now on, for as long as will turn out: the world does not wait while the simulator interprets. */
+    struct node_work work = { .stream = id_of(stream), .client = tag, .delay = LAUNCH_SECONDS, .cycles = UNKNOWN_CYCLES };
+    submit(number, &work);
     int code = interpret(f, &launch, &result, log, sizeof log);
+    if (code == OK)
+        estimate(&d->model, &launch, &result, &work);
+    else
+        work.cycles = work.delay = 0;
+    settle(number, &work);
     if (code == ILLEGAL_ADDRESS || code == LAUNCH_FAILED || code == TIMEOUT) {
         sticky[number] = code; /* seen at the next synchronisation, and for good */
         return OK;
     }
-    if (code != OK)
-        return code;
-    struct node_work work = { .stream = id_of(stream), .delay = LAUNCH_SECONDS };
-    estimate(&d->model, &launch, &result, &work);
-    /* The world does not wait while the simulator interprets: what stamped events just before is moved along. */
-    int64_t spent = node_present(page) - before;
-    pthread_mutex_lock(&guard);
-    node_lock(page);
-    for (struct event *e = events; e != NULL && page->rate != 0; e = e->next)
-        if (e->device == number && e->stream == id_of(stream) && e->generation == generation_before && d->events[e->slot].state == 3)
-            d->events[e->slot].time_ns += spent;
-    node_unlock(page);
-    pthread_mutex_unlock(&guard);
-    submit(number, &work);
-    return OK;
+    return code;
 }
 
 EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *out, void *function, int block, size_t shared)

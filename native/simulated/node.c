@@ -32,6 +32,13 @@ int64_t node_present(const struct node_page *page)
     return (int64_t)((double)(monotonic() - page->origin_ns) * page->rate);
 }
 
+/* World seconds in a second of the programs that use the node. What a library shows a program is in the program's own time,
+ * so that times, rates and energies agree with the clock of its host also in a world that runs faster. */
+double node_pace(const struct node_page *page)
+{
+    return page->rate > 0 ? page->rate : 1;
+}
+
 int node_create(const char *path, double rate, int64_t origin_ns)
 {
     int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

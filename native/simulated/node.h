@@ -22,6 +22,7 @@
 #define NODE_STEP_NS 5000000LL      /* longest step of the integration */
 #define NODE_GRID_NS 10000000LL     /* grid of the energy history that the mains see */
 #define NODE_TICK_NS 100000000LL    /* the sensors publish every 100 ms ... */
+#define NODE_COUNTED_NS 20000000LL  /* the energy counter advances in steps of so long */
 #define NODE_SAMPLED_NS 25000000LL  /* ... and the instantaneous power looks at the last 25 ms (arXiv 2312.02741) */
 
 /* Execution units that work occupies; rates are operations (multiply and add counted apart) a clock and core. */
@@ -70,7 +71,7 @@ struct node_work {
     int32_t pid;
     double delay, cycles, intensity; /* s and clocks left; share of the dynamic power */
     double operations[NODE_UNITS];   /* counted when it ends */
-    int64_t begin_ns, end_ns;
+    int64_t begin_ns, end_ns; /* -1 = not yet; an end given beforehand is one that lies in the past */
 };
 
 /* state: 0 free, 1 never recorded, 2 waits for work `sequence`, 3 time stamp in time_ns, 4 its work was dropped. */
@@ -139,6 +140,7 @@ struct node_page *node_open(const char *path);
 void node_use(const char *path);
 struct node_page *node_find(void); /* NULL where no simulated node has been asked for, or it was closed */
 int64_t node_present(const struct node_page *page);
+double node_pace(const struct node_page *page);
 void node_lock(struct node_page *page); /* takes the lock and brings the page up to the present */
 void node_unlock(struct node_page *page);
 void node_nap(struct node_page *page);

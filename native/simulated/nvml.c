@@ -159,6 +159,11 @@ static unsigned milliwatt(const struct node_device *d, double watt)
     return (unsigned)llround(watt * d->power_gain * 1e3);
 }
 
+static unsigned long long millijoule(const struct node_page *p, const struct node_device *d)
+{
+    return (unsigned long long)llround(d->shown_energy * 1e3 / node_pace(p));
+}
+
 EXPORT int nvmlSystemGetDriverVersion(char *out, unsigned length)
 {
     return current() == NULL ? UNINITIALIZED : text(out, length, "580.65.06");
@@ -623,7 +628,7 @@ EXPORT int nvmlDeviceSetPowerManagementLimit(Device handle, unsigned limit)
 EXPORT int nvmlDeviceGetTotalEnergyConsumption(Device handle, unsigned long long *out)
 {
     READ(out)
-    *out = (unsigned long long)llround(d->shown_energy * 1e3);
+    *out = millijoule(p, d);
     DONE
 }
 
@@ -700,13 +705,15 @@ EXPORT int nvmlDeviceGetSupportedClocksEventReasons(Device handle, unsigned long
 
 int nvmlDeviceGetSupportedClocksThrottleReasons(Device, unsigned long long *) ALIAS(nvmlDeviceGetSupportedClocksEventReasons);
 
-static int64_t violation(const struct node_device *d, unsigned policy)
+static int64_t violation(const struct node_page *p, const struct node_device *d, unsigned policy)
 {
+    double pace = node_pace(p);
     switch (policy) {
-    case 0: return d->power_violation_ns;
-    case 1: return d->thermal_violation_ns;
+    case 0: return (int64_t)((double)d->power_violation_ns / pace);
+    case 1: return (int64_t)((double)d->thermal_violation_ns / pace);
     case 2: case 3: case 4: case 5: return 0;
-    case 10: case 11: return d->power_violation_ns + d->thermal_violation_ns + d->brake_violation_ns;
+    case 10: case 11:
+        return (int64_t)((double)(d->power_violation_ns + d->thermal_violation_ns + d->brake_violation_ns) / pace);
     default: return -1;
     }
 }
@@ -714,11 +721,11 @@ static int64_t violation(const struct node_device *d, unsigned policy)
 EXPORT int nvmlDeviceGetViolationStatus(Device handle, unsigned policy, Violation *out)
 {
     READ(out)
-    int64_t ns = violation(d, policy);
+    int64_t ns = violation(p, d, policy);
     if (ns < 0)
         code = INVALID_ARGUMENT;
     else
-        *out = (Violation){ (unsigned long long)(p->time_ns / 1000), (unsigned long long)ns };
+        *out = (Violation){ (unsigned long long)((double)p->time_ns / 1000 / node_pace(p)), (unsigned long long)ns };
     DONE
 }
 
@@ -944,7 +951,7 @@ EXPORT int nvmlDeviceGetProcessUtilization(Device handle, ProcessSample *out, un
     DONE
 }
 
-static int field(const struct node_device *d, Field *f)
+static int field(const struct node_page *p, const struct node_device *d, Field *f)
 {
     const struct node_model *m = &d->model;
     f->type = 1;
@@ -952,17 +959,17 @@ static int field(const struct node_device *d, Field *f)
     case 74: case 75: case 76: case 77: case 78: case 79: {
         static const unsigned policy[] = { 0, 1, 2, 3, 4, 5 };
         f->type = 3;
-        f->value.ull = (unsigned long long)violation(d, policy[f->field - 74]);
+        f->value.ull = (unsigned long long)violation(p, d, policy[f->field - 74]);
         return OK;
     }
     case 80: case 81:
         f->type = 3;
-        f->value.ull = (unsigned long long)violation(d, 10 + f->field - 80);
+        f->value.ull = (unsigned long long)violation(p, d, 10 + f->field - 80);
         return OK;
     case 82: f->value.ui = (unsigned)lround(d->memory_temperature); return OK;
     case 83:
         f->type = 3;
-        f->value.ull = (unsigned long long)llround(d->shown_energy * 1e3);
+        f->value.ull = millijoule(p, d);
         return OK;
     case 91: f->value.ui = m->links; return OK;
     case 185:
@@ -982,9 +989,9 @@ static int field(const struct node_device *d, Field *f)
         f->value.ui = (unsigned)lround(m->temperature_soft - limits[f->field - 193]);
         return OK;
     }
-    case 269: f->type = 3; f->value.ull = (unsigned long long)d->thermal_violation_ns; return OK;
-    case 270: f->type = 3; f->value.ull = (unsigned long long)d->hard_thermal_violation_ns; return OK;
-    case 271: f->type = 3; f->value.ull = (unsigned long long)d->brake_violation_ns; return OK;
+    case 269: f->type = 3; f->value.ull = (unsigned long long)((double)d->thermal_violation_ns / node_pace(p)); return OK;
+    case 270: f->type = 3; f->value.ull = (unsigned long long)((double)d->hard_thermal_violation_ns / node_pace(p)); return OK;
+    case 271: f->type = 3; f->value.ull = (unsigned long long)((double)d->brake_violation_ns / node_pace(p)); return OK;
     default: return NOT_SUPPORTED;
     }
 }
@@ -1000,7 +1007,7 @@ EXPORT int nvmlDeviceGetFieldValues(Device handle, int count, Field *fields)
         fields[i].value.ull = 0;
         fields[i].status = (unsigned)(fields[i].scope != 0 && fields[i].field >= 185 && fields[i].field <= 192
                                           ? NOT_SUPPORTED
-                                          : field(d, &fields[i]));
+                                          : field(p, d, &fields[i]));
     }
     code = count < 0 ? INVALID_ARGUMENT : OK;
     DONE

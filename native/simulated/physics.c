@@ -122,7 +122,8 @@ static double run(struct node_device *d, int64_t from, double dt, double *active
         *active += used * work->intensity;
         if (work->delay > 0 || work->cycles > 1e-6 * d->clock * 1e-3)
             break;
-        work->end_ns = from + (int64_t)((dt - left) * 1e9);
+        if (work->end_ns < 0)
+            work->end_ns = from + (int64_t)((dt - left) * 1e9);
         for (unsigned u = 0; u < NODE_UNITS; u++)
             d->operations[u] += work->operations[u];
         finish(d, d->head, work->end_ns, 3);
@@ -148,8 +149,6 @@ static void publish(struct node_device *d, int64_t now)
     d->shown_power = d->model.mean_window > 0 ? d->shown_mean_power : d->shown_instant_power;
     uint64_t recent = n < 2 ? n : 2;
     d->shown_busy = recent ? (d->busy_seconds - d->tick_busy[(n - recent) % 16]) / (0.1 * (double)recent) : 0;
-    if (!(d->faults & FAULT_ENERGY_FROZEN))
-        d->shown_energy = d->energy * d->energy_gain;
     d->shown_ns = now;
 }
 
@@ -227,6 +226,9 @@ void node_advance(struct node_page *page, int64_t now)
         for (uint32_t i = 0; i < page->devices; i++)
             step_device(page, &page->device[i], ns);
         page->time_ns += ns;
+        for (uint32_t i = 0; i < page->devices && page->time_ns % NODE_COUNTED_NS == 0; i++)
+            if (!(page->device[i].faults & FAULT_ENERGY_FROZEN))
+                page->device[i].shown_energy = page->device[i].energy * page->device[i].energy_gain;
         int64_t phase = page->time_ns % NODE_TICK_NS;
         for (uint32_t i = 0; i < page->devices; i++) {
             if (phase == 0)

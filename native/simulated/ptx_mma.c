@@ -1,56 +1,14 @@
-/* Number formats of PTX, and mma.sync on the fragments of a warp (PTX ISA, "Matrix Fragments for mma"). */
+/* Values of PTX types, and mma.sync on the fragments of a warp (PTX ISA, "Matrix Fragments for mma"). */
+#include "numbers.h"
 #include "ptx.h"
 
 #include <math.h>
 #include <string.h>
 
-static double small_float(unsigned bits, unsigned exponent_bits, unsigned mantissa_bits, bool finite_only)
-{
-    unsigned mantissa = bits & ((1u << mantissa_bits) - 1);
-    int exponent = (int)(bits >> mantissa_bits & ((1u << exponent_bits) - 1));
-    int bias = (1 << (exponent_bits - 1)) - 1, most = (1 << exponent_bits) - 1;
-    double sign = bits >> (exponent_bits + mantissa_bits) & 1 ? -1 : 1;
-    if (finite_only ? exponent == most && mantissa == (1u << mantissa_bits) - 1 : exponent == most && mantissa != 0)
-        return NAN;
-    if (!finite_only && exponent == most)
-        return sign * INFINITY;
-    if (exponent == 0)
-        return sign * ldexp(mantissa, 1 - bias - (int)mantissa_bits);
-    return sign * ldexp(mantissa + (1u << mantissa_bits), exponent - bias - (int)mantissa_bits);
-}
-
-/* Round to nearest even into a format with infinities. */
-static unsigned to_small_float(double value, unsigned exponent_bits, unsigned mantissa_bits)
-{
-    unsigned sign = signbit(value) ? 1u << (exponent_bits + mantissa_bits) : 0;
-    int bias = (1 << (exponent_bits - 1)) - 1;
-    unsigned most = (1u << exponent_bits) - 1;
-    if (isnan(value))
-        return most << mantissa_bits | ((1u << mantissa_bits) - 1);
-    double size = fabs(value);
-    if (isinf(size))
-        return sign | most << mantissa_bits;
-    int exponent = 0;
-    if (size > 0)
-        frexp(size, &exponent);
-    int lowest = 1 - bias;
-    int e = exponent - 1 < lowest ? lowest : exponent - 1;
-    double units = nearbyint(ldexp(size, (int)mantissa_bits - e));
-    if (units >= ldexp(1, (int)mantissa_bits + 1)) {
-        units /= 2;
-        e++;
-    }
-    if (e > bias)
-        return sign | most << mantissa_bits;
-    if (units < ldexp(1, (int)mantissa_bits))
-        return sign | (unsigned)units;
-    return sign | (unsigned)(e + bias) << mantissa_bits | ((unsigned)units - (1u << mantissa_bits));
-}
-
 double ptx_decode(unsigned type, uint64_t bits)
 {
     switch (type) {
-    case T_F16: return small_float(bits & 0xffff, 5, 10, false);
+    case T_F16: return number_decode(bits & 0xffff, 5, 10, false);
     case T_BF16: bits = (bits & 0xffff) << 16; /* fall through */
     case T_F32: {
         uint32_t half = (uint32_t)bits;
@@ -69,8 +27,8 @@ double ptx_decode(unsigned type, uint64_t bits)
         memcpy(&d, &bits, 8);
         return d;
     }
-    case T_E4M3: return small_float(bits & 0xff, 4, 3, true);
-    case T_E5M2: return small_float(bits & 0xff, 5, 2, false);
+    case T_E4M3: return number_decode(bits & 0xff, 4, 3, true);
+    case T_E5M2: return number_decode(bits & 0xff, 5, 2, false);
     case T_S8: return (int8_t)bits;
     case T_U8: return (uint8_t)bits;
     default: return NAN;
@@ -81,9 +39,9 @@ uint64_t ptx_encode(unsigned type, double value)
 {
     uint64_t bits = 0;
     switch (type) {
-    case T_F16: return to_small_float(value, 5, 10);
-    case T_BF16: return to_small_float(value, 8, 7);
-    case T_TF32: return (uint64_t)to_small_float(value, 8, 10) << 13;
+    case T_F16: return number_encode(value, 5, 10);
+    case T_BF16: return number_encode(value, 8, 7);
+    case T_TF32: return (uint64_t)number_encode(value, 8, 10) << 13;
     case T_F32: {
         float f = (float)value;
         memcpy(&bits, &f, 4);

@@ -1,7 +1,8 @@
-"""Simulated Ascend 910 (Atlas 900) and 910B NPUs, through a simulated libdcmi.so.
+"""Simulated Ascend 910 (Atlas 900) and 910B NPUs, through simulated libdcmi, libascendcl and libopapi.
 
-From the DCMI declarations in mind-cluster and gpustack-runtime, both under Apache-2.0. One NPU a card, with an MCU
-beside it. Not simulated: virtual NPUs, dcmiv2 of the Ascend 950, super pods.
+From the DCMI declarations in mind-cluster and gpustack-runtime, both under Apache-2.0, and the interface of AscendCL
+and of aclnnMatmul as open programs use them. One NPU a card, with an MCU beside it. Not simulated: virtual NPUs, dcmiv2
+of the Ascend 950, super pods.
 """
 
 from __future__ import annotations

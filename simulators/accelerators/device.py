@@ -168,9 +168,9 @@ class SimulatedDevice:
     def start(self) -> str:
         """Load the vendor's libraries into this process and point them at this world; return the address."""
         for library in self.libraries:
-            ctypes.CDLL(str(path_of(library)), mode=ctypes.RTLD_GLOBAL).aicalib_simulated_use(
-                str(self.world.node.path).encode()
-            )
+            loaded = ctypes.CDLL(str(path_of(library)), mode=ctypes.RTLD_GLOBAL)
+            if hasattr(loaded, "aicalib_simulated_use"):
+                loaded.aicalib_simulated_use(str(self.world.node.path).encode())
         self.address = self._address()
         return self.address
 

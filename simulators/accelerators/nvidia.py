@@ -1,4 +1,4 @@
-"""Simulated NVIDIA H100, H200 and A100, through a simulated libnvidia-ml.so.1.
+"""Simulated NVIDIA H100, H200 and A100, through simulated libnvidia-ml.so.1 and libcuda.so.1.
 
 From the NVML API's declarations in nvidia-ml-py and the published behaviour of its power sensors. Not simulated: MIG
 instances (a partitioned GPU only says that it is), NVSwitch, vGPU.

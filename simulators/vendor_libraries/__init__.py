@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 NODE = "libaicalib-node.so"
 """The simulated world's own door to a node; no vendor library."""
 NVIDIA = ("libnvidia-ml.so.1", "libcuda.so.1")
-ASCEND = ("libdcmi.so",)
+ASCEND = ("libdcmi.so", "libascendcl.so", "libnnopbase.so", "libopapi.so")
 
 ENVIRONMENT = "AICALIB_SIMULATED_NODE"
 """The variable that tells the libraries the page of the node: a path."""

@@ -75,3 +75,42 @@ def test_gpustack_runtime_detects_the_npus_of_the_node(devices: Devices) -> None
             assert entry["memory"] == 64 << 10
         seen.append(found[0]["power_used"])
     assert seen[1] > seen[0] + 250
+
+
+BENCH = """
+[bench]
+name = "two-gpus"
+[instruments.first]
+driver = "nvidia"
+simulator = "nvidia"
+options = { model = "a100" }
+[instruments.second]
+driver = "nvidia"
+simulator = "nvidia"
+options = { model = "h200" }
+[world]
+rate = 10.0
+"""
+
+
+def test_a_simulated_bench_prints_what_a_monitor_must_be_started_with(tmp_path: Path) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text(BENCH)
+    command = [str(BIN / "aicalib"), "simulate", str(bench), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as simulation:
+        try:
+            assert simulation.stdout is not None
+            printed = json.loads(simulation.stdout.readline())
+            assert printed["instruments"]["second"]["address"] == "nvidia://1"
+            done = subprocess.run(
+                [str(BIN / "gpustat"), "--json"],
+                env={**os.environ, **printed["environment"]},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+        finally:
+            simulation.terminate()
+    names = [gpu["name"] for gpu in json.loads(done.stdout)["gpus"]]
+    assert names == ["NVIDIA A100-SXM4-80GB", "NVIDIA H200"]
