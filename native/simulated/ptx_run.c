@@ -742,9 +742,9 @@ static inline __attribute__((always_inline)) void run_loop(struct run *r, struct
         }
         const struct ptx_operand *o = i->operand;
         if (i->op == OP_FMA && i->type == T_F32 && !i->flush && !i->saturate) {
-            registers[o[0].reg] = from_f32(__builtin_fmaf(f32(get(r, t, &o[1])), f32(get(r, t, &o[2])), f32(get(r, t, &o[3]))));
+            put(t, &o[0], from_f32(__builtin_fmaf(f32(get(r, t, &o[1])), f32(get(r, t, &o[2])), f32(get(r, t, &o[3])))));
         } else if (i->op == OP_FMA && i->type == T_F64) {
-            registers[o[0].reg] = from_f64(__builtin_fma(f64(get(r, t, &o[1])), f64(get(r, t, &o[2])), f64(get(r, t, &o[3]))));
+            put(t, &o[0], from_f64(__builtin_fma(f64(get(r, t, &o[1])), f64(get(r, t, &o[2])), f64(get(r, t, &o[3])))));
         } else if (i->op == OP_BRA) {
             r->counts[pc]++;
             pc = (uint32_t)i->target;

@@ -359,3 +359,54 @@ def test_identity_agrees_with_nvml_and_the_device_properties_with_the_data_sheet
     with pytest.raises(CudaError) as refused:
         cuda("cuMemAlloc_v2", ctypes.byref(c_uint64()), ctypes.c_size_t(90 << 30))
     assert refused.value.code == 2
+
+
+def test_in_a_fast_world_times_and_energies_are_those_of_the_programs_host(started: Started) -> None:
+    gpu, cuda = started(rate=20.0)
+    function = cuda.function(ptx(PEAK), "peak")
+    out = cuda.up(np.zeros(132 * 8 * 256, np.float32))
+    arguments = (out, c_float(0.999), c_float(0.001), c_int(20000))
+    for _ in range(10):
+        cuda.launch(function, 132 * 8, 256, *arguments)
+    cuda("cuCtxSynchronize")
+    before = gpu.truth.energy
+    with cuda.timed() as seconds:
+        for _ in range(10):
+            cuda.launch(function, 132 * 8, 256, *arguments)
+    power = (gpu.truth.energy - before) / (20.0 * seconds[0])
+    assert 0.96 < 10 * 2 * FMA_OF_ROUND * 20000 * 132 * 8 * 256 / seconds[0] / (132 * 256 * 1980e6) < 1.0
+    assert 400.0 < power < 700.0
+
+
+def test_no_text_makes_the_reader_of_ptx_fall_over(started: Started) -> None:
+    _, cuda = started()
+    source, draw = ptx(MIXED), np.random.default_rng(3)
+    words = [
+        b"",
+        b";",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"%r1",
+        b".",
+        b"0x",
+        b"@",
+        b",",
+        b"bra $L",
+        b"\xff",
+        b"99999999999",
+        b"-",
+        b"<9>",
+    ]
+    seen = set()
+    for _ in range(400):
+        at = int(draw.integers(0, len(source)))
+        length = int(draw.integers(0, 12))
+        changed = source[:at] + words[int(draw.integers(0, len(words)))] + source[at + length :]
+        module = ctypes.c_void_p()
+        code = ctypes.CDLL("libcuda.so.1").cuModuleLoadData(ctypes.byref(module), changed + b"\0")
+        seen.add(code)
+        if code == 0:
+            cuda("cuModuleUnload", module)
+    assert {0, 218} <= seen <= {0, 2, 209, 218, 222}
