@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from ctypes import c_float, c_int, c_uint, c_uint64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -410,3 +415,47 @@ def test_no_text_makes_the_reader_of_ptx_fall_over(started: Started) -> None:
         if code == 0:
             cuda("cuModuleUnload", module)
     assert {0, 218} <= seen <= {0, 2, 209, 218, 222}
+
+
+def test_devices_work_at_once_in_threads_and_a_forked_child_has_no_driver(devices: Devices) -> None:
+    gpus = devices("nvidia", 2, rate=1.0)
+    program = f"""
+import ctypes, os, sys, threading
+import numpy as np
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.simulators.cuda_program import Cuda, CudaError
+image = open(sys.argv[1], "rb").read()
+results = []
+def work(number):
+    cuda = Cuda(number)
+    y = np.full(256, number, np.float32)
+    function, x, out = cuda.function(image, "saxpy"), cuda.up(y + 1), cuda.up(y)
+    for _ in range(200):
+        cuda.launch(function, 1, 256, ctypes.c_int(256), ctypes.c_float(1), x, out)
+    results.append((cuda.down(out, y) == number + 200 * (number + 1)).all())
+threads = [threading.Thread(target=work, args=(number % 2,)) for number in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+child = os.fork()
+if child == 0:
+    try:
+        Cuda(0)
+    except CudaError as error:
+        os._exit(error.code)
+    os._exit(99)
+print(all(results), len(results), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    with tempfile.NamedTemporaryFile() as image:
+        image.write(ptx(MIXED))
+        image.flush()
+        done = subprocess.run(
+            [sys.executable, "-c", program, image.name],
+            env={**os.environ, **gpus[0].preload},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.stdout.split() == ["True", "4", "3"], done.stderr
+    for number, gpu in enumerate(gpus):
+        assert gpu.truth.operations["fp32"] == 2 * 200 * 256 * 2, number
