@@ -1,4 +1,4 @@
-"""Fixtures for tests against simulated instruments: `simulated_power_meter`, `simulated_bench`.
+"""Fixtures against simulated instruments: `simulated_power_meter`, `simulated_accelerator`, `simulated_bench`.
 
 Installed with the package; ready in well under half a second; no rights needed. What passed on the
 wire is attached to the report of a failing test.
@@ -41,6 +41,29 @@ def simulated_power_meter(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield meter
     finally:
         meter.stop()
+        world.stop()
+
+
+@pytest.fixture
+def simulated_accelerator(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A simulated NVIDIA H100 on a world of its own in real time, idle; its libraries are loaded into this process.
+
+    `.address` for a driver, `.truth` for the true values, `.inject(fault)`, `.world`, and `.preload`, the environment
+    for other programs. Options by indirect parametrisation: a dict of the simulator's options, of the world's under
+    "world", and under "simulator" the name of another family, "ascend". Linux; raises UsageError without the libraries.
+    """
+    from aicalib_hw import registry
+
+    options: dict[str, Any] = {"world": {}, "simulator": "nvidia", **getattr(request, "param", {})}
+    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
+    device = registry.simulator(options.pop("simulator"))(world, "accelerator", **options)
+    request.node.stash.setdefault(_simulated, []).append(device)
+    world.start()
+    device.start()
+    try:
+        yield device
+    finally:
+        device.stop()
         world.stop()
 
 

@@ -32,3 +32,13 @@ def test_a_reading_agrees_with_the_truth(simulated_power_meter: Any) -> None:
         reading = meter.read()
         limit = sum(component.half_width for component in meter.components(reading))
         assert float(reading.active_power) == pytest.approx(simulated_power_meter.truth.active_power, abs=3 * limit)
+
+
+@pytest.mark.parametrize("simulated_accelerator", [{}, {"simulator": "ascend", "model": "910"}], indirect=True)
+def test_an_accelerator_is_opened_by_its_address_and_says_that_it_is_simulated(simulated_accelerator: Any) -> None:
+    with hw.open_instrument(simulated_accelerator.address) as device:
+        assert isinstance(device, hw.Accelerator)
+        assert device.identity.simulated
+        power = device.read().power
+        assert power is not None
+        assert float(power) == pytest.approx(simulated_accelerator.truth.power, rel=0.1)
