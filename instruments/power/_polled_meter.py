@@ -25,6 +25,11 @@ _PATIENCE = 5
 NO_ACCURACY = "no accuracy is known for this meter: nothing may be calibrated against it"
 
 
+def impossible(*rms: float) -> Status:
+    """Return INVALID if a root mean square is negative, as meters show it whose auto range is lost; else VALID."""
+    return Status.INVALID if any(value < 0 for value in rms) else Status.VALID
+
+
 class PolledPowerMeter(ScpiPowerMeter):
     """A power meter that shows its last update and does not tell when it is a new one.
 

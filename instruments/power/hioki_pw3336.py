@@ -11,6 +11,7 @@ it has not), a command for zero adjustment, a command back to local. Unconfirmed
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from aicalib_hw.errors import AicalibError, InstrumentReportedError, OutOfRange, ProtocolError, UsageError
@@ -32,7 +33,7 @@ from . import _evaluation
 from . import _hioki_accuracy as accuracy
 from . import _hioki_tables as tables
 from ._choices import require_one_of
-from ._polled_meter import PolledPowerMeter
+from ._polled_meter import PolledPowerMeter, impossible
 
 _PER_ELEMENT = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "PF": "1", "FREQU": "Hz"}
 _OF_SUM = ("U", "I", "P", "S", "Q", "PF")
@@ -159,7 +160,7 @@ class HiokiPW3336(PolledPowerMeter):
             if full is not None and not 0 < full < 1e6:
                 raise OutOfRange(f"a {name} of {full} cannot be set", advice="give a range of this meter")
         with self._lock:
-            if wiring is not None:
+            if wiring is not None and self._count > 1:
                 self.session.command(f":WIRing TYPE{tables.WIRINGS[wiring]}")
             for channel in self._channels:
                 if auto_range is not None:
@@ -184,7 +185,7 @@ class HiokiPW3336(PolledPowerMeter):
 
     def _in_force(self) -> PowerSettings:
         channels = self._channels
-        kind = self.session.query(":WIRing?").strip().upper()
+        kind = self._wiring_type()
         names = {f"TYPE{number}": name for name, number in tables.WIRINGS.items()}
         autos = [self.session.query(f":{what}{c}:AUTO?").strip() for c in channels for what in ("VOLTage", "CURRent")]
         self._external = tuple(self.session.query(f":CURRent{c}:TYPE?").strip().upper() != "OFF" for c in channels)
@@ -202,6 +203,10 @@ class HiokiPW3336(PolledPowerMeter):
             averaging=None,
         )
 
+    def _wiring_type(self) -> str:
+        """`TYPE1` to `TYPE7`; a meter of one channel has one wiring, and need not know the question."""
+        return self.session.query(":WIRing?").strip().upper() if self._count > 1 else "TYPE1"
+
     def snapshot(self) -> Mapping[str, Setting]:
         """Read every setting: ranges in V and A, ratios, wiring, which inputs are current sensors."""
         with self._lock:
@@ -218,7 +223,7 @@ class HiokiPW3336(PolledPowerMeter):
                 for name, value in known.items()
                 if value is not None
             }
-            found["wiring_type"] = Setting(self.session.query(":WIRing?").strip(), "", now, "instrument")
+            found["wiring_type"] = Setting(self._wiring_type(), "", now, "instrument" if self._count > 1 else "fixed")
             found["current_sensor"] = Setting(self._external, "", now, "instrument")
             return found
 
@@ -258,8 +263,8 @@ class HiokiPW3336(PolledPowerMeter):
         total = elements[0]
         if self._count > 1 and in_force.wiring != "1P2W":
             every = extra
-            for flag in flags:
-                every |= flag
+            for flag, element in zip(flags, elements, strict=True):
+                every |= flag | element.current.status & Status.INVALID
             total = self._element(self._sum, taken, in_force, window, every)
         status = Status.VALID
         for element in (*elements, total):
@@ -291,6 +296,8 @@ class HiokiPW3336(PolledPowerMeter):
             voltage = in_force.voltage_range[index] * (in_force.vt_ratio or (1.0,) * self._count)[index]
             current = in_force.current_range[index] * (in_force.ct_ratio or (1.0,) * self._count)[index]
             full = {"U": voltage, "I": current, "P": voltage * current}
+
+        flags |= impossible(parse_number(taken[f"U{suffix}"]), parse_number(taken[f"I{suffix}"]))
 
         def reading(item: str) -> Reading:
             text = taken[f"{item}{suffix}"]
@@ -374,7 +381,7 @@ class HiokiPW3336(PolledPowerMeter):
         """Return the integrated active energy of the sum, J, the integrator's time, s, and the energy's status."""
         with self._lock:
             item = f"WP{self._sum if self._count > 1 else 1}"
-            if self._count > 1 and self.session.query(":WIRing?").strip().upper() == "TYPE1":
+            if self._wiring_type() == "TYPE1":
                 item = "WP1"
             taken = self._values(self._link.query(f":MEASure? TIME,{item}"), ("TIME", item))
         energy = parse_number(taken[item])
@@ -393,6 +400,7 @@ class HiokiPW3336(PolledPowerMeter):
         began = Instant.now()
         self.start_integration(duration=duration if timed else None)
         readings: list[PowerReading] = []
+        earlier: float | None = None
         energy: float | None = None
         elapsed, status = 0.0, Status.NO_DATA
         try:
@@ -401,6 +409,7 @@ class HiokiPW3336(PolledPowerMeter):
                 state = self.integration_state()
                 if timed and state == "START":
                     continue
+                earlier = energy
                 energy, elapsed, status = self.integrated()
                 if elapsed >= duration or state != "START":
                     break
@@ -410,11 +419,23 @@ class HiokiPW3336(PolledPowerMeter):
             if not self._abort.is_set():
                 self.reset_integration()
         reasons: tuple[str, ...] = ()
-        if energy is None or round(elapsed) != round(duration):
+        if energy is None or (earlier is None and not timed) or round(elapsed) != round(duration):
             reasons = (f"the integrator ended in state {state} after {elapsed:g} s with an energy that is {status}",)
             energy = None
-        settings = readings[-1].settings
-        return _evaluation.integrated_energy(
+        looks: tuple[Component, ...] = ()
+        if energy is not None and earlier is not None:
+            # The clock went past the duration between two looks, and so did the energy past what is sought.
+            looks = (
+                Component(
+                    name="moment of the end",
+                    kind="B",
+                    unit="J",
+                    half_width=abs(energy - earlier) / 2,
+                    source="half the energy between the last look before the end and the first after it",
+                ),
+            )
+            energy = (energy + earlier) / 2
+        measured = _evaluation.integrated_energy(
             energy,
             duration,
             readings,
@@ -422,10 +443,11 @@ class HiokiPW3336(PolledPowerMeter):
             self.identity,
             Window(began, stopped, "the integrator's own timer" if timed else "the integrator's own clock"),
             reasons,
-            settings,
+            readings[-1].settings,
             {"elapsed_s": elapsed, "state": state},
             load,
         )
+        return replace(measured, components=(*measured.components, *looks))
 
     def components(self, reading: PowerReading) -> tuple[Component, ...]:
         """State the type B components of the total active power, W (PW3336/PW3337 data sheet p. 8, direct input).

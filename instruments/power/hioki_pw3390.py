@@ -28,7 +28,7 @@ from aicalib_hw.scpi.codec import parse_number
 
 from . import _evaluation
 from . import _hioki_tables as tables
-from ._polled_meter import PolledPowerMeter
+from ._polled_meter import PolledPowerMeter, impossible
 
 UNITS = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "PF": "1", "FREQ": "Hz"}
 SUMS = {(1, 2): 1, (3, 4): 2, (1, 2, 3): 4}
@@ -175,6 +175,8 @@ class HiokiPW3390(PolledPowerMeter):
         elements = tuple(self._element(str(channel), taken, window, extra) for channel in in_force.elements)
         total = elements[0]
         if len(elements) > 1:
+            for element in elements:
+                extra |= element.current.status & Status.INVALID
             total = self._element("".join(str(channel) for channel in in_force.elements), taken, window, extra)
         status = Status.VALID
         for element in (*elements, total):
@@ -200,6 +202,11 @@ class HiokiPW3390(PolledPowerMeter):
     def _element(
         self, suffix: str, taken: Mapping[tuple[str, str], str], window: Window, flags: Status
     ) -> ElementReading:
+        missing = [quantity for quantity in ("U", "I", "P", "S", "Q", "PF") if (quantity, suffix) not in taken]
+        if missing:
+            raise ProtocolError(f"{missing[0]}{suffix} was asked for and is not there", where=self.address)
+        flags |= impossible(parse_number(taken["U", suffix]), parse_number(taken["I", suffix]))
+
         def reading(quantity: str) -> Reading:
             text = taken.get((quantity, suffix))
             if text is None:

@@ -29,7 +29,7 @@ from aicalib_hw.scpi.codec import NUMBER, number_text, parse_number
 
 from . import _evaluation
 from . import _hioki_tables as tables
-from ._polled_meter import PolledPowerMeter
+from ._polled_meter import PolledPowerMeter, impossible
 
 UNITS = {"U": "V", "I": "A", "P": "W"}
 
@@ -194,6 +194,8 @@ class HiokiPW8001(PolledPowerMeter):
         full = {"U": in_force.voltage_range[0]}
         if self._current_range is not None:
             full |= {"I": self._current_range, "P": in_force.voltage_range[0] * self._current_range}
+
+        extra |= impossible(*(parse_number(text) for _, _, text in parts[:2]))
 
         def reading(quantity: str, text: str) -> Reading:
             number = parse_number(text)

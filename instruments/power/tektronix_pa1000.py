@@ -29,7 +29,7 @@ from aicalib_hw.scpi.codec import measured, number_text, parse_integer
 from aicalib_hw.transport.deadline import Deadline
 
 from . import _evaluation
-from ._polled_meter import PolledPowerMeter
+from ._polled_meter import PolledPowerMeter, impossible
 
 RESULTS = {"VLT": "V", "AMP": "A", "WAT": "W", "VAS": "VA", "VAR": "var", "PWF": "1", "FRQ": "Hz"}
 """Results that are selected, in this order, and their units."""
@@ -204,6 +204,9 @@ class TektronixPA1000(PolledPowerMeter):
                 advice="open the instrument again; let no other program use it meanwhile",
             )
         taken = dict(zip(RESULTS, texts, strict=True))
+
+        shown_rms = (measured(taken[result])[0] for result in ("VLT", "AMP"))
+        extra |= impossible(*(value for value in shown_rms if value is not None))
 
         def reading(result: str) -> Reading:
             value, status = measured(taken[result])
