@@ -48,9 +48,17 @@ class Reference:
     def prepare(self, update_interval: float | None) -> PowerSettings:
         """Let the meter find its ranges where none is fixed, and set the update interval; return what is in force.
 
-        Raises UsageError for a meter that can do neither, or updates too seldom, or whose transducers nobody knows.
+        Raises UsageError for a meter of unknown accuracy, or that can do neither, or updates too seldom, or whose
+        transducers nobody knows.
         """
         capabilities = self.meter.capabilities
+        if not capabilities.uncertainty and self.certificate is None:
+            raise UsageError(
+                "this meter states no accuracy, so nothing can be calibrated against it",
+                where=self.where,
+                why=capabilities.notes.get("uncertainty", "its accuracy is not known here"),
+                advice="give its certificate in the bench file, or use another meter",
+            )
         has_ranges = capabilities.voltage_ranges is not None or capabilities.current_ranges is not None
         missing = {"voltage_range", "current_range"} - self.fixed.keys()
         if missing and has_ranges and not capabilities.auto_range:

@@ -135,6 +135,8 @@ class PolledPowerMeter(ScpiPowerMeter):
     def _refuse(self, given: dict[str, Any], supported: Sequence[str]) -> None:
         """Raise NotSupported for the first setting that is given and that this meter lacks."""
         for name, value in given.items():
+            if name == "update_interval" and value == self._interval:
+                continue  # it has this one and no other
             if value is not None and name not in supported:
                 self._lacks(f"setting {name} (asked for {value!r})")
 
