@@ -1,57 +1,33 @@
-"""VXI-11: core and abort channel over ONC RPC, on ports that the system chooses (no portmapper).
+"""VXI-11: core, abort and interrupt channel over ONC RPC, on a port that the system chooses or that is asked for.
 
-Clients that take a port in the resource name (`TCPIP::127.0.0.1,PORT::inst0::INSTR`) need none.
-Not served: the interrupt channel (service requests) and device_docmd, answered with error 8.
+Clients that take a port in the resource name (`TCPIP::127.0.0.1,PORT::inst0::INSTR`) need no portmapper; for others
+one is started when its port is named. Not served: device_docmd, answered with error 8.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import ClassVar
 
-from .connections import Connections, exactly
+from .connections import Connections
 from .faulty import FaultySession, FaultyWire
 from .framing import Framer
+from .portmapper import Portmapper
+from .rpc import Reader, answer, call, framed, integers, opaque, read_record
 
-CORE, ABORT, VERSION = 0x0607AF, 0x0607B0, 1
-OK, INVALID_LINK, PARAMETER, NOT_SUPPORTED, OUT_OF_RESOURCES = 0, 4, 5, 8, 9
-LOCKED, NOT_LOCKED, TIMED_OUT, ABORTED, NOT_ACCESSIBLE = 11, 12, 15, 23, 3
+CORE, ABORT, INTERRUPT, VERSION = 0x0607AF, 0x0607B0, 0x0607B1, 1
+OK, NOT_ACCESSIBLE, INVALID_LINK, PARAMETER, NO_CHANNEL, NOT_SUPPORTED, OUT_OF_RESOURCES = 0, 3, 4, 5, 6, 8, 9
+LOCKED, NOT_LOCKED, TIMED_OUT, ABORTED, CHANNEL_THERE = 11, 12, 15, 23, 29
 END_FLAG, WAIT_LOCK, TERM_SET = 8, 1, 128
 REQUESTED, TERM_CHAR, END = 1, 2, 4
+INTERRUPT_SRQ = 30
 MOST = 64 * 1024
 """maxRecvSize told to clients, bytes (VXI-11 demands 1024 or more)."""
-
-
-class _Reader:
-    """XDR out of a record."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def integer(self) -> int:
-        (value,) = struct.unpack_from(">i", self._data, self._at)
-        self._at += 4
-        return int(value)
-
-    def opaque(self) -> bytes:
-        length = self.integer()
-        if length < 0 or self._at + length > len(self._data):
-            raise ValueError("an opaque is longer than its record")
-        value = self._data[self._at : self._at + length]
-        self._at += length + (-length % 4)
-        return value
-
-
-def _opaque(data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + data + bytes(-len(data) % 4)
-
-
-def _ints(*values: int) -> bytes:
-    return struct.pack(f">{len(values)}i", *values)
+_INTERRUPT_TIMEOUT = 2.0
+_LONGEST_HANDLE = 40
 
 
 class _Link:
@@ -62,11 +38,43 @@ class _Link:
         self.aborted = threading.Event()
 
 
+class _Peer:
+    """One core connection: its links and its interrupt channel."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.links: set[int] = set()
+        self.interrupts: socket.socket | None = None
+        self._sending = threading.Lock()
+        self._transaction = 0
+
+    def open_interrupts(self, port: int) -> None:
+        self.interrupts = socket.create_connection((self.address, port), timeout=_INTERRUPT_TIMEOUT)
+
+    def close_interrupts(self) -> None:
+        if self.interrupts is not None:
+            self.interrupts.close()
+            self.interrupts = None
+
+    def request_service(self, handle: bytes) -> None:
+        """Call device_intr_srq; a client that does not take it loses the channel."""
+        with self._sending:
+            self._transaction += 1
+            if self.interrupts is None:
+                return
+            try:
+                self.interrupts.sendall(
+                    framed(call(self._transaction, INTERRUPT, VERSION, INTERRUPT_SRQ, opaque(handle)))
+                )
+            except OSError:
+                self.close_interrupts()
+
+
 class Vxi11Server:
     """Serves one device.
 
-    port: of the core channel, 0 = the system chooses. most_links: clients at once; None = any. newline_only: END does
-    not end a message without a newline.
+    port: of the core channel, 0 = the system chooses. portmapper: port of a portmapper that tells it, None = none.
+    most_links: clients at once; None = any. newline_only: END does not end a message without a newline.
     """
 
     wire = "VXI-11"
@@ -77,27 +85,24 @@ class Vxi11Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        portmapper: int | None = None,
         most_links: int | None = None,
         newline_only: bool = False,
     ) -> None:
-        self._newline_only = newline_only
         self._wire = wire
         self._host = host
         self._most_links = most_links
+        self._newline_only = newline_only
         self._links: dict[int, _Link] = {}
         self._next = 1
         self._locked_by: int | None = None
         self._guard = threading.Condition()
         self._core = Connections(
-            lambda connection: self._serve(connection, CORE),
-            host=host,
-            port=port,
-            admit=lambda: not wire.refuse(),
-            name="vxi11-core",
+            self._serve_core, host=host, port=port, admit=lambda: not wire.refuse(), name="vxi11-core"
         )
-        self._abort_channel = Connections(
-            lambda connection: self._serve(connection, ABORT), host=host, name="vxi11-abort"
-        )
+        self._abort_channel = Connections(self._serve_abort, host=host, name="vxi11-abort")
+        self._ports: dict[tuple[int, int], int] = {}
+        self._portmapper = None if portmapper is None else Portmapper(self._ports, host=host, port=portmapper)
 
     @property
     def address(self) -> str:
@@ -107,10 +112,16 @@ class Vxi11Server:
     def start(self) -> int:
         """Listen; return the port of the core channel."""
         self._abort_channel.start()
-        return self._core.start()
+        port = self._core.start()
+        self._ports[CORE, VERSION] = port
+        if self._portmapper is not None:
+            self._portmapper.start()
+        return port
 
     def stop(self) -> None:
         """Close every socket and join every thread; idempotent."""
+        if self._portmapper is not None:
+            self._portmapper.stop()
         self._core.stopping.set()
         with self._guard:
             links = tuple(self._links.values())
@@ -120,98 +131,123 @@ class Vxi11Server:
         self._core.stop()
         self._abort_channel.stop()
 
-    def _serve(self, connection: socket.socket, program: int) -> None:
-        mine: set[int] = set()
+    def _serve_core(self, connection: socket.socket) -> None:
+        peer = _Peer(str(connection.getpeername()[0]))
+        procedures = self._procedures(peer)
         try:
-            while (record := _record(connection)) is not None:
-                reply = self._call(record, program, mine)
-                framed = struct.pack(">I", 0x80000000 | len(reply)) + reply
-                if program == CORE:
-                    self._wire.reply(connection.sendall, framed)
-                else:
-                    connection.sendall(framed)
-        except (ValueError, struct.error, ConnectionError):
+            while (record := read_record(connection, 2 * MOST + 1024)) is not None:
+                self._wire.reply(connection.sendall, framed(answer(record, CORE, VERSION, procedures)))
+        except (ValueError, struct.error):
             return
         finally:
-            for number in mine:
+            for number in peer.links:
                 self._destroy(number)
+            peer.close_interrupts()
 
-    def _call(self, record: bytes, program: int, mine: set[int]) -> bytes:
-        reader = _Reader(record)
-        transaction, kind, rpc = reader.integer(), reader.integer(), reader.integer()
-        asked, version, procedure = reader.integer(), reader.integer(), reader.integer()
-        if kind != 0:
-            raise ValueError("not a call")
-        for _ in range(2):
-            reader.integer()
-            reader.opaque()
-        head = _ints(transaction, 1)
-        if rpc != 2:
-            return head + _ints(1, 0, 2, 2)
-        accepted = head + _ints(0, 0, 0)
-        if asked != program:
-            return accepted + _ints(1)
-        if version != VERSION:
-            return accepted + _ints(2, VERSION, VERSION)
-        if procedure == 0:
-            return accepted + _ints(0)
-        handlers = self._abort_procedures if program == ABORT else self._core_procedures
-        handler = handlers.get(procedure)
-        if handler is None:
-            return accepted + _ints(3)
-        return accepted + _ints(0) + handler(self, reader, mine)
+    def _serve_abort(self, connection: socket.socket) -> None:
+        try:
+            while (record := read_record(connection, 1024)) is not None:
+                connection.sendall(framed(answer(record, ABORT, VERSION, {1: self._abort})))
+        except (ValueError, struct.error):
+            return
 
-    def _create_link(self, reader: _Reader, mine: set[int]) -> bytes:
+    def _procedures(self, peer: _Peer) -> dict[int, Callable[[Reader], bytes]]:
+        def of(procedure: Callable[[Reader, _Peer], bytes]) -> Callable[[Reader], bytes]:
+            return lambda reader: procedure(reader, peer)
+
+        return {
+            10: of(self._create_link),
+            11: of(self._write),
+            12: of(self._read),
+            13: of(self._read_status),
+            14: of(self._trigger),
+            15: of(self._clear),
+            16: of(self._nothing),
+            17: of(self._nothing),
+            18: of(self._lock),
+            19: of(self._unlock),
+            20: of(self._enable_service_request),
+            22: lambda _: integers(NOT_SUPPORTED) + opaque(b""),
+            23: of(self._destroy_link),
+            25: of(self._create_interrupt_channel),
+            26: of(self._destroy_interrupt_channel),
+        }
+
+    # Links
+
+    def _create_link(self, reader: Reader, peer: _Peer) -> bytes:
         reader.integer()
-        lock, lock_timeout, name = reader.integer(), reader.integer(), reader.opaque()
+        lock, lock_timeout, name = reader.integer(), reader.unsigned(), reader.opaque()
         if name.lower() not in (b"inst0", b""):
-            return _ints(NOT_ACCESSIBLE, 0, 0, 0)
+            return integers(NOT_ACCESSIBLE, 0, 0, 0)
         with self._guard:
             if self._most_links is not None and len(self._links) >= self._most_links:
-                return _ints(OUT_OF_RESOURCES, 0, 0, 0)
+                return integers(OUT_OF_RESOURCES, 0, 0, 0)
             number, self._next = self._next, self._next + 1
             if lock and not self._acquire(number, lock_timeout / 1000):
-                return _ints(LOCKED, 0, 0, 0)
-            link = _Link(number, self._wire.connect(borders=True))
-            self._links[link.number] = link
-        mine.add(link.number)
-        return _ints(OK, link.number, self._abort_channel.port, MOST)
+                return integers(LOCKED, 0, 0, 0)
+            self._links[number] = _Link(number, self._wire.connect(borders=True))
+        peer.links.add(number)
+        return integers(OK, number, self._abort_channel.port, MOST)
 
-    def _destroy_link(self, reader: _Reader, mine: set[int]) -> bytes:
+    def _destroy_link(self, reader: Reader, peer: _Peer) -> bytes:
         number = reader.integer()
-        mine.discard(number)
-        return _ints(OK if self._destroy(number) else INVALID_LINK)
+        if number not in peer.links:
+            return integers(INVALID_LINK)
+        peer.links.discard(number)
+        return integers(OK if self._destroy(number) else INVALID_LINK)
 
     def _destroy(self, number: int) -> bool:
         with self._guard:
             link = self._links.pop(number, None)
             if self._locked_by == number:
                 self._locked_by = None
-                self._guard.notify_all()
+            self._guard.notify_all()
         if link is not None:
             link.session.close()
         return link is not None
 
-    def _write(self, reader: _Reader, mine: set[int]) -> bytes:
-        number, _, lock_timeout, flags = (reader.integer() for _ in range(4))
+    def _usable(self, number: int, peer: _Peer, flags: int, lock_timeout: int) -> tuple[_Link | None, int]:
+        """Return the link, once no lock of another keeps it out, or None and the error."""
+        with self._guard:
+            link = self._links.get(number)
+            if link is None or number not in peer.links:
+                return None, INVALID_LINK
+            if self._wire.locked():
+                return None, LOCKED
+            link.aborted.clear()
+            wait = lock_timeout / 1000 if flags & WAIT_LOCK else 0.0
+            self._guard.wait_for(
+                lambda: self._locked_by in (None, number) or link.aborted.is_set() or self._core.stopping.is_set(), wait
+            )
+            if link.aborted.is_set():
+                return None, ABORTED
+            return (link, OK) if self._locked_by in (None, number) else (None, LOCKED)
+
+    # Messages
+
+    def _write(self, reader: Reader, peer: _Peer) -> bytes:
+        number, _, lock_timeout, flags = reader.integer(), reader.unsigned(), reader.unsigned(), reader.integer()
         data = reader.opaque()
-        link, error = self._usable(number, mine, flags, lock_timeout)
+        link, error = self._usable(number, peer, flags, lock_timeout)
         if link is None:
-            return _ints(error, 0)
+            return integers(error, 0)
         overruns = link.framer.overruns
         messages = link.framer.feed(data, end=bool(flags & END_FLAG) and not self._newline_only)
         if link.framer.overruns > overruns:
             link.session.overrun()
         link.session.write(*messages)
-        return _ints(OK, len(data))
+        return integers(OK, len(data))
 
-    def _read(self, reader: _Reader, mine: set[int]) -> bytes:
-        number, limit, io_timeout, lock_timeout, flags, term = (reader.integer() for _ in range(6))
-        link, error = self._usable(number, mine, flags, lock_timeout)
+    def _read(self, reader: Reader, peer: _Peer) -> bytes:
+        number, limit, io_timeout, lock_timeout = (
+            reader.integer(), reader.unsigned(), reader.unsigned(), reader.unsigned(),
+        )  # fmt: skip
+        flags, term = reader.integer(), reader.integer()
+        link, error = self._usable(number, peer, flags, lock_timeout)
         if link is None:
-            return _ints(error, 0) + _opaque(b"")
+            return integers(error, 0) + opaque(b"")
         link.framer.drop()
-        link.aborted.clear()
         stop = bytes([term & 0xFF]) if flags & TERM_SET else b""
         got = link.session.read(
             max(1, min(limit, MOST)),
@@ -220,116 +256,112 @@ class Vxi11Server:
             stop=stop,
         )
         if got is None:
-            return _ints(ABORTED if link.aborted.is_set() else TIMED_OUT, 0) + _opaque(b"")
+            return integers(ABORTED if link.aborted.is_set() else TIMED_OUT, 0) + opaque(b"")
         data, end = got
         reason = END * end | REQUESTED * (len(data) >= limit) | TERM_CHAR * bool(stop and data.endswith(stop))
-        return _ints(OK, reason) + _opaque(data)
+        return integers(OK, reason) + opaque(data)
 
-    def _generic(self, reader: _Reader, mine: set[int]) -> tuple[_Link | None, int]:
-        number, flags, lock_timeout, _ = (reader.integer() for _ in range(4))
-        return self._usable(number, mine, flags, lock_timeout)
+    def _generic(self, reader: Reader, peer: _Peer) -> tuple[_Link | None, int]:
+        number, flags, lock_timeout, _ = reader.integer(), reader.integer(), reader.unsigned(), reader.unsigned()
+        return self._usable(number, peer, flags, lock_timeout)
 
-    def _read_status(self, reader: _Reader, mine: set[int]) -> bytes:
-        link, error = self._generic(reader, mine)
-        return _ints(error, link.session.status_byte() if link is not None else 0)
+    def _read_status(self, reader: Reader, peer: _Peer) -> bytes:
+        link, error = self._generic(reader, peer)
+        return integers(error, link.session.status_byte() if link is not None else 0)
 
-    def _clear(self, reader: _Reader, mine: set[int]) -> bytes:
-        link, error = self._generic(reader, mine)
+    def _trigger(self, reader: Reader, peer: _Peer) -> bytes:
+        link, error = self._generic(reader, peer)
+        if link is not None:
+            link.session.trigger()
+        return integers(error)
+
+    def _clear(self, reader: Reader, peer: _Peer) -> bytes:
+        link, error = self._generic(reader, peer)
         if link is not None:
             link.framer.drop()
             link.session.clear()
-        return _ints(error)
+        return integers(error)
 
-    def _nothing(self, reader: _Reader, mine: set[int]) -> bytes:
-        return _ints(self._generic(reader, mine)[1])
+    def _nothing(self, reader: Reader, peer: _Peer) -> bytes:
+        return integers(self._generic(reader, peer)[1])
 
-    def _lock(self, reader: _Reader, mine: set[int]) -> bytes:
-        number, flags, lock_timeout = reader.integer(), reader.integer(), reader.integer()
+    def _abort(self, reader: Reader) -> bytes:
         with self._guard:
-            if number not in self._links or number not in mine:
-                return _ints(INVALID_LINK)
-            if self._locked_by == number:
-                return _ints(LOCKED)
-            return _ints(OK if self._acquire(number, lock_timeout / 1000 if flags & WAIT_LOCK else 0.0) else LOCKED)
-
-    def _unlock(self, reader: _Reader, mine: set[int]) -> bytes:
-        number = reader.integer()
-        with self._guard:
-            if number not in self._links or number not in mine:
-                return _ints(INVALID_LINK)
-            if self._locked_by != number:
-                return _ints(NOT_LOCKED)
-            self._locked_by = None
+            link = self._links.get(reader.integer())
+            if link is None:
+                return integers(INVALID_LINK)
+            link.aborted.set()
             self._guard.notify_all()
-            return _ints(OK)
-
-    def _unsupported(self, reader: _Reader, mine: set[int]) -> bytes:
-        return _ints(NOT_SUPPORTED)
-
-    def _unsupported_command(self, reader: _Reader, mine: set[int]) -> bytes:
-        return _ints(NOT_SUPPORTED) + _opaque(b"")
-
-    def _abort(self, reader: _Reader, mine: set[int]) -> bytes:
-        link = self._links.get(reader.integer())
-        if link is None:
-            return _ints(INVALID_LINK)
-        link.aborted.set()
         link.session.wake()
-        return _ints(OK)
+        return integers(OK)
 
-    def _usable(self, number: int, mine: set[int], flags: int, lock_timeout: int) -> tuple[_Link | None, int]:
+    # Locks
+
+    def _lock(self, reader: Reader, peer: _Peer) -> bytes:
+        number, flags, lock_timeout = reader.integer(), reader.integer(), reader.unsigned()
         with self._guard:
             link = self._links.get(number)
-            if link is None or number not in mine:
-                return None, INVALID_LINK
-            if self._wire.locked():
-                return None, LOCKED
-            if self._locked_by in (None, number):
-                return link, OK
-            wait = lock_timeout / 1000 if flags & WAIT_LOCK else 0.0
-            free = self._guard.wait_for(lambda: self._locked_by in (None, number), wait)
-            return (link, OK) if free else (None, LOCKED)
+            if link is None or number not in peer.links:
+                return integers(INVALID_LINK)
+            if self._locked_by == number:
+                return integers(LOCKED)
+            link.aborted.clear()
+            if self._acquire(number, lock_timeout / 1000 if flags & WAIT_LOCK else 0.0, link.aborted):
+                return integers(OK)
+            return integers(ABORTED if link.aborted.is_set() else LOCKED)
 
-    def _acquire(self, number: int, wait: float) -> bool:
-        if not self._guard.wait_for(lambda: self._locked_by is None, wait):
+    def _acquire(self, number: int, wait: float, aborted: threading.Event | None = None) -> bool:
+        stopping = self._core.stopping
+        self._guard.wait_for(
+            lambda: self._locked_by is None or stopping.is_set() or (aborted is not None and aborted.is_set()), wait
+        )
+        if self._locked_by is not None:
             return False
         self._locked_by = number
         return True
 
-    _core_procedures: ClassVar[dict[int, Callable[[Vxi11Server, _Reader, set[int]], bytes]]] = {
-        10: _create_link,
-        11: _write,
-        12: _read,
-        13: _read_status,
-        14: _nothing,
-        15: _clear,
-        16: _nothing,
-        17: _nothing,
-        18: _lock,
-        19: _unlock,
-        20: _unsupported,
-        22: _unsupported_command,
-        23: _destroy_link,
-        25: _unsupported,
-        26: _unsupported,
-    }
-    _abort_procedures: ClassVar[dict[int, Callable[[Vxi11Server, _Reader, set[int]], bytes]]] = {1: _abort}
+    def _unlock(self, reader: Reader, peer: _Peer) -> bytes:
+        number = reader.integer()
+        with self._guard:
+            if number not in self._links or number not in peer.links:
+                return integers(INVALID_LINK)
+            if self._locked_by != number:
+                return integers(NOT_LOCKED)
+            self._locked_by = None
+            self._guard.notify_all()
+            return integers(OK)
 
+    # Service requests: the server calls the client back, on its own address and no other.
 
-def _record(connection: socket.socket) -> bytes | None:
-    """Return one RPC record, put together from its fragments; None when the client has gone."""
-    data = b""
-    while True:
-        head = exactly(connection, 4)
-        if head is None:
-            return None
-        (mark,) = struct.unpack(">I", head)
-        length = mark & 0x7FFFFFFF
-        if length + len(data) > 2 * MOST + 1024:
-            raise ValueError("a record is longer than maxRecvSize allows")
-        part = exactly(connection, length)
-        if part is None:
-            return None
-        data += part
-        if mark & 0x80000000:
-            return data
+    def _create_interrupt_channel(self, reader: Reader, peer: _Peer) -> bytes:
+        host, port, program = reader.unsigned(), reader.unsigned(), reader.unsigned()
+        version, family = reader.unsigned(), reader.unsigned()
+        if peer.interrupts is not None:
+            return integers(CHANNEL_THERE)
+        if (program, version) != (INTERRUPT, VERSION) or not 0 < port < 1 << 16:
+            return integers(PARAMETER)
+        if family != 0:
+            return integers(NOT_SUPPORTED)
+        if str(ipaddress.IPv4Address(host)) != peer.address:
+            return integers(NO_CHANNEL)
+        try:
+            peer.open_interrupts(port)
+        except OSError:
+            return integers(NO_CHANNEL)
+        return integers(OK)
+
+    def _destroy_interrupt_channel(self, _: Reader, peer: _Peer) -> bytes:
+        if peer.interrupts is None:
+            return integers(NO_CHANNEL)
+        peer.close_interrupts()
+        return integers(OK)
+
+    def _enable_service_request(self, reader: Reader, peer: _Peer) -> bytes:
+        number, enable, handle = reader.integer(), reader.integer(), reader.opaque()
+        link = self._links.get(number) if number in peer.links else None
+        if link is None:
+            return integers(INVALID_LINK)
+        if len(handle) > _LONGEST_HANDLE:
+            return integers(PARAMETER)
+        link.session.on_service((lambda: peer.request_service(handle)) if enable else None)
+        return integers(OK)
