@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,3 +66,11 @@ def test_visa_opens_the_line(line: SerialEcho, connect: Callable[[str], Any]) ->
     resource.timeout = 5000
     resource.flush(16)
     assert resource.query("*IDN?").endswith("SIM0ECHO,1.0")
+
+
+def test_where_there_are_no_pseudo_terminals_it_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pty", None)
+    echo = SerialEcho(registry.simulator(registry.WORLD).from_settings({"rate": 1}), "echo")
+    with pytest.raises(OSError, match="Linux or macOS"):
+        echo.start()
+    echo.stop()

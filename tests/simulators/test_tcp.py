@@ -7,6 +7,8 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from .devices import SimulatedToy, toy
 
@@ -216,3 +218,16 @@ def test_a_reboot_cuts_the_connection_and_turns_clients_away_until_it_is_over(se
         with contextlib.suppress(ConnectionError):
             assert again.ask(b"*IDN?") == b"AICALIB,TOY,SIM0,1"
             break
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rubbish=st.one_of(st.binary(max_size=80), st.text("*:;?,#'\"()@ \n0129AEHIORSUV", max_size=80).map(str.encode)))
+def test_no_bytes_take_the_server_down(served: Serve, rubbish: bytes) -> None:
+    instrument = served.__dict__.setdefault("test_instrument", None) or served()
+    served.__dict__["test_instrument"] = instrument
+    with contextlib.closing(Client(instrument.addresses["TCP"]).socket) as first:
+        first.sendall(rubbish)
+    again = Client(instrument.addresses["TCP"])
+    with contextlib.closing(again.socket):
+        again.send(b"*IDN?\n")
+        assert again.line() == b"AICALIB,TOY,SIM0,1"
