@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
-from aicalib_hw.errors import Aborted, IdentityMismatch, ProtocolError, UsageError
+from aicalib_hw.errors import Aborted, IdentityMismatch, NotSupported, ProtocolError, UsageError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import LoadRun, PowerMeter, PowerReading
 from aicalib_hw.readings import Component, Measurement
@@ -80,13 +81,25 @@ class ScpiPowerMeter(PowerMeter):
     def measure_power(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
         """Return the mean active power, W, of the updates of `duration` s of the meter's time.
 
-        Invalid if an update was out of range or without data, if more than 1 % were missed, or if the
-        range changed meanwhile. Raises UsageError for a duration of nothing, Aborted.
+        Invalid if an update was out of range or without data, if more than 1 % were missed, if the range changed
+        meanwhile, or if the data sheet states no accuracy for the settings in force.
+        Raises UsageError for a duration of nothing, Aborted.
         """
         if not duration > 0:
             raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
         readings = list(self.stream(duration=duration))
-        return _evaluation.mean_power(readings, self._stated_for(readings), self.identity, load)
+        stated, reasons = self._accuracy_for(readings)
+        mean = _evaluation.mean_power(readings, stated, self.identity, load)
+        return replace(mean, validity=_evaluation.validity(mean.validity.reasons + reasons)) if reasons else mean
+
+    def _accuracy_for(self, readings: Sequence[PowerReading]) -> tuple[list[tuple[Component, ...]], tuple[str, ...]]:
+        """The components of each usable reading; where none are stated for these settings, why: the result keeps its
+        value and is invalid, for without them it would look better known than it is.
+        """
+        try:
+            return self._stated_for(readings), ()
+        except NotSupported as error:
+            return [], (f"no uncertainty can be stated: {error.what}{f', {error.why}' if error.why else ''}",)
 
     def _stated_for(self, readings: Sequence[PowerReading]) -> list[tuple[Component, ...]]:
         """The components of each usable reading; none where the facts have no accuracy."""

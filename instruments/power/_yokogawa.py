@@ -316,14 +316,15 @@ class YokogawaMeter(ScpiPowerMeter):
         if state != "TIMEUP" or energy is None or elapsed is None or round(elapsed) != round(duration):
             reasons = (f"the integrator ended in state {state} after {elapsed} s",)
             energy = None
+        stated, unstated = self._accuracy_for(readings)
         return _evaluation.integrated_energy(
             None if energy is None else energy * 3600,
             duration,
             readings,
-            self._stated_for(readings),
+            stated,
             self.identity,
             Window(began, stopped, "the integrator's own timer"),
-            reasons,
+            reasons + unstated,
             self._settings_now().in_force(),
             {"elapsed_s": elapsed, "state": state},
             load,

@@ -61,6 +61,16 @@ def test_the_energy_of_the_sum_is_the_true_energy(opened: Opened, name: str) -> 
     assert meter.integration_state() == "RESET"
 
 
+def test_what_no_accuracy_is_stated_for_keeps_its_value_and_is_invalid(opened: Opened) -> None:
+    """The WT3000's data sheet, as far as it is known, says nothing of its line filter."""
+    meter, _ = opened("yokogawa-wt3000")
+    meter.configure(wiring="3P4W", voltage_range=300.0, current_range=10.0, line_filter=True)
+    for measurement in (meter.measure_power(3.0), meter.measure_energy(3.0)):
+        assert measurement.value is not None
+        assert not measurement.validity
+        assert "line filter" in measurement.validity.reasons[0]
+
+
 def test_elements_have_ranges_of_their_own(opened: Opened) -> None:
     meter, _ = opened("yokogawa-wt3000")
     meter.configure(voltage_range=300.0, current_range=20.0)
