@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import math
 import os
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 from aicalib_hw.errors import UsageError
@@ -81,6 +82,7 @@ class Node:
         self.path = Path(folder) / "page"
         if self._c.aicalib_node_create(os.fsencode(self.path), clock.rate, round(clock.origin * 1e9)) != 0:
             raise UsageError("the state page of a simulated node cannot be made", where=str(self.path))
+        self._unlink = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # also when nobody closes it
         self._mapped = self._c.aicalib_node_open(os.fsencode(self.path))
         if not self._mapped:
             raise UsageError("the state page of a simulated node cannot be opened", where=str(self.path))
@@ -188,6 +190,4 @@ class Node:
         if self._mapped:
             self._c.aicalib_node_close(self._mapped)
             self._mapped = None
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-                self.path.parent.rmdir()
+            self._unlink()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +108,18 @@ def test_what_cannot_be_simulated_is_refused(devices: Devices) -> None:
     gpu.world.stop()
     with pytest.raises(UsageError):
         _ = gpu.truth.power
+
+
+def test_the_state_page_goes_with_the_program_that_made_it(devices: Devices) -> None:
+    (gpu,) = devices("nvidia")
+    page = gpu.world.node.path
+    assert page.exists()
+    gpu.world.stop()
+    assert not page.parent.exists()
+    program = (
+        "from aicalib_hw import registry\n"
+        "world = registry.simulator('world').from_settings({'rate': 0})\n"
+        "print(registry.simulator('nvidia')(world, 'gpu').world.node.path)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert not Path(done.stdout.strip()).parent.exists()
