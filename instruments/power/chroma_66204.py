@@ -65,6 +65,7 @@ class Chroma66204(PolledPowerMeter):
         manual="66203/66204 user manual v1.0",
         models=((r"Chroma.*", r"6620[34]"),),
         wires=("USBTMC", "GPIB", "serial"),
+        simulator="chroma-66204",
     )
 
     def __init__(self, address: str, *, update_interval: float = 0.5, distortion_unit: str = "%", **link: Any) -> None:

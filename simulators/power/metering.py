@@ -137,13 +137,14 @@ class Specimen:
 class AutoRange:
     """When a maker's meter changes its range, in multiples of it: up above `up` (rms) or `peak`, down below `down`.
 
-    fits: how much of the next lower range the rms may take for going down.
+    fits: how much of the next lower range the rms may take for going down; peak_fits: likewise of its limit of peaks.
     """
 
     up: float
     down: float
     fits: float
     peak: float
+    peak_fits: float = 1.0
 
     def next(self, ranges: Sequence[float], now: float, rms: float, peak: float) -> float:
         """Return the range after one update: a step up or down, or the same. ranges: ascending."""
@@ -152,7 +153,7 @@ class AutoRange:
             return ranges[min(index + 1, len(ranges) - 1)]
         if index > 0:
             lower = ranges[index - 1]
-            if rms <= self.down * now and rms <= self.fits * lower and peak <= self.peak * lower:
+            if rms <= self.down * now and rms <= self.fits * lower and peak <= self.peak_fits * self.peak * lower:
                 return lower
         return now
 

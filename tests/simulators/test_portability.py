@@ -20,6 +20,8 @@ for name, entry in registry.entries(registry.SIMULATORS).items():
         continue
     if entry.load().wires == ("shared library",):
         continue  # no network instrument: vendor libraries are loaded where the platform runs, on Linux
+    if entry.load().wires == ("serial",):
+        continue  # pseudo-terminals are of Linux and macOS; a real port is pySerial's business
     instrument = entry.load()(world, name)
     address = instrument.start()
     if name not in registry.entries(registry.DRIVERS):
