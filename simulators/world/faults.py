@@ -5,7 +5,8 @@ At the transport ("refuse", "drop", "pieces", "delay", "double_terminator", "wro
 settings from being changed, "range_refused": a range that the model has is not taken, "reboot": the instrument
 starts anew with its settings at their defaults), the measurement ("over_range", "peak_over", "no_data", "frozen",
 "gain", "range_edge": auto range hunts at the edge of two ranges and shows nonsense meanwhile, "spike": one peak fools
-auto range) and the ownership ("locked").
+auto range), the ownership ("locked"; "stolen": somebody takes our ports, "force_refused": nobody gives theirs up,
+"licence": it is missing) and the network under test ("loss", "link_down" while traffic runs, "counter_wrap").
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ Kind = Literal[
     "range_edge",
     "spike",
     "locked",
+    "stolen",
+    "force_refused",
+    "licence",
+    "loss",
+    "link_down",
+    "counter_wrap",
 ]
 
 
@@ -47,7 +54,8 @@ class Fault(BaseModel):
 
     An occasion is an update of the measurement, a message, a connection: what the kind strikes at. probability: of
     striking at each occasion. amount: real s for "delay", "stuck" and "reboot" (until it answers again), a factor for
-    "gain", how far beyond the limit of peaks for "spike" (1 = at twice the limit).
+    "gain", how far beyond the limit of peaks for "spike" (1 = at twice the limit), the ratio of frames lost for "loss",
+    world s after the start of traffic for "link_down", frames (and bytes) until the counters wrap for "counter_wrap".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
