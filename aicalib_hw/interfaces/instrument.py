@@ -6,7 +6,7 @@ import abc
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -98,7 +98,7 @@ class Instrument(abc.ABC):
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._lock = threading.RLock()
+        self._lock: AbstractContextManager[object] = threading.RLock()
         self._identity: Identity | None = None
 
     @classmethod

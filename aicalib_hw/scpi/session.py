@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from aicalib_hw.errors import InstrumentReportedError, ProtocolError
 
 _MOST_ERRORS = 64
+
+REFUSED = (
+    "the instrument keeps what it had: look whether it has this value, integrates, holds or has its panel locked; "
+    "then set it again"
+)
+"""What to do about an error in the instrument's queue."""
 
 
 class Link(Protocol):
@@ -15,8 +21,9 @@ class Link(Protocol):
 
     resource: str
     timeout: float
-    lock: threading.RLock
 
+    @property
+    def lock(self) -> AbstractContextManager[object]: ...
     @property
     def is_open(self) -> bool: ...
     def open(self) -> None: ...
@@ -71,6 +78,7 @@ class ScpiSession:
                 message,
                 where=self.link.resource,
                 why=f"further errors: {rest}" if rest else "",
+                advice=REFUSED,
             )
 
     def errors(self) -> list[tuple[int, str]]:

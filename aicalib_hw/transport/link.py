@@ -11,7 +11,7 @@ import abc
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
@@ -70,6 +70,31 @@ class Wire(Protocol):
         ...
 
 
+class Section:
+    """The critical section of a link, re-entrant: a reply that makes no sense in it puts the link in doubt.
+
+    What could not be read as an answer may be the answer to something else, so the error that leaves the
+    section gets address, exchange and advice where it lacks them, and the next exchange recovers first.
+    """
+
+    def __init__(self, doubt: Callable[[ProtocolError], None]) -> None:
+        self._lock = threading.RLock()
+        self._doubt = doubt
+
+    def __enter__(self) -> Self:
+        self._lock.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if isinstance(error, ProtocolError):
+                self._doubt(error)
+        finally:
+            self._lock.release()
+
+
 class MessageLink(abc.ABC):
     """A link to one instrument: atomic exchanges, deadlines in seconds, recovery after a time-out, a trace.
 
@@ -84,7 +109,8 @@ class MessageLink(abc.ABC):
             raise UsageError(f"a time-out of {timeout} s is none", where=resource, advice="give a positive number")
         self.resource = resource
         self.timeout = timeout
-        self.lock = threading.RLock()
+        self.lock = Section(self._doubted)
+        self._asked = ""
         self._connect_timeout = connect_timeout
         self._trace = trace
         self._wire: Wire | None = None
@@ -191,6 +217,7 @@ class MessageLink(abc.ABC):
             self._aborted.clear()
             self._tainted = True
         self._idle.clear()
+        self._asked = message
         try:
             yield self._recovered() if self._tainted or self._wire is None else self._wire
             if self._aborted.is_set():
@@ -207,6 +234,16 @@ class MessageLink(abc.ABC):
             raise
         finally:
             self._idle.set()
+
+    def _doubted(self, error: ProtocolError) -> None:
+        self._tainted = True
+        error.where = error.where or self.resource
+        if self._asked and self._asked not in str(error):
+            error.why = "; ".join(filter(None, (error.why, f"it came in answer to {self._asked!r}")))
+        error.advice = error.advice or (
+            "let nobody else use the instrument meanwhile, and open it anew if its settings were changed; "
+            "the next exchange takes the link anew"
+        )
 
     def _mapped(self, error: Exception, message: str) -> InstrumentError:
         if self._aborted.is_set():

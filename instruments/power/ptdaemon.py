@@ -38,7 +38,7 @@ from aicalib_hw.interfaces import (
 from aicalib_hw.interfaces.power_meter import Wiring
 from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
 from aicalib_hw.scpi.codec import measured, number_text
-from aicalib_hw.scpi.session import Link
+from aicalib_hw.scpi.session import REFUSED, Link
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.visa import VisaLink
@@ -218,7 +218,7 @@ class PTDaemonMeter(ScpiPowerMeter):
     def _set(self, command: str, confirmation: str) -> None:
         reply = self._link.query(command).strip()
         if not reply.startswith(confirmation):
-            raise InstrumentReportedError(0, reply, command, where=self.address)
+            raise InstrumentReportedError(0, reply, command, where=self.address, advice=REFUSED)
 
     def _in_force(self) -> PowerSettings:
         ranges = lines.parse_ranges(self._link.query("RR"))
@@ -428,7 +428,7 @@ class PTDaemonMeter(ScpiPowerMeter):
                     reply = self._link.query(self._list).strip()
             count = lines.parse_last(reply)
             if count is None:
-                raise InstrumentReportedError(0, reply, self._list, where=self.address)
+                raise InstrumentReportedError(0, reply, self._list, where=self.address, advice=REFUSED)
             found = [lines.parse_sample(self._link.receive().strip()) for _ in range(count)]
         for sample in found:
             if sample.utc_ns > self._last_ns:

@@ -22,6 +22,7 @@ from aicalib_hw.errors import (
     ProtocolError,
     UsageError,
 )
+from aicalib_hw.scpi.codec import parse_number
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.visa import VisaLink
 
@@ -150,6 +151,18 @@ def test_abort_wakes_another_thread_within_a_second(link: VisaLink, question: st
         assert isinstance(waiting.exception(5), Aborted)
         assert time.monotonic() - began < 1.0
     assert link.query("NEXT?") == "NEXT?"
+
+
+def test_a_reply_that_makes_no_sense_names_its_exchange_and_puts_the_link_in_doubt(link: VisaLink, peer: Peer) -> None:
+    assert link.query("FIRST?") == "FIRST?"
+    before = peer.clients
+    with pytest.raises(ProtocolError) as failed, link.lock:
+        parse_number(link.query("RANGE?"))
+    assert failed.value.where == peer.resource
+    assert "'RANGE?'" in str(failed.value)
+    assert failed.value.advice
+    assert link.query("NEXT?") == "NEXT?"
+    assert peer.clients == before + 1
 
 
 def test_abort_of_a_link_at_rest_harms_nothing(link: VisaLink) -> None:
