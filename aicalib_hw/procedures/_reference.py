@@ -119,7 +119,8 @@ class Reference:
             needed = CURRENT_HEADROOM * input_current
             chosen["current_range"] = _smallest(capabilities.current_ranges, factor, needed)
         if capabilities.auto_range and chosen.keys() < {"voltage_range", "current_range"}:
-            in_force = self._held(chosen)
+            seen = {"voltage_range": input_voltage, "current_range": CURRENT_HEADROOM * input_current}
+            in_force = self._held(chosen, seen)
         else:
             in_force = self.meter.configure(**chosen) if chosen else settings
         self.full_scale = _full_scale(in_force)
@@ -152,10 +153,17 @@ class Reference:
                 )
         return remarks
 
-    def _held(self, chosen: Mapping[str, Any]) -> PowerSettings:
-        """Hold the ranges that were found by a meter whose driver cannot list them."""
+    def _held(self, chosen: Mapping[str, Any], seen: Mapping[str, float]) -> PowerSettings:
+        """Hold the ranges that were found by a meter whose driver cannot list them.
+
+        One that does not even tell the range in force is asked for one that carries what was seen, as MLPerf's
+        harness asks PTDaemon.
+        """
         try:
-            self.meter.configure(auto_range=False)
+            try:
+                self.meter.configure(auto_range=False)
+            except UsageError:
+                chosen = {**seen, **chosen}
             return self.meter.configure(**chosen)
         except AicalibError as error:
             raise UsageError(

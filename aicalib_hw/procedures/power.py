@@ -115,7 +115,8 @@ class _Session:
                 everything = [[*before, *now] for before, now in zip(everything, last, strict=True)]
                 if not any(reading.status for readings in last for reading in readings):
                     break
-        found = [one.fix(*readings) for one, *readings in zip(meters, everything, last, strict=True)]
+            # While the load runs: a meter that holds what auto range found would step down as soon as it has ended.
+            found = [one.fix(*readings) for one, *readings in zip(meters, everything, last, strict=True)]
         self.notes += [
             note for one, readings in zip(meters, last, strict=True) for note in one.reversed_elements(readings)
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,28 @@ def test_a_meter_that_is_polled_calibrates_power_within_its_uncertainty_and_gets
             meter.read()
         truth = bench.world.truth.active_power
     assert abs(result.evaluation.value - truth) < result.evaluation.expanded_uncertainty
+
+
+def test_the_ranges_that_auto_range_found_are_held_while_the_load_still_runs(
+    simulated_bench: Callable[..., hw.Bench], tmp_path: Path
+) -> None:
+    """PTDaemon cannot list its analyzer's ranges; with the load gone, auto range would have stepped down first."""
+    bench = simulated_bench(bench_file(tmp_path / "daemon.toml", "ptdaemon"))
+    meter = bench.the("power_meter")
+    held: list[float] = []
+
+    class Watched(type(meter)):  # type: ignore[misc]
+        def configure(self, **settings: Any) -> Any:
+            if settings.get("auto_range") is False:
+                held.append(bench.world.truth.active_power)
+            return super().configure(**settings)
+
+    meter.__class__ = Watched
+    plan = PowerPlan(loads=(1.0,), duration=4.0, runs=3, settle=0.0, ranging_duration=4.0, energy=0)
+    calibration = calibrate_power(bench, plan=plan)
+    assert min(held) > 1400.0
+    assert calibration.plan["ranging"]["current_range_A"] == 10.0
+    assert calibration.results[0].measurement.validity, calibration.results[0].measurement.validity.reasons
 
 
 def test_a_meter_whose_accuracy_nobody_knows_is_no_reference(
