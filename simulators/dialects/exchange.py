@@ -135,12 +135,16 @@ class Session:
         """Messages written and not yet executed."""
         return self._pending
 
-    def status_byte(self) -> int:
-        """Return the status byte as a serial poll does: RQS in bit 6, which the poll clears."""
+    def status_byte(self, *, poll: bool = True) -> int:
+        """Return the status byte as a serial poll does: RQS in bit 6, which the poll clears (IEEE 488.1).
+
+        poll: False for a request for service that tells the status byte by itself, and is no poll.
+        """
         byte = self._device.status_byte(self)
         with self._lock:
             byte = byte & ~64 | 64 * self._requesting
-            self._requesting = False
+            if poll:
+                self._requesting = False
         return byte
 
     def trigger(self) -> None:

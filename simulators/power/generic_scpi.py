@@ -1,8 +1,8 @@
-"""A simulated power meter of no maker: IEEE 488.2 and SCPI-99 alone, over VXI-11 and raw TCP.
+"""A simulated power meter of no maker: IEEE 488.2 and SCPI-99 alone, over VXI-11, HiSLIP, raw TCP and a serial line.
 
-It proves the wires. Its commands are those that SCPI-99 volume 2 gives for measuring instruments (MEASure, FETCh, SENSe
-ranges), its markers 9.91E37 and 9.9E37, its status the OPERation and QUEStionable registers of volume 1 chapter 20.
-SCPI-99 knows no integrator, so there is none.
+It proves the wires: of no listed family is it confirmed that it speaks HiSLIP. Its commands are those that SCPI-99
+volume 2 gives for measuring instruments (MEASure, FETCh, SENSe ranges), its markers 9.91E37 and 9.9E37, its status the
+OPERation and QUEStionable registers of volume 1 chapter 20. SCPI-99 knows no integrator, so there is none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from ..dialects.scpi.data import CommandError, boolean, number
 from ..dialects.scpi.engine import Device
 from ..dialects.scpi.required import register_required
 from ..dialects.scpi.status import Status
+from ..servers import serial_pty
 from ..servers.faulty import FaultyWire
+from ..servers.hislip import HislipServer
 from ..servers.instrument import Server
 from ..servers.tcp import TcpServer
 from ..servers.vxi11 import Vxi11Server
@@ -174,14 +176,18 @@ class Meter(Device):
 
 
 class SimulatedScpiMeter(SimulatedMeter):
-    """A simulated SCPI-99 power meter on one world, served on loopback over every wire that there is a server for."""
+    """A simulated SCPI-99 power meter on one world, served over every wire that there is a server for.
+
+    The serial line, at 9600 bit/s, is left out where there are no pseudo-terminals.
+    """
 
     simulates: ClassVar[str] = "generic-meter"
-    wires: ClassVar[tuple[str, ...]] = ("VXI-11", "TCP")
+    wires: ClassVar[tuple[str, ...]] = ("VXI-11", "HiSLIP", "TCP", "serial")
     Options: ClassVar[type[BaseModel]] = Options
 
     def make_device(self) -> Meter:
         return Meter(self.world, self.options, self.faults)
 
     def make_servers(self, wire: FaultyWire) -> Sequence[Server]:
-        return Vxi11Server(wire), TcpServer(wire)
+        servers = (Vxi11Server(wire), HislipServer(wire), TcpServer(wire))
+        return (*servers, serial_pty.SerialServer(wire)) if serial_pty.available() else servers

@@ -80,7 +80,7 @@ class Connections:
         thread = threading.Thread(target=run, name=self._name, daemon=True)
         with self._guard:
             self._threads.add(thread)
-        thread.start()
+            thread.start()
         return thread
 
     def _accept(self, listener: socket.socket) -> None:

@@ -212,7 +212,7 @@ class HislipServer:
         if channel is None or not client.session.wants_service:
             return
         try:
-            channel.send(ASYNC_SERVICE_REQUEST, client.session.status_byte(), 0)
+            channel.send(ASYNC_SERVICE_REQUEST, client.session.status_byte(poll=False), 0)
         except OSError:
             self._drop(client)
 

@@ -19,6 +19,16 @@ _NAP = 0.05
 """How soon the reading thread notices that the server stops, real s."""
 
 
+def available() -> bool:
+    """True where there are pseudo-terminals, so that a line can be served."""
+    try:
+        import pty
+        import tty
+    except ImportError:
+        return False
+    return hasattr(pty, "openpty") and hasattr(tty, "setraw")
+
+
 class SerialServer:
     """Serves one device to one client. baud: speed of the instrument's side, bit/s.
 

@@ -50,8 +50,8 @@ class Listening:
 
     def _run(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _accept(self, listener: socket.socket, serve: Callable[[socket.socket], None]) -> None:
         while True:

@@ -190,7 +190,15 @@ def test_no_service_request_comes_unless_this_client_has_enabled_them(plug: Plug
     assert byte & 64
     assert byte & 32
     assert quiet.asynchronous.silent()
-    assert client.status() & 64 == 0
+
+
+def test_a_request_for_service_stands_until_the_client_polls_the_status(plug: Plug) -> None:
+    """IEEE 488.1: the serial poll clears RQS, and telling of it does not."""
+    client = plug()
+    client.write(b"*CLS;*SRE 4")
+    client.write(b":NOTHING")
+    assert client.asynchronous.receive()[:2] == (20, 64 | 4)
+    assert [client.status() & 64, client.status() & 64] == [64, 0]
 
 
 def test_a_device_clear_ends_a_wait_and_what_was_under_way(plug: Plug) -> None:
