@@ -52,7 +52,7 @@ class PortOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: str = ""
     speed: float = Field(default=800, gt=0, le=1600)
     speeds: tuple[float, ...] = (10, 25, 40, 50, 100, 200, 400, 800)
     fec: Literal["none", "fc-fec", "rs-fec"] = "rs-fec"
