@@ -81,7 +81,8 @@ class PowerPlan(Table):
     """How power is measured: at each of `loads` (0…1), `runs` settled runs of `duration` s.
 
     settle, ranging_duration: s of the meter's time. settle_tolerance: relative. update_interval: s, None = as it is.
-    energy: whole s that the meter's own integrator runs at the largest load, 0 = not at all.
+    load_tolerance: how far the load achieved may be from the load asked, 0…1.
+    energy_duration: whole s that the meter's own integrator runs at the largest load, 0 = not at all.
     """
 
     loads: Annotated[tuple[Fraction, ...], Field(strict=False, min_length=1)] = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -91,7 +92,8 @@ class PowerPlan(Table):
     settle_tolerance: Positive = 0.01
     ranging_duration: Positive = 5.0
     update_interval: Positive | None = None
-    energy: Annotated[int, Field(ge=0)] = 10
+    load_tolerance: Positive = 0.05
+    energy_duration: Annotated[int, Field(ge=0)] = 10
 
     @field_validator("loads")
     @classmethod
@@ -102,7 +104,11 @@ class PowerPlan(Table):
 
     def specification(self) -> PowerPlan:
         """Return this plan with the durations and runs of a full calibration."""
-        update = {"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS, "energy": int(SPECIFICATION_DURATION)}
+        update = {
+            "duration": SPECIFICATION_DURATION,
+            "runs": SPECIFICATION_RUNS,
+            "energy_duration": int(SPECIFICATION_DURATION),
+        }
         return self.model_copy(update=update)
 
 

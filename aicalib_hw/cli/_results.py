@@ -128,7 +128,7 @@ def _base_unit(result: Result) -> str:
 
 
 def as_plain(calibrations: Sequence[Calibration]) -> list[dict[str, Any]]:
-    """Return the results as JSON data, values in base units."""
+    """Return the results as JSON data; value, U, indication, error and limit in the base unit of `unit`."""
     return [
         {
             "quantity": result.quantity,
@@ -138,10 +138,23 @@ def as_plain(calibrations: Sequence[Calibration]) -> list[dict[str, Any]]:
             "unit": result.measurement.unit,
             "expanded_uncertainty": None if result.evaluation is None else result.evaluation.expanded_uncertainty,
             "coverage_factor": None if result.evaluation is None else result.evaluation.coverage_factor,
+            "load": result.load,
+            "load_asked": result.asked_load,
+            "indication": _indicated(result),
+            "error": result.decision.error,
+            "maximum_permissible_error": result.decision.maximum_permissible_error,
+            "conformance_probability": result.decision.conformance_probability,
             "verdict": result.decision.verdict.value,
             "validity": result.validity.status.value,
+            "reasons": list(result.validity.reasons),
             "simulated": result.simulated,
         }
         for calibration in calibrations
         for result in calibration.results
     ]
+
+
+def _indicated(result: Result) -> float | None:
+    """What the platform indicates, in the unit of the result."""
+    said = result.indication
+    return None if said is None else units.convert(said.value, said.unit, result.measurement.unit)

@@ -217,7 +217,9 @@ def _measure(bench: Bench, steps: dict[str, Step], record: Path, plan: PlanName)
 
 
 def _conclude(session: Session | None, directory: Path, settings: BenchFile, interrupted: int, *, as_json: bool) -> int:
-    """Show results and where they lie, and return the exit status."""
+    """Show results, what could not be given back, and where all lies, and return the exit status."""
+    from rich.markup import escape
+
     from aicalib_hw.cli import _problems, _results, _screen
     from aicalib_hw.cli._session import all_valid, verdict_failed
 
@@ -234,6 +236,9 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
         status = 3
     elif verdict_failed(calibrations):
         status = 1
+    not_released = list(session.released.failures) if session is not None and session.released is not None else []
+    for failure in not_released:
+        _screen.remarks().print(f"[yellow]not given back: {escape(failure)}[/]", soft_wrap=True)
     written = bool(record.is_file() and not interrupted and _write_report(record, report))
     if as_json:
         _screen.print_json(
@@ -241,6 +246,8 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
                 "bench": settings.bench.name,
                 "rule": settings.decision.rule,
                 "results": _results.as_plain(calibrations),
+                "notes": [note for calibration in calibrations for note in calibration.notes],
+                "not_given_back": not_released,
                 "record": str(record) if record.is_file() else None,
                 "report": str(report) if written else None,
                 "exit_status": status,

@@ -22,6 +22,7 @@ def run(
         Path | None, typer.Option("--output", "-o", help="HTML file to write; default: report.html beside the record.")
     ] = None,
     language: Annotated[Language, typer.Option(help="Language of the report.")] = Language.EN,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the paths as one JSON object.")] = False,
 ) -> None:
     """Write the report of RECORD as one self-contained HTML file."""
     from aicalib_hw.cli import _screen
@@ -36,4 +37,7 @@ def run(
             advice="name what `aicalib calibrate` wrote",
         )
     written = write_report(path, output or path.with_name("report.html"), language=language.value)
+    if as_json:
+        _screen.print_json({"record": str(path), "report": str(written), "language": language.value})
+        return
     _screen.output().print(f"report  {written}", soft_wrap=True)

@@ -154,8 +154,8 @@ class _Session:
             if load > 0 and not running.running:
                 reasons.append("the load ended before the measurement did")
             results = [self._power(load, title, measured, reasons)]
-            if load == max(plan.loads) and plan.energy and self._integrates:
-                step(plan.runs, f"{title}, energy over {plan.energy} s")
+            if load == max(plan.loads) and plan.energy_duration and self._integrates:
+                step(plan.runs, f"{title}, energy over {plan.energy_duration} s")
                 results.append(self._energy(results[0], measured, running))
         return results
 
@@ -187,6 +187,11 @@ class _Session:
             shortfall = 1 - statistics.fmean(usable) / self.ranging["power_W"]
             if shortfall > MOST_BELOW_RANGING:
                 reasons.append(f"the mean is {shortfall:.1%} below that of the ranging pass: the load was not the same")
+        if achieved and abs(statistics.fmean(achieved) - load) > self._plan.load_tolerance:
+            reasons.append(
+                f"the load was {statistics.fmean(achieved):.1%} where {load:.0%} was asked: something else held the "
+                "platform up"
+            )
         noticed = {remark for one in measured for remark in one.evidence.get("remarks", ())}
         keys = ("voltage_V", "current_A", "power_factor", "updates", "missed", "correction_W", "parts_W")
         result = make_point(
@@ -217,11 +222,16 @@ class _Session:
         return len(self._meters) == 1 and bool(self._meters[0].meter.capabilities.energy)
 
     def _energy(self, power: Result, runs: Sequence[Measurement], running: Any) -> Result:
-        measured = self._meters[0].meter.measure_energy(float(self._plan.energy), load=running)
+        measured = self._meters[0].meter.measure_energy(float(self._plan.energy_duration), load=running)
         if self._record is not None:
             self._record.measurement(measured)
         result = make_energy(
-            self._bench, measured, float(self._plan.energy), power, runs, title=f"energy, {self._plan.energy} s"
+            self._bench,
+            measured,
+            float(self._plan.energy_duration),
+            power,
+            runs,
+            title="energy",
         )
         if self._record is not None:
             self._record.result(result)

@@ -23,6 +23,11 @@ _SENTENCES: Mapping[str, str] = {
     "vector/peak": "{precision} 向量单元乘加运算，以 {accumulator} 累加：所有核的时间片同时重叠的最佳时刻",
     "gemm/sustained": "{precision} 矩阵乘（所装 BLAS）：全部重复调用除以其总时间",
     "gemm/best-call": "{precision} 矩阵乘（所装 BLAS）：重复调用中最快的一次",
+    "matrix-/sustained": "{precision} 矩阵乘指令 {detail}（操作数留在芯片内），以 {accumulator} 累加："
+    "所有多处理器从首次启动到末次结束的全部运算",
+    "matrix-/peak": "{precision} 矩阵乘指令 {detail}（操作数留在芯片内），以 {accumulator} 累加：最快的一次启动",
+    "gemm-/sustained": "{precision} 矩阵乘算子 {detail}，累加精度 {accumulator}：全部重复调用除以其总时间",
+    "gemm-/best-call": "{precision} 矩阵乘算子 {detail}，累加精度 {accumulator}：两次事件之间最快的一组调用",
     "power/active/mean": "整个输入端的有功功率：完全落在时间窗内的各次数据更新的平均值",
     "energy/active/meter-integrator": "时间窗内的有功电能，由功率计自身的积分器给出",
     "energy/active/summed-intervals": "时间窗内的有功电能，由功率计连续的区间平均值逐一累加得到，无一缺失",
@@ -76,5 +81,8 @@ class Words:
             key = "/".join(part for part in (family, *middle) if not _FRAME_SIZE.fullmatch(part))
             return _SENTENCES.get(key, definition.sentence)
         precision, _, accumulator = middle[0].partition("-accumulate-")
-        text = _SENTENCES.get("/".join(middle[1:]))
-        return text.format(precision=precision, accumulator=accumulator) if text else definition.sentence
+        path, dash, detail = middle[1].partition("-")
+        text = _SENTENCES.get("/".join([path + dash, *middle[2:]]))
+        if text is None:
+            return definition.sentence
+        return text.format(precision=precision, accumulator=accumulator, detail=detail)

@@ -52,7 +52,7 @@ loads = [0.0, 1.0]
 duration = 1.0
 settle = 0.5
 ranging_duration = 1.0
-energy = 0
+energy_duration = 0
 """
 
 
@@ -140,11 +140,18 @@ def test_results_as_json_are_those_of_the_record(aicalib: Command) -> None:
     assert [one["verdict"] for one in told["results"]] == [r.decision.verdict.value for r in record.results]
     assert [one["value"] for one in told["results"]] == [r.evaluation.value for r in record.results if r.evaluation]
     assert all(one["simulated"] for one in told["results"])
+    assert [one["indication"] for one in told["results"]] == [340.0, 2000.0]
+    for one in told["results"]:
+        assert one["error"] == pytest.approx(one["indication"] - one["value"])
+        assert one["maximum_permissible_error"] == pytest.approx(0.1 * one["value"])
+    assert [one["load_asked"] for one in told["results"]] == [0.0, 1.0]
+    assert told["not_given_back"] == []
 
 
 def test_the_report_can_be_made_again_and_in_chinese(aicalib: Command) -> None:
     calibrated(aicalib, BENCH)
-    assert aicalib("report", "out").status == 0
+    told = json.loads(aicalib("report", "out", "--json").out)
+    assert (told["record"], told["report"]) == ("out/record.sqlite", "out/report.html")
     ended = aicalib("report", "out/record.sqlite", "--output", "zh.html", "--language", "zh")
     assert ended.status == 0
     assert "zh.html" in ended.out
@@ -192,6 +199,7 @@ def test_an_instrument_that_fails_in_the_middle_ends_with_three_and_keeps_what_w
             assert process.stderr is not None
             shown = process.stderr.read()
             assert process.wait(timeout=60) == 3, shown
+            assert "not given back: meter: " in shown
     record = read_record("out/record.sqlite")
     assert record.status == "error"
     assert "compute" in {calibration.quantity for calibration in record.calibrations}
@@ -215,12 +223,12 @@ def _wait_for_measurement(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_energy_stands_beside_the_power_of_the_largest_load_and_asks_for_no_indication(aicalib: Command) -> None:
-    text = BENCH.replace("energy = 0", "energy = 2").replace("loads = [0.0, 1.0]", "loads = [1.0]")
+    text = BENCH.replace("energy_duration = 0", "energy_duration = 2").replace("loads = [0.0, 1.0]", "loads = [1.0]")
     ended = calibrated(aicalib, text + indication(1, 1280), "--json")
     assert ended.status == 0, ended.err
     power, energy = json.loads(ended.out)["results"]
     assert (power["verdict"], energy["verdict"]) == ("PASS", "NOT_EVALUATED")
-    assert (energy["quantity"], energy["unit"], energy["point"]) == ("energy", "J", "energy, 2 s")
+    assert (energy["quantity"], energy["unit"], energy["point"]) == ("energy", "J", "energy")
     assert abs(energy["value"] - 2 * power["value"]) < energy["expanded_uncertainty"]
     assert Path("out/report.html").exists()
 

@@ -138,7 +138,7 @@ def test_the_energy_of_the_procedure_is_true_within_its_uncertainty(
     before, _, after = text.replace('load_source = "schedule"', "").partition("schedule = ")
     path.write_text(before + after.partition("\n")[2] + '[load]\nsource = "world"\n', encoding="utf-8")
     bench = simulated_bench(path)
-    plan = PowerPlan(loads=(1.0,), duration=1.0, settle=0.5, ranging_duration=0.5, energy=4)
+    plan = PowerPlan(loads=(1.0,), duration=1.0, settle=0.5, ranging_duration=0.5, energy_duration=4)
     stamps = Stamps(bench)
     power, energy = calibrate_power(bench, plan=plan, progress=stamps).results
     assert energy.validity, energy.validity.reasons

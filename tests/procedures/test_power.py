@@ -20,7 +20,7 @@ from .stamps import Stamps
 
 OpenBench = Callable[..., hw.Bench]
 
-SHORT = PowerPlan(loads=(0.0, 0.5, 1.0), duration=2.0, runs=3, settle=1.0, ranging_duration=1.0, energy=0)
+SHORT = PowerPlan(loads=(0.0, 0.5, 1.0), duration=2.0, runs=3, settle=1.0, ranging_duration=1.0, energy_duration=0)
 
 
 def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(simulated_bench: OpenBench) -> None:
@@ -106,3 +106,20 @@ def test_two_indications_for_one_point_are_refused(simulated_bench: OpenBench, t
     path.write_text(text + 2 * f"\n{twice}", encoding="utf-8")
     with pytest.raises(UsageError, match="fit one point"):
         calibrate_power(simulated_bench(path), plan=SHORT)
+
+
+def test_a_load_that_is_not_the_one_asked_makes_no_point_of_it(simulated_bench: OpenBench) -> None:
+    """The world's load is taken down behind the procedure's back, as other programs of a host would."""
+    bench = simulated_bench("simulated-server")
+
+    def disturb(done: float, note: str) -> None:
+        if note.startswith("50% load, run 1"):
+            bench.world.platform.set_load(0.3)
+
+    plan = SHORT.model_copy(update={"loads": (0.5, 1.0)})
+    half, full = calibrate_power(bench, plan=plan, progress=disturb).results
+    assert full.validity, full.validity.reasons
+    assert not half.validity
+    assert half.evaluation is None
+    assert half.load == pytest.approx(0.3, abs=0.02)
+    assert any("where 50% was asked" in reason for reason in half.validity.reasons)

@@ -23,7 +23,9 @@ from .stamps import Stamps
 
 OpenBench = Callable[..., hw.Bench]
 
-FULL = PowerPlan(loads=(1.0,), duration=1.0, runs=3, settle=0.5, ranging_duration=0.5, settle_tolerance=0.05, energy=0)
+FULL = PowerPlan(
+    loads=(1.0,), duration=1.0, runs=3, settle=0.5, ranging_duration=0.5, settle_tolerance=0.05, energy_duration=0
+)
 
 BENCH = """
 [bench]

@@ -15,7 +15,7 @@ from .stamps import Stamps
 
 SEEDS = range(1, 25)
 
-PLAN = PowerPlan(loads=(0.0, 1.0), duration=1.0, runs=3, settle=0.5, ranging_duration=0.5, energy=0)
+PLAN = PowerPlan(loads=(0.0, 1.0), duration=1.0, runs=3, settle=0.5, ranging_duration=0.5, energy_duration=0)
 
 BENCH = """
 [bench]
