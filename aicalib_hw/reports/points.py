@@ -44,6 +44,7 @@ class Point:
     """One calibrated point as text. style fields: see `Chip`."""
 
     title: str
+    quantity: str
     simulated: bool
     value: str
     usable: bool
@@ -115,6 +116,7 @@ def point(result: Result, name: str, words: Words) -> Point:
     ratio = _ratio(result)
     return Point(
         title=name,
+        quantity=words.known(result.quantity),
         simulated=result.simulated or measurement.identity.simulated,
         value=str(stated) if stated else NONE,
         usable=bool(result.validity),

@@ -160,7 +160,10 @@ def _without_indication(grouped: list[tuple[Calibration, bool]]) -> list[Result]
         result
         for calibration, _ in grouped
         for result in calibration.results
-        if result.indication is None and result.validity and result.decision.verdict is Verdict.NOT_EVALUATED
+        if result.quantity == calibration.quantity
+        and result.indication is None
+        and result.validity
+        and result.decision.verdict is Verdict.NOT_EVALUATED
     ]
 
 
