@@ -45,7 +45,7 @@ def test_a_meter_that_is_polled_calibrates_power_within_its_uncertainty_and_gets
     bench = simulated_bench(bench_file(tmp_path / "polled.toml", "hioki-pw3336", ranges))
     meter = bench.the("power_meter")
     before = meter.configure()
-    plan = PowerPlan(loads=(1.0,), duration=2.0, runs=3, settle=1.0, ranging_duration=2.0, energy=0)
+    plan = PowerPlan(loads=(1.0,), duration=2.0, runs=3, settle=1.0, ranging_duration=2.0, energy_duration=0)
     calibration = calibrate_power(bench, plan=plan)
     (result,) = calibration.results
     assert result.measurement.validity, result.measurement.validity.reasons
