@@ -1,12 +1,13 @@
 """Faults as data: what goes wrong, how often, from when on; drawn from the world's seed.
 
-At the transport ("refuse", "drop", "pieces", "delay", "double_terminator", "wrong_terminator"), the protocol
-("garble", "wrong_identity", "stuck", "header_on": somebody left reply headers on, "panel_locked": the panel keeps
-settings from being changed, "range_refused": a range that the model has is not taken, "reboot": the instrument
-starts anew with its settings at their defaults), the measurement ("over_range", "peak_over", "no_data", "frozen",
-"gain", "range_edge": auto range hunts at the edge of two ranges and shows nonsense meanwhile, "spike": one peak fools
-auto range), the ownership ("locked"; "stolen": somebody takes our ports, "force_refused": nobody gives theirs up,
-"licence": it is missing) and the network under test ("loss", "link_down" while traffic runs, "counter_wrap").
+At the transport ("refuse", "drop", "pieces", "delay", "double_terminator", "wrong_terminator", "half_line": the rest of
+a reply never comes), the protocol ("garble", "wrong_identity", "stuck", "header_on": somebody left reply headers on,
+"panel_locked": the panel keeps settings from being changed, "range_refused": a range that the model has is not taken,
+"reboot": the instrument starts anew with its settings at their defaults), the measurement ("over_range", "peak_over",
+"no_data", "frozen", "gain", "range_edge": auto range hunts at the edge of two ranges and shows nonsense meanwhile,
+"spike": one peak fools auto range), the ownership ("locked"; "stolen": somebody takes our ports, "force_refused":
+nobody gives theirs up, "licence": it is missing) and the network under test ("loss", "link_down" while traffic runs,
+"counter_wrap").
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ Kind = Literal[
     "delay",
     "double_terminator",
     "wrong_terminator",
+    "half_line",
     "garble",
     "wrong_identity",
     "stuck",
