@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from aicalib_hw.errors import NotSupported
-from aicalib_hw.interfaces import ElementReading, PowerReading
+from aicalib_hw.interfaces import PowerReading
 from aicalib_hw.readings import Component
 
 from . import _wt300_tables as tables
@@ -20,8 +20,8 @@ def components(reading: PowerReading, model: str, serial: str) -> tuple[Componen
     """
     settings = reading.settings
     parts: dict[str, float] = {}
-    for index, element in enumerate(_counted(reading)):
-        for name, limit in _element(element, reading, index, model).items():
+    for index in _counted(reading):
+        for name, limit in _element(reading, index, model).items():
             parts[name] = parts.get(name, 0.0) + limit
     filter_on = " (line filter on)" if settings.line_filter else ""
     return tuple(
@@ -38,15 +38,15 @@ def components(reading: PowerReading, model: str, serial: str) -> tuple[Componen
     )
 
 
-def _counted(reading: PowerReading) -> tuple[ElementReading, ...]:
-    """The elements whose power the sum holds: of the two-wattmeter wirings, the first and the last."""
+def _counted(reading: PowerReading) -> tuple[int, ...]:
+    """The elements whose power the sum holds, from 0: of the two-wattmeter wirings, the first and the last."""
     if reading.settings.wiring in ("3P3W", "3V3A", "1P3W") and len(reading.elements) == 3:
-        return (reading.elements[0], reading.elements[2])
-    return reading.elements
+        return (0, 2)
+    return tuple(range(len(reading.elements)))
 
 
-def _element(element: ElementReading, reading: PowerReading, index: int, model: str) -> dict[str, float]:
-    settings = reading.settings
+def _element(reading: PowerReading, index: int, model: str) -> dict[str, float]:
+    element, settings = reading.elements[index], reading.settings
     voltage, current = float(element.voltage), float(element.current)
     power = abs(float(element.active_power))
     apparent = voltage * current

@@ -416,9 +416,8 @@ class YokogawaMeter(ScpiPowerMeter):
         window = Window(start, stop, "one update interval")
         if in_force is None:
             return self._shown_with_settings(window, self._settings_now(), fresh=True)
-        self.session.query(":STATus:EESR?")
         missed = self._pace.missed_before(stop.monotonic_ns / 1e9) if self._pace is not None else None
-        answers = self.session.query(self._question).split(";")
+        answers = self.session.query(f":STATus:EESR?;{self._question}").split(";")[1:]
         return self._reading(self._shown(answers), in_force, window, missed, Status.VALID)
 
     def _shown_with_settings(self, window: Window, settings: YokogawaSettings, *, fresh: bool = False) -> PowerReading:

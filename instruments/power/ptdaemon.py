@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from aicalib_hw.errors import (
@@ -47,7 +47,6 @@ from . import _evaluation
 from . import _ptdaemon_lines as lines
 from ._choices import require_one_of
 from ._scpi_meter import ScpiPowerMeter
-from ._summed_energy import summed_energy
 
 PORT = 8888
 GREETING = "Hello, PTDaemon here!"
@@ -294,31 +293,33 @@ class PTDaemonMeter(ScpiPowerMeter):
     def measure_power(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
         """Return the mean active power, W, of the samples of `duration` s of the daemon's time.
 
-        Invalid if a sample is bad or more than 1 % are missing. Raises UsageError for no duration, Aborted.
+        Invalid if a sample is bad, more than 1 % are missing, or the daemon states no uncertainty. Raises UsageError
+        for no duration, Aborted.
         """
-        readings, stated, note = self._measured(duration)
+        readings, stated, reasons = self._measured(duration)
         mean = _evaluation.mean_power(readings, stated, self.identity, load)
-        return replace(mean, evidence={**mean.evidence, **note})
+        return replace(mean, validity=_evaluation.validity(mean.validity.reasons + reasons))
 
     def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
         """Return the active energy, J, of `duration` s of the daemon's time: the sum of its samples.
 
-        Invalid if any sample is bad or missing. Raises UsageError for no duration, Aborted.
+        Invalid if any sample is bad or missing, or if the daemon states no uncertainty. Raises UsageError for no
+        duration, Aborted.
         """
-        readings, stated, note = self._measured(duration)
-        energy = summed_energy(readings, stated, self.identity, load)
-        return replace(energy, evidence={**energy.evidence, **note})
+        readings, stated, reasons = self._measured(duration)
+        energy = _evaluation.summed_energy(readings, stated, self.identity, load, {})
+        return replace(energy, validity=_evaluation.validity(energy.validity.reasons + reasons))
 
-    def _measured(self, duration: float) -> tuple[list[PowerReading], list[tuple[Component, ...]], dict[str, Any]]:
-        """Readings, the components of each usable one, and what is to be said of them."""
+    def _measured(self, duration: float) -> tuple[list[PowerReading], list[tuple[Component, ...]], tuple[str, ...]]:
+        """Readings, the components of each usable one, and why there are none: without them a result is invalid."""
         if not duration > 0:
             raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
         readings = list(self.stream(duration=duration))
         try:
             ratio = self._uncertainty()
         except (NotSupported, ProtocolError) as error:
-            return readings, [], {"accuracy": f"{error.what}: nothing may be calibrated against it"}
-        return readings, [self._stated(one, ratio) for one in readings if not one.status], {}
+            return readings, [], (f"no uncertainty can be stated: {error.what}",)
+        return readings, [self._stated(one, ratio) for one in readings if not one.status], ()
 
     def components(self, reading: PowerReading) -> tuple[Component, ...]:
         """State the type B component of the total active power, W: the largest that the daemon states for its run.

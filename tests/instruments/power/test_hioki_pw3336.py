@@ -92,6 +92,7 @@ def test_a_range_that_is_too_small_is_a_status_and_auto_range_finds_one_that_fit
 def test_what_is_held_is_stale_and_goes_on_afterwards() -> None:
     with bench(SMALL, model="PW3335") as (meter, _):
         meter.configure(voltage_range=300.0, current_range=10.0)
+        assert any(meter.read().status == Status.VALID for _ in range(10))  # a new range has no data at first
         meter.hold(True)
         assert meter.read(timeout=0.1).status == Status.STALE
         meter.hold(False)

@@ -137,14 +137,16 @@ def test_the_uncertainty_is_the_largest_that_the_daemon_states() -> None:
     assert measured.value == 22.95
 
 
-def test_a_daemon_without_uncertainty_says_so_in_the_evidence() -> None:
-    meter, _ = daemon(
-        RL=[listed(), listed(line(1)), listed(line(2))],
-        Uncertainty="Uncertainty,-1.000000,-1.000000,-1.000000,1,1,0,0",
-    )
-    measured = meter.measure_power(1.0)
-    assert "nothing may be calibrated" in measured.evidence["accuracy"]
-    assert [one.name for one in measured.components] == ["resolution"]
+def test_without_uncertainty_of_the_daemon_a_result_keeps_its_value_and_is_invalid() -> None:
+    for measure in ("measure_power", "measure_energy"):
+        meter, _ = daemon(
+            RL=[listed(), listed(line(1)), listed(line(2))],
+            Uncertainty="Uncertainty,-1.000000,-1.000000,-1.000000,1,1,0,0",
+        )
+        measured = getattr(meter, measure)(1.0)
+        assert measured.value == 22.95
+        assert not measured.validity
+        assert "states no uncertainty" in " ".join(measured.validity.reasons)
 
 
 def test_energy_is_the_sum_of_samples_and_a_gap_leaves_none() -> None:
@@ -154,7 +156,8 @@ def test_energy_is_the_sum_of_samples_and_a_gap_leaves_none() -> None:
     assert energy.value == pytest.approx(22.95 + 23.05 + 23.0)
     assert (energy.unit, energy.definition) == ("J", "energy/active/summed-intervals")
     widths = {one.name: one.half_width for one in energy.components}
-    assert widths["as PTDaemon states it"] == pytest.approx(0.0011 * 69.0)
+    assert widths["as PTDaemon states it"] == pytest.approx(0.0011)
+    assert widths["start and stop"] == pytest.approx(1.0 / 3.0)
     gap, _ = daemon(RL=[listed(), listed(line(1), line(2), line(4))])
     broken = gap.measure_energy(3.0)
     assert broken.value is None
