@@ -54,7 +54,6 @@ picture: $(VENV)/.test
 benchmark: $(VENV)/.test
 	@.ci/prerequisites --benchmark
 	$(BIN)/python -m tests.benchmarks
-	$(BIN)/python -m tests.benchmarks.simulated
 
 sanitize: $(VENV)/.test
 	$(BIN)/python native/sanitize.py

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+_ENVIRONMENT = Path("build/peers")
 
 _OPENBLAS = """
 import ctypes, sys, time
@@ -63,3 +67,16 @@ def clpeak(precision: str) -> float | None:
     ran = subprocess.run(["clpeak", "-p", "0", "-d", "0", option], capture_output=True, text=True, check=False)
     rates = re.findall(r"^\s*(?:float|double)\d*\s*:\s*([\d.]+)", ran.stdout, re.MULTILINE)
     return max(map(float, rates)) * 1e9 if rates else None
+
+
+def python_of_peers() -> str:
+    """Return the Python that has sinstruments and PyMeasure, apart from the project's own environment; made once."""
+    python = _ENVIRONMENT / "bin" / "python"
+    needs = ["sinstruments==1.5.0", "pymeasure==0.16.0"]
+    needs += [f"{name}=={importlib.metadata.version(name)}" for name in ("pyvisa", "pyvisa-py")]
+    noted = _ENVIRONMENT / "needs.txt"
+    if not noted.exists() or noted.read_text().split() != needs:
+        subprocess.run([sys.executable, "-m", "venv", str(_ENVIRONMENT)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *needs], check=True)
+        noted.write_text("\n".join(needs))
+    return str(python)

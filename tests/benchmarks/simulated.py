@@ -19,15 +19,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aicalib_hw as hw
+
+from .peers import python_of_peers
 
 RATE = 20_000
 METERS = 64
 INTERVAL = 0.1
 WINDOW = 1000
-PEERS = Path("build/peers")
 
 _OURS = """
 import sys, time
@@ -133,21 +133,15 @@ def program(python: str, text: str, *arguments: str, core: int | None = None) ->
         process.communicate()
 
 
-def peers() -> str:
-    """Return the Python that has sinstruments, installing it apart from the project's own environment at first."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "sinstruments==1.5.0"], check=True)
-    return str(python)
-
-
 def queued_queries(rounds: int, count: int) -> bool:
     """Ask both servers in turn; print one line for each; True if the bars are met."""
     core = max(os.sched_getaffinity(0))
     with ExitStack() as stack:
         served = []
-        for name, python, text in (("this", sys.executable, _OURS), ("sinstruments 1.5.0", peers(), _SINSTRUMENTS)):
+        for name, python, text in (
+            ("this", sys.executable, _OURS),
+            ("sinstruments 1.5.0", python_of_peers(), _SINSTRUMENTS),
+        ):
             port = int(stack.enter_context(program(python, text, core=core)))
             connection = socket.create_connection(("127.0.0.1", port), timeout=30.0)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
