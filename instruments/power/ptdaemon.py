@@ -46,6 +46,7 @@ from aicalib_hw.transport.visa import VisaLink
 from . import _evaluation
 from . import _ptdaemon_lines as lines
 from ._choices import require_one_of
+from ._polled_meter import impossible
 from ._scpi_meter import ScpiPowerMeter
 
 PORT = 8888
@@ -53,6 +54,7 @@ GREETING = "Hello, PTDaemon here!"
 _TERMINATION = "\r\n"
 _MARK = "aicalib"
 _UNITS = {"Watts": "W", "Volts": "V", "Amps": "A", "PF": "1"}
+_OF_DIRECT_CURRENT = "DC-RL"
 _POLLS = 10
 """Questions for new samples in one interval."""
 
@@ -423,7 +425,7 @@ class PTDaemonMeter(ScpiPowerMeter):
         """Take the samples that are new, whether the daemon lists all of its run or those since the last time."""
         with self._lock:
             reply = self._link.query(self._list).strip()
-            for refusal, other in (("Invalid number of parameters", "RL"), ("Unknown command", "DC-RL")):
+            for refusal, other in (("Invalid number of parameters", "RL"), ("Unknown command", _OF_DIRECT_CURRENT)):
                 if refusal in reply and self._list != other:
                     self._list = other
                     reply = self._link.query(self._list).strip()
@@ -455,6 +457,10 @@ class PTDaemonMeter(ScpiPowerMeter):
         return PowerReading(elements, total, in_force, window, status, missed)
 
     def _element(self, channel: str, texts: Mapping[str, str], window: Window, extra: Status) -> ElementReading:
+        if self._list != _OF_DIRECT_CURRENT:
+            rms = (measured(text)[0] for name in ("Volts", "Amps") if (text := texts[name].strip()) != lines.BAD)
+            extra |= impossible(*(value for value in rms if value is not None))
+
         def reading(name: str) -> Reading:
             text = texts[name].strip()
             value, status = (None, Status.NO_DATA) if text == lines.BAD else measured(text)

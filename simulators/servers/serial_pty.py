@@ -106,9 +106,9 @@ class SerialServer:
             messages = framer.feed(self._as_heard(data))
             if framer.overruns > overruns:
                 session.overrun()
-            # On a wire without connections a lost one is a line on which nothing is answered any more.
+            # Without connections, a refused, held or lost one is a line on which nothing is answered.
             with contextlib.suppress(ConnectionError):
-                if messages and not self._wire.locked():
+                if messages and not self._wire.refuse() and not self._wire.locked():
                     session.write(*messages)
 
     def _answer(self, session: FaultySession) -> None:

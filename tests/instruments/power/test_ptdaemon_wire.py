@@ -149,6 +149,16 @@ def test_without_uncertainty_of_the_daemon_a_result_keeps_its_value_and_is_inval
         assert "states no uncertainty" in " ".join(measured.validity.reasons)
 
 
+def test_a_negative_rms_current_is_nonsense_and_a_negative_direct_current_is_none() -> None:
+    """Analyzers were seen to show -3.199 A and -27 W while auto range hunted at the edge of two ranges."""
+    negative = line(1, "-27.000000").replace("Amps,", "Amps,-")
+    assert "Amps,-0" in negative
+    meter, _ = daemon(RL=[listed(), listed(negative)])
+    assert meter.read().status == Status.INVALID
+    direct, _ = daemon(**{"RL,*,*": "Unknown command", "DC-RL": [listed(), listed(negative)]})
+    assert float(direct.read().active_power) == -27.0
+
+
 def test_energy_is_the_sum_of_samples_and_a_gap_leaves_none() -> None:
     samples = [listed(), listed(line(1), line(2, "23.050000"), line(3, "23.000000"))]
     meter, _ = daemon(RL=samples)
