@@ -176,6 +176,27 @@ for _transport in ("tcp", "udp"):
         "R = 8 x bytes delivered / time of the receiver",
         "RFC 6349 section 3.3 (goodput); the receiver's own count",
     )
+for _pattern, _counted in {
+    "sequential-read": "bytes read in order",
+    "sequential-write": "bytes written in order, brought to the device before the clock stops,",
+    "random-read": "bytes read at random places",
+    "mixed": "bytes read and bytes written at random places, in the shares stated,",
+}.items():
+    _add(
+        f"rate/storage/{_pattern}",
+        "bit/s",
+        f"{_counted} past the page cache by all jobs over a window, at the block size and queue depth stated",
+        "R = 8 x sum(bytes of all jobs) / longest running time of a job",
+        "specification, item 'storage capability'; pattern and window rule are assumptions of this project",
+    )
+_add(
+    "rate/storage/checkpoint-write",
+    "bit/s",
+    "bytes of a whole checkpoint written past the page cache, a new file for each job, until the slowest job has "
+    "brought its file to the device",
+    "R = 8 x sum(bytes of all files) / time from the common start to the end of the slowest job's last flush",
+    "specification, item 'storage capability'; pattern and time rule are assumptions of this project",
+)
 
 _SIZE = re.compile(r"/([1-9][0-9]{1,4})B/")
 

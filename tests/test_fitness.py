@@ -39,6 +39,7 @@ def nowhere(kind: Any) -> str:
     of_this_machine = {
         "ascend": "ascend://0/0",
         "cpu": "cpu://local",
+        "fio": "fio:///var/tmp",
         "nvidia": "nvidia://0",
         "opencl": "opencl://0/0",
     }

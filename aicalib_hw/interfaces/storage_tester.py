@@ -24,10 +24,14 @@ class StorageTesterCapabilities(Capabilities):
 
 @dataclass(frozen=True, slots=True)
 class StorageJob:
-    """One storage measurement: sizes in bytes, times in s.
+    """One storage measurement: sizes in bytes, times in s, rates in bit/s.
 
-    path: file, directory or block device. direct: past the page cache. preconditioned: write the
-    whole size first. duration: the measured window, after `ramp`.
+    path: file, directory or block device; "" = the one that the tester's address names. size: of all jobs together.
+    direct: past the page cache. precondition: write the whole size first. duration: the measured window, after
+    `ramp`; a checkpoint write takes as long as its size takes, and has neither. read_share: bytes that are read, of
+    those of "mixed" (0…1). rate_limit: as fast at most, None = as fast as it goes. verify: after the
+    measurement, write the whole size and read it back, compared, in a pass of its own. disturbance: the most that the
+    device may carry for others, as a share of what was measured, before the measurement is invalid.
     """
 
     path: str
@@ -41,6 +45,10 @@ class StorageJob:
     precondition: bool = True
     ramp: float = 5.0
     duration: float = 60.0
+    read_share: float = 0.7
+    rate_limit: float | None = None
+    verify: bool = False
+    disturbance: float = 0.005
 
 
 class StorageTester(Instrument):

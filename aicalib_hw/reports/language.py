@@ -43,6 +43,13 @@ _SENTENCES: Mapping[str, str] = {
     "throughput/L2-nofcs/unidirectional": "无丢帧时的最高发送速率，计入不含 FCS 的帧，帧长见标识",
     "rate/L4/tcp/unidirectional": "一个闸门时间内单方向由 TCP 交付给接收程序的数据速率，不计任何报头",
     "rate/L4/udp/unidirectional": "一个闸门时间内单方向由 UDP 交付给接收程序的数据速率，不计任何报头",
+    "rate/storage/sequential-read": "时间窗内全部作业绕过页缓存顺序读取的数据速率，块大小与队列深度另行注明",
+    "rate/storage/sequential-write": "时间窗内全部作业绕过页缓存顺序写入并已落到设备的数据速率，"
+    "块大小与队列深度另行注明",
+    "rate/storage/random-read": "时间窗内全部作业绕过页缓存随机读取的数据速率，块大小与队列深度另行注明",
+    "rate/storage/mixed": "时间窗内全部作业绕过页缓存随机读写的数据速率之和，读写比例、块大小与队列深度另行注明",
+    "rate/storage/checkpoint-write": "绕过页缓存写完整个检查点的数据速率："
+    "每个作业各写一个新文件，至最慢作业的数据落到设备为止",
 }
 
 

@@ -1,0 +1,181 @@
+"""What lies under a path: its file system, its block device, and what the kernel counts of the traffic to it.
+
+Source: proc_pid_mountinfo(5); Documentation/block/stat.rst and Documentation/ABI/stable/sysfs-block of Linux
+(sectors in `stat` are always of 512 bytes); getrusage(2) for `ru_inblock` and `ru_oublock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aicalib_hw.errors import ConnectionFailed, NotPermitted, NotSupported, OutOfRange
+
+SECTOR = 512
+"""Bytes of a sector in the kernel's counters, whatever the device's own sectors are."""
+
+IN_MEMORY = ("tmpfs", "ramfs", "rootfs", "devtmpfs", "hugetlbfs")
+"""Types of file systems that have no device: some take O_DIRECT, and deliver the rate of memory."""
+
+_MEMORY_DEVICES = ("ram", "zram")
+_MOUNTS = Path("/proc/self/mountinfo")
+_BY_NUMBER = Path("/sys/dev/block")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Bytes read and written up to a moment."""
+
+    read: int
+    written: int
+
+    def since(self, earlier: Count) -> Count:
+        """Return what was added after `earlier`."""
+        return Count(self.read - earlier.read, self.written - earlier.written)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where is measured: the path, type and options of its file system, the block device under it ("" if none).
+
+    facts: what the kernel tells of the device (model, scheduler, write cache, logical block size).
+    """
+
+    path: Path
+    file_system: str
+    options: str
+    device: str
+    number: str
+    facts: Mapping[str, str]
+
+    @property
+    def alignment(self) -> int:
+        """Bytes of which every transfer must be a multiple."""
+        return int(self.facts.get("logical_block_size", SECTOR))
+
+    def count(self) -> Count | None:
+        """Return what the block device has read and written so far, in bytes; None where there is no device."""
+        if not self.device:
+            return None
+        fields = (_BY_NUMBER / self.number / "stat").read_text().split()
+        return Count(int(fields[2]) * SECTOR, int(fields[6]) * SECTOR)
+
+
+def counted_for_children() -> Count:
+    """Return what the kernel has counted, as transfers to and from storage, for the programs that have ended here."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Count(used.ru_inblock * SECTOR, used.ru_oublock * SECTOR)
+
+
+def target_at(path: Path, *, loop: bool) -> Target:
+    """Look at what lies under `path`; loop: whether a loop device may be measured.
+
+    Raises ConnectionFailed where nothing lies there, NotPermitted, NotSupported for what is no storage.
+    """
+    try:
+        number = os.stat(path)
+    except PermissionError as error:
+        raise NotPermitted(f"{path} may not be looked at", where=str(path), why=str(error)) from error
+    except OSError as error:
+        raise ConnectionFailed(
+            f"there is nothing at {path}", where=str(path), why=str(error), advice="make the directory, or name another"
+        ) from error
+    file_system, options = _mount_of(path.resolve())
+    _require_storage(path, file_system, options)
+    major, minor = os.major(number.st_dev), os.minor(number.st_dev)
+    directory = _BY_NUMBER / f"{major}:{minor}"
+    if not directory.exists():
+        return Target(path, file_system, options, "", "", {})
+    name = directory.resolve().name
+    _require_device(path, name, loop)
+    return Target(path, file_system, options, name, f"{major}:{minor}", _facts_of(directory.resolve()))
+
+
+def require_direct(directory: Path) -> None:
+    """Open a file past the page cache once; raises NotPermitted, NotSupported where the file system cannot."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=directory, prefix="aicalib-fio-") as made:
+            os.close(os.open(made.name, os.O_RDWR | os.O_DIRECT))
+    except PermissionError as error:
+        raise NotPermitted(
+            f"no file can be made in {directory}", where=str(directory), why=str(error), advice="name one of your own"
+        ) from error
+    except OSError as error:
+        raise NotSupported(
+            f"the file system of {directory} does not take O_DIRECT, so that memory would be measured",
+            where=str(directory),
+            why=str(error),
+            advice="name a directory on a disk",
+        ) from error
+
+
+def require_space(directory: Path, size: int) -> None:
+    """Raise OutOfRange unless `size` bytes, and a twentieth more, are free in `directory`."""
+    system = os.statvfs(directory)
+    free = system.f_bavail * system.f_frsize
+    if free < size * 21 // 20:
+        raise OutOfRange(
+            f"{size} bytes do not fit into {directory}",
+            where=str(directory),
+            why=f"the disk would be full: {free} bytes are free",
+            advice="choose a smaller size, or another directory",
+        )
+
+
+def _mount_of(path: Path) -> tuple[str, str]:
+    """Type and options of the file system that holds `path`: of the deepest mount, the last one over it."""
+    best, found = -1, ("", "")
+    for line in _MOUNTS.read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4]))
+        kind, _, options = after.split(" ", 2)
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), (kind, f"{before.split()[5]},{options}")
+    return found
+
+
+def _require_storage(path: Path, file_system: str, options: str) -> None:
+    kind = file_system
+    upper = re.search(r"upperdir=([^,]+)", options) if file_system == "overlay" else None
+    if upper is not None and Path(upper[1]).exists():
+        kind = _mount_of(Path(upper[1]))[0]
+    if kind in IN_MEMORY:
+        raise NotSupported(
+            f"{path} lies in memory ({kind}), and not on storage",
+            where=str(path),
+            why="such a file system may take O_DIRECT, and then delivers the rate of memory",
+            advice="name a directory on a disk",
+        )
+
+
+def _require_device(path: Path, name: str, loop: bool) -> None:
+    if name.startswith(_MEMORY_DEVICES):
+        raise NotSupported(f"{path} lies in memory ({name})", where=str(path), advice="name a directory on a disk")
+    if name.startswith("loop") and not loop:
+        raise NotSupported(
+            f"{path} lies on a loop device ({name}), behind which the page cache may stand",
+            where=str(path),
+            advice="name a directory on a disk, or allow it with loop=yes in the address",
+        )
+
+
+def _facts_of(device: Path) -> dict[str, str]:
+    whole = device.parent if (device / "partition").exists() else device
+    facts = {}
+    for name in (
+        "queue/scheduler",
+        "queue/write_cache",
+        "queue/logical_block_size",
+        "queue/rotational",
+        "device/model",
+    ):
+        with contextlib.suppress(OSError):
+            facts[name.split("/")[1]] = (whole / name).read_text().strip()
+    return facts
