@@ -10,15 +10,19 @@
  *   STORE(p,a)   writes a to the aligned address p
  * and these once:
  *   REPEAT       one of repeat.h: how many accumulators, enough for latency times pipes of any known core
+ *   ACCUMULATOR_BYTES   only where sizeof does not know them
  *   TARGET       attribute that lets the compiler use the instruction set in this function alone
  *   LINK, LINKS  one of chain.h, and how many links of it a step lasts at 2 pipes and a little more; none: no clock
  */
+#if !defined(ACCUMULATOR_BYTES)
+#define ACCUMULATOR_BYTES sizeof(ACCUMULATOR)
+#endif
 #define PASTE(name, suffix) name##suffix
 #define NAMED(name, suffix) PASTE(name, suffix)
 #define DECLARE(i) ACCUMULATOR a##i = START(i);
 #define FIRST(i) a##i = STEP(a##i, m1, c1);
 #define SECOND(i) a##i = STEP(a##i, m2, c2);
-#define WRITE(i) STORE((char *)lanes_out + sizeof(ACCUMULATOR) * (i), a##i);
+#define WRITE(i) STORE((char *)lanes_out + ACCUMULATOR_BYTES * (i), a##i);
 #define FUNCTION(name, chain)                                                                                         \
     TARGET static void name(int64_t pairs, const int32_t operands[4], void *lanes_out)                                \
     {                                                                                                                 \

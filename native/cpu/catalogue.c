@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const aicalib_kernel_entry *const tables[] = {
-    aicalib_kernels_avx512_vnni, aicalib_kernels_avx512_bf16, aicalib_kernels_avx512,
-    aicalib_kernels_avx_vnni,    aicalib_kernels_avx2,        aicalib_kernels_neon_dotprod,
-    aicalib_kernels_neon,        aicalib_kernels_portable,
+    aicalib_kernels_avx512_vnni, aicalib_kernels_avx512_bf16,  aicalib_kernels_avx512,
+    aicalib_kernels_avx_vnni,    aicalib_kernels_avx2,         aicalib_kernels_sve,
+    aicalib_kernels_neon_dotprod, aicalib_kernels_neon,        aicalib_kernels_portable,
 };
 
 const aicalib_kernel_entry *aicalib_kernel_at(int32_t index)
@@ -23,6 +23,12 @@ const aicalib_kernel_entry *aicalib_kernel_at(int32_t index)
 int aicalib_kernel_supported(const aicalib_kernel_entry *entry)
 {
     return (aicalib_features() & entry->needs) == entry->needs;
+}
+
+int32_t aicalib_kernel_lanes(const aicalib_kernel_entry *entry)
+{
+    const int scalable = (entry->needs & AICALIB_HAS_SVE) != 0 && aicalib_kernel_supported(entry);
+    return scalable ? entry->lanes * aicalib_sve_granules() : entry->lanes;
 }
 
 int32_t aicalib_kernel_count(void)
@@ -43,7 +49,7 @@ int aicalib_kernel_describe(int32_t index, aicalib_kernel *kernel)
         .accumulator = entry->accumulator,
         .instruction_set = entry->instruction_set,
         .accumulators = entry->accumulators,
-        .lanes = entry->lanes,
+        .lanes = aicalib_kernel_lanes(entry),
         .products = entry->products,
         .form = entry->form,
         .chain_cycles = entry->chain_cycles,

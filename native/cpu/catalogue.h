@@ -7,5 +7,6 @@
 
 const aicalib_kernel_entry *aicalib_kernel_at(int32_t index); /* NULL past the end */
 int aicalib_kernel_supported(const aicalib_kernel_entry *entry);
+int32_t aicalib_kernel_lanes(const aicalib_kernel_entry *entry); /* of one accumulator, on this processor */
 
 #endif

@@ -12,7 +12,9 @@ enum {
     AICALIB_HAS_AVX512_VNNI = 1u << 3,
     AICALIB_HAS_AVX_VNNI = 1u << 4,
     AICALIB_HAS_NEON = 1u << 5,
-    AICALIB_HAS_NEON_DOTPROD = 1u << 6
+    AICALIB_HAS_NEON_DOTPROD = 1u << 6,
+    AICALIB_HAS_SVE = 1u << 7,
+    AICALIB_HAS_SVE_BF16 = 1u << 8
 };
 
 typedef enum { AICALIB_FP64, AICALIB_FP32, AICALIB_INT32 } aicalib_element;
@@ -32,24 +34,28 @@ typedef struct {
     aicalib_element element;
     uint32_t needs;
     int32_t accumulators;
-    int32_t lanes;
+    int32_t lanes; /* of an accumulator; with SVE, of 128 bits of one */
     int32_t products;
     int32_t form;
 } aicalib_kernel_entry;
 
 #define AICALIB_CLOCKED(name) {name, name##_clocked, name##_clocked_2, name##_clocked_4}
 
-#define AICALIB_MOST_BYTES 1024 /* of all accumulators of the largest kernel */
+#define AICALIB_MOST_BYTES 6144 /* of all accumulators of the largest kernel: 24 of 2048 bits */
 
 extern const aicalib_kernel_entry aicalib_kernels_avx512_vnni[];
 extern const aicalib_kernel_entry aicalib_kernels_avx512_bf16[];
 extern const aicalib_kernel_entry aicalib_kernels_avx512[];
 extern const aicalib_kernel_entry aicalib_kernels_avx_vnni[];
 extern const aicalib_kernel_entry aicalib_kernels_avx2[];
+extern const aicalib_kernel_entry aicalib_kernels_sve[];
 extern const aicalib_kernel_entry aicalib_kernels_neon_dotprod[];
 extern const aicalib_kernel_entry aicalib_kernels_neon[];
 extern const aicalib_kernel_entry aicalib_kernels_portable[];
 
 uint32_t aicalib_features(void);
+
+/* How many times 128 bits a vector register of SVE holds. Call it only where the processor has SVE. */
+int32_t aicalib_sve_granules(void);
 
 #endif

@@ -81,8 +81,14 @@ static uint32_t ask(void)
 {
     uint32_t found = AICALIB_HAS_NEON;
 #if defined(__linux__)
-    if (getauxval(AT_HWCAP) >> 20 & 1u) /* HWCAP_ASIMDDP */
+    const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    if (first >> 20 & 1u) /* HWCAP_ASIMDDP */
         found |= AICALIB_HAS_NEON_DOTPROD;
+    if (first >> 22 & 1u) { /* HWCAP_SVE: the system saves its registers too */
+        found |= AICALIB_HAS_SVE;
+        if (second >> 12 & 1u) /* HWCAP2_SVEBF16 */
+            found |= AICALIB_HAS_SVE_BF16;
+    }
 #elif defined(__APPLE__)
     found |= AICALIB_HAS_NEON_DOTPROD; /* every Apple processor that runs macOS has it */
 #endif
@@ -130,6 +136,8 @@ static const struct {
     {AICALIB_HAS_AVX512_VNNI, "avx512-vnni"},
     {AICALIB_HAS_NEON, "neon"},
     {AICALIB_HAS_NEON_DOTPROD, "neon-dotprod"},
+    {AICALIB_HAS_SVE, "sve"},
+    {AICALIB_HAS_SVE_BF16, "sve-bf16"},
 };
 
 void aicalib_processor_describe(aicalib_processor *processor)

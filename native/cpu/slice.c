@@ -32,14 +32,15 @@ static int64_t lane_value(aicalib_element element, const void *lanes, int32_t la
 static size_t bytes_of(const aicalib_kernel_entry *kernel)
 {
     const size_t number = kernel->element == AICALIB_FP64 ? sizeof(double) : sizeof(float);
-    return (size_t)kernel->accumulators * (size_t)kernel->lanes * number;
+    return (size_t)kernel->accumulators * (size_t)aicalib_kernel_lanes(kernel) * number;
 }
 
 static void look_through(aicalib_results *results, const aicalib_kernel_entry *kernel, const void *lanes)
 {
+    const int32_t width = aicalib_kernel_lanes(kernel);
     for (int32_t accumulator = 0; accumulator < kernel->accumulators; accumulator++) {
-        for (int32_t lane = 0; lane < kernel->lanes; lane++) {
-            const int64_t value = lane_value(kernel->element, lanes, accumulator * kernel->lanes + lane);
+        for (int32_t lane = 0; lane < width; lane++) {
+            const int64_t value = lane_value(kernel->element, lanes, accumulator * width + lane);
             const int64_t gained = value == INT64_MIN ? INT64_MIN : value - accumulator;
             if (gained < results->least)
                 results->least = gained;

@@ -1,4 +1,4 @@
-"""The arm64 kernels, cross-compiled and run in an emulator: right results, and dot products only where they are."""
+"""The arm64 kernels, cross-compiled and run in an emulator: right results, and each extension only where it is."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ def test_every_kernel_steps_every_lane_as_often_as_asked(on_arm64: Any) -> None:
         ("fp32", "neon"),
         ("int8", "neon-dotprod"),
         ("fp32", "portable"),
+        ("fp64", "sve"),
+        ("fp32", "sve"),
+        ("int8", "sve"),
+        ("bf16", "sve-bf16"),
     }
     for line in lines:
         assert line["status"] == 0
@@ -51,6 +55,25 @@ def test_a_core_without_dot_products_is_not_given_them(on_arm64: Any) -> None:
     assert refused
     assert all(line["supported"] == 0 and line["slices"] == 0 for line in refused)
     assert all(line["status"] == -1 for line in refused if line["what"] == "run")
+
+
+@pytest.mark.parametrize("bits", [128, 256, 512])
+def test_one_kernel_of_scalable_vectors_serves_every_length(on_arm64: Any, bits: int) -> None:
+    lines = on_arm64(f"max,sve-default-vector-length={bits // 8}")
+    scalable = [line for line in lines if line.get("instruction_set", "").startswith("sve")]
+    lanes = {(line["precision"], line["lanes"]) for line in scalable}
+    assert lanes == {("fp64", bits // 64), ("fp32", bits // 32), ("bf16", bits // 32), ("int8", bits // 32)}
+    for line in scalable:
+        if line["what"] != "stopped":
+            assert line["slices"] > 0
+            assert (line["least"], line["greatest"]) == (right_gain(line),) * 2, line
+
+
+def test_a_core_without_scalable_vectors_or_their_bfloat16_is_not_given_them(on_arm64: Any) -> None:
+    for cpu, refused in {"cortex-a76": {"sve", "sve-bf16"}, "a64fx": {"neon-dotprod", "sve-bf16"}}.items():
+        lines = [line for line in on_arm64(cpu) if line["what"] == "run"]
+        assert {line["instruction_set"] for line in lines if not line["supported"]} == refused
+        assert all(line["status"] == (0 if line["supported"] else -1) for line in lines)
 
 
 def test_a_stopped_load_does_nothing(on_arm64: Any) -> None:

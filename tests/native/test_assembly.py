@@ -26,6 +26,10 @@ KERNELS = [
     ("aarch64", "neon", "fp64", "fmla", 24),
     ("aarch64", "neon", "fp32", "fmla", 24),
     ("aarch64", "neon_dotprod", "int8", "sdot", 24),
+    ("aarch64", "sve", "fp64", "fmla", 24),
+    ("aarch64", "sve", "fp32", "fmla", 24),
+    ("aarch64", "sve", "int8", "sdot", 24),
+    ("aarch64", "sve", "bf16", "bfdot", 24),
 ]
 
 

@@ -60,7 +60,7 @@ class CpuAccelerator(Accelerator):
         manual="native/README.md",
         schemes=("cpu",),
         wires=("this host",),
-        verified="Intel Emerald Rapids under KVM, Linux; NEON for its results only, in an emulator",
+        verified="Intel Emerald Rapids under KVM, Linux; NEON and SVE for their results only, in an emulator",
     )
 
     def __init__(
