@@ -90,9 +90,7 @@ class Round:
         """The present power where the device tells it, else the one that older functions tell."""
         values = (self._nvml.api.c_nvmlFieldValue_t * 1)()
         values[0].fieldId = FIELD_POWER_INSTANT
-        present = self._call(
-            "power", "nvmlDeviceGetFieldValues", lambda places: field_number(places[0]), values, c_int(1)
-        )
+        present = self._call("power", "nvmlDeviceGetFieldValues", self._field, values, c_int(1))
         self._quantities["power"] = _POWER_NOW
         if present and self._answers(present[0]) and values[0].nvmlReturn == 0 and field_number(values[0]) > 0:
             return present
@@ -100,6 +98,12 @@ class Round:
         if device.capability is not None and device.capability > _GA100:
             self._quantities["power"] = _POWER_MEAN
         return [call for call in older if self._answers(call)]
+
+    def _field(self, places: Any) -> float | int:
+        """The number in a field; raises what its own code means: the call succeeds even where a field fails."""
+        if places[0].nvmlReturn:
+            raise self._nvml.translated(self._nvml.api.NVMLError(places[0].nvmlReturn), "nvmlDeviceGetFieldValues")
+        return field_number(places[0])
 
     def _others(self) -> list[_Call]:
         api = self._nvml.api

@@ -76,6 +76,17 @@ def test_every_reading_is_what_is_true_in_the_world(gpus: Gpus, model: str) -> N
             assert one.resolution
 
 
+def test_a_field_that_fails_inside_a_call_that_succeeds_is_no_reading(gpus: Gpus) -> None:
+    (gpu,) = gpus()
+    with NvidiaAccelerator(gpu.address) as device:
+        assert device.read().power is not None
+        assert device._round is not None
+        (power,) = (call for call in device._round._calls if call.name == "power")
+        power.place[0].fieldId = 9999
+        with pytest.raises(NotSupported, match="nvmlDeviceGetFieldValues returned 3"):
+            device.read()
+
+
 def test_a_capped_device_shows_the_cap_as_reason_and_its_lower_clock(gpus: Gpus) -> None:
     (gpu,) = gpus(power_limit=300.0)
     with NvidiaAccelerator(gpu.address) as device:
