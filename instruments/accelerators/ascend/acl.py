@@ -7,6 +7,7 @@ the public documentation of CANN describes it.
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import byref, c_char_p, c_float, c_int, c_int8, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from aicalib_hw.errors import AicalibError, ConnectionFailed, ConnectionLost, In
 from aicalib_hw.transport.library import SharedLibrary
 
 RUNTIME, OPERATORS, EXECUTORS = ("libascendcl.so",), ("libopapi.so",), ("libnnopbase.so",)
+VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 ADVICE = "install CANN and run its set_env.sh in the shell that starts this program"
 
 DATA_TYPES = {"fp32": 0, "fp16": 1, "bf16": 27}
@@ -209,18 +211,26 @@ def find(acl: Acl, die: bytes | None, logic_id: int) -> tuple[int, str]:
     """Return the runtime's number of the device of this die or logic id, and by what it was found; or raise.
 
     Never by place in a list: the UUID where the runtime tells one that is the beginning of the die's number, else
-    DCMI's logic id, which is the runtime's own number as long as the runtime shows all devices.
+    DCMI's logic id, which is the runtime's own number as long as the runtime shows all devices: where it was told to
+    show some, it counts those, and nothing is joined by number.
     """
     count = acl.device_count()
     if die is not None:
         for device in range(count):
             if acl.uuid(device) == die[:16]:
                 return device, "uuid"
+    if os.environ.get(VISIBLE):
+        raise ConnectionFailed(
+            f"which of the Ascend runtime's devices has the logic id {logic_id} is not known",
+            where=acl.where,
+            why=f"{VISIBLE} is set, so the runtime counts its devices anew, and it tells no UUID",
+            advice=f"unset {VISIBLE}, or give acl_device",
+        )
     if logic_id >= count:
         raise ConnectionFailed(
             f"the Ascend runtime does not show the device of logic id {logic_id}",
             where=acl.where,
             why=f"it shows {count}",
-            advice="check ASCEND_RT_VISIBLE_DEVICES and which devices the container was given",
+            advice="check which devices the container was given",
         )
     return logic_id, "logic id"

@@ -51,6 +51,9 @@ _MOST_DEVICES = 128
 CLOCK_HBM, CLOCK_NOW, CLOCK_RATED = 6, 7, 9
 UTILISATION_AICORE = 2
 _DIE_OF_THE_PROCESSOR = 1
+_MEGABYTE = 2.0**20
+"""What DCMI calls MB: a processor with 64 GiB of high-bandwidth memory tells 65536."""
+
 _LOW_POWER, _REASONS = 8, 9
 _NO_VALUES = {0x7FFD, 0x7FFF}
 """What the management controller answers where it has no value, and where reading failed."""
@@ -97,7 +100,7 @@ class Die(Structure):
 
 
 class HbmInfo(Structure):
-    """High-bandwidth memory: MB, MHz, MB, degC, percent."""
+    """High-bandwidth memory: MB (of 2^20 bytes), MHz, MB, degC, percent."""
 
     _fields_ = (
         ("size", c_uint64), ("clock", c_uint32), ("used", c_uint64), ("temperature", c_int32), ("bandwidth", c_uint32),
@@ -278,7 +281,7 @@ class Device:
             utilisation=reading(
                 "utilisation", "1", 0.01, "share of time in which AI cores work; 0 while they are profiled"
             ),
-            memory_used=reading("memory_used", "B", 1e6, "high-bandwidth memory in use"),
+            memory_used=reading("memory_used", "B", _MEGABYTE, "high-bandwidth memory in use"),
             throttle=found.get("throttle"),
         )
 
@@ -363,7 +366,7 @@ class Device:
         return percent.value / 100 if percent.value <= 100 else _NoValue(str(percent.value))
 
     def _memory_used(self) -> float:
-        return float(self._fill("get_device_hbm_info", HbmInfo()).used) * 1e6
+        return float(self._fill("get_device_hbm_info", HbmInfo()).used) * _MEGABYTE
 
     def _throttle(self) -> ThrottleState:
         mask, size = c_uint64(), c_uint(ctypes.sizeof(c_uint64))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aicalib_hw.instruments.accelerators.ascend import AscendAccelerator
+from aicalib_hw.instruments.accelerators.ascend import AscendAccelerator, acl, dcmi
 
 import aicalib_hw as hw
 from aicalib_hw import registry
@@ -59,6 +59,26 @@ def test_every_reading_is_what_is_true_in_the_world(npus: Npus) -> None:
         assert 0.5 < float(reading.utilisation) <= 1.0
         for name in device.capabilities.telemetry:
             assert getattr(reading, name) is not None
+
+
+def test_memory_is_told_in_units_of_which_64_gib_hold_65536(npus: Npus) -> None:
+    (npu,) = npus(model="910b")
+    with AscendAccelerator(npu.address) as device:
+        told = device._here()._fill("get_device_hbm_info", dcmi.HbmInfo())
+        assert told.size == 65536
+        assert told.used > 0
+        assert device.read().memory_used.value == told.used * 2**20  # type: ignore[union-attr]
+
+
+def test_a_device_without_uuid_is_not_joined_by_a_number_that_the_runtime_counts_anew(
+    npus: Npus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npus(2)
+    runtime = acl.Acl("ascend://1/0")
+    assert acl.find(runtime, None, 1) == (1, "logic id")
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1,0")
+    with pytest.raises(ConnectionFailed, match="logic id 1"):
+        acl.find(runtime, None, 1)
 
 
 def test_a_capped_device_shows_a_reason_and_its_lower_clock(npus: Npus) -> None:
