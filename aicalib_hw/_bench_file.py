@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from aicalib_hw import definitions, units
 from aicalib_hw._bench_errors import nearest
 from aicalib_hw.identity import Certificate, CertificatePoint
+from aicalib_hw.interfaces import accelerator
 from aicalib_hw.interfaces.accelerator import Precision
 from aicalib_hw.metrology.result import Indication, PermissibleError, Rule
 from aicalib_hw.metrology.transducers import ARC_MINUTE, Transducer
@@ -64,9 +65,10 @@ class Table(BaseModel):
 
 
 class ComputePlan(Table):
-    """How the floating-point rate is measured: `runs` runs of `duration` s after `warm_up` s."""
+    """How the floating-point rate is measured: `runs` runs of `duration` s after `warm_up` s, on one path."""
 
     precision: Precision = "fp32"
+    path: accelerator.Path = "vector"
     duration: Positive = 10.0
     runs: Annotated[int, Field(ge=2)] = 3
     warm_up: NotNegative = 1.0

@@ -39,6 +39,14 @@ _ROLE_OF = {
 """The role without which a quantity cannot be measured."""
 
 
+class PathName(enum.StrEnum):
+    """What computes: vector units, matrix units by our own kernels, or a library's matrix product."""
+
+    VECTOR = "vector"
+    MATRIX = "matrix"
+    GEMM = "gemm"
+
+
 class RuleName(enum.StrEnum):
     """The decision rules."""
 
@@ -59,6 +67,9 @@ def run(
     precision: Annotated[
         list[str] | None, typer.Option(help="fp32, fp64, bf16 or int8; may be repeated. Default: the bench's.")
     ] = None,
+    path: Annotated[
+        PathName | None, typer.Option(help="Which units compute, for every precision. Default: the bench's.")
+    ] = None,
     rule: Annotated[RuleName | None, typer.Option(help="Decision rule instead of the bench's.")] = None,
     sim: Annotated[bool, typer.Option("--sim", help="Use the simulator of every instrument that has one.")] = False,
     output: Annotated[
@@ -75,7 +86,7 @@ def run(
     from aicalib_hw.cli._interrupts import Interrupts
     from aicalib_hw.trace import Trace
 
-    settings = _adjusted(load_bench(bench), plan, rule)
+    settings = _adjusted(load_bench(bench), plan, rule, path)
     directory = _new_directory(output, settings.bench.name)
     remarks = _screen.remarks()
     session: Session | None = None
@@ -96,11 +107,14 @@ def run(
     raise typer.Exit(status)
 
 
-def _adjusted(settings: BenchFile, plan: PlanName, rule: RuleName | None) -> BenchFile:
+def _adjusted(settings: BenchFile, plan: PlanName, rule: RuleName | None, path: PathName | None = None) -> BenchFile:
     update: dict[str, Any] = {}
+    plans = settings.plan
     if plan is PlanName.SPECIFICATION:
-        plans = settings.plan
-        update["plan"] = plans.model_copy(update={name: plan.specification() for name, plan in plans})
+        plans = plans.model_copy(update={name: plan.specification() for name, plan in plans})
+    if path is not None:
+        plans = plans.model_copy(update={"compute": plans.compute.model_copy(update={"path": path.value})})
+    update["plan"] = plans
     if rule is not None:
         update["decision"] = settings.decision.model_copy(update={"rule": rule.value})
     return settings.model_copy(update=update)
@@ -168,23 +182,27 @@ def _precisions(bench: Bench, asked: Sequence[str] | None) -> Sequence[str]:
     """The precisions to measure, in order; refuses, before anything is measured, what no accelerator can compute."""
     from aicalib_hw.errors import NotSupported
 
+    path = bench.settings.plan.compute.path
     precisions = list(dict.fromkeys(asked or [bench.settings.plan.compute.precision]))
     accelerators = bench.of_role("accelerator")
     supports = [
         support.precision
         for accelerator in accelerators
         for support in accelerator.capabilities.supports
-        if support.path == "vector"
+        if support.path == path
     ]
     known = ", ".join(dict.fromkeys(supports))
+    others = dict.fromkeys(
+        support.path for accelerator in accelerators for support in accelerator.capabilities.supports
+    )
     for precision in precisions:
         if precision not in supports:
             models = ", ".join(dict.fromkeys(accelerator.identity.model for accelerator in accelerators))
             raise NotSupported(
-                f"nothing here computes in {precision}: {models}",
+                f"nothing here computes in {precision} by the path {path!r}: {models}",
                 where=f"{' '.join(accelerator.address for accelerator in accelerators)}, --precision {precision}",
-                why=f"the vector units compute in {known or 'nothing this project has a kernel for'}",
-                advice=f"choose one of: {known}",
+                why=f"by this path there are: {known or 'none'}",
+                advice=f"choose one of: {known}" if known else f"choose another path: {', '.join(others) or 'none'}",
             )
     return precisions
 

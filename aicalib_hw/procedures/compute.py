@@ -28,19 +28,21 @@ def calibrate_compute(
     bench: Any,
     *,
     precision: Any = "fp32",
-    path: Any = "vector",
+    path: Any = None,
     plan: Any = None,
     record: Any = None,
     progress: Progress | None = None,
 ) -> Calibration:
     """Measure the sustained rate of the accelerators of the bench, all at once, FLOP/s (OP/s for integers).
 
-    bench: an opened bench. precision: "fp32" unless asked otherwise. path: "vector", "matrix" or "gemm".
-    plan: a ComputePlan, None = the bench's. record: gets every run as it ends. Accelerators that lack the
-    precision are left out and named; those that measure by one definition are added up, over the time in
-    which all of them worked. Raises NotSupported for a precision that no accelerator has, Aborted.
+    bench: an opened bench. precision: "fp32" unless asked otherwise. path: "vector", "matrix" or "gemm",
+    None = the plan's. plan: a ComputePlan, None = the bench's. record: gets every run as it ends.
+    Accelerators that lack the precision are left out and named; those that measure by one definition are
+    added up, over the time in which all of them worked. Raises NotSupported for a precision that no
+    accelerator has, Aborted.
     """
     plan = plan or bench.settings.plan.compute
+    path = path or plan.path
     report = progress or _nothing
     accelerators: list[Accelerator] = bench.of_role("accelerator")
     if not accelerators:

@@ -243,3 +243,39 @@ def test_a_screen_shows_what_went_wrong_besides(capfd: pytest.CaptureFixture[str
     shown = capfd.readouterr().err
     assert "besides" in shown
     assert "could not be given back" in shown
+
+
+GPU = """
+[bench]
+name = "small"
+
+[decision]
+rule = "none"
+
+[instruments.gpu]
+driver = "nvidia"
+simulator = "nvidia"
+options = { model = "a100" }
+
+[load]
+source = "world"
+
+[plan.compute]
+precision = "bf16"
+duration = 0.3
+runs = 2
+warm_up = 0.1
+"""
+
+
+def test_a_path_is_chosen_by_bench_or_option_and_one_that_is_not_there_is_refused_before_measuring(
+    aicalib: Command,
+) -> None:
+    refused = calibrated(aicalib, GPU)
+    assert refused.status == 2
+    assert "choose one of: fp64, fp32, fp16" in refused.err
+    assert not Path("out/record.sqlite").exists()
+    ended = aicalib("calibrate", "small", "--output", "again", "--path", "matrix")
+    record = read_record("again/record.sqlite")
+    definitions = {result.measurement.definition for result in record.results}
+    assert definitions == {"flop/bf16-accumulate-fp32/matrix-mma.sync/sustained"}, ended.err
