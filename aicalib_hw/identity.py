@@ -35,9 +35,10 @@ class Identity:
         object.__setattr__(self, "simulated", any(mark.startswith(SIMULATION_MARK) for mark in marks))
 
     def __str__(self) -> str:
+        name = self.model if self.model.casefold().startswith(self.maker.casefold()) else f"{self.maker} {self.model}"
         serial = f" {self.serial}" if self.serial else ""
         mark = " (simulated)" if self.simulated else ""
-        return f"{self.maker} {self.model}{serial}{mark}"
+        return f"{name}{serial}{mark}"
 
 
 @dataclass(frozen=True, slots=True)

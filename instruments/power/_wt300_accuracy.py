@@ -39,7 +39,9 @@ def components(reading: PowerReading, model: str, serial: str) -> tuple[Componen
 
 
 def _counted(reading: PowerReading) -> tuple[int, ...]:
-    """The elements whose power the sum holds, from 0: of the two-wattmeter wirings, the first and the last."""
+    """The elements whose power the total holds, from 0: single-phase the first, of two wattmeters first and last."""
+    if reading.settings.wiring == "1P2W":
+        return (0,)
     if reading.settings.wiring in ("3P3W", "3V3A", "1P3W") and len(reading.elements) == 3:
         return (0, 2)
     return tuple(range(len(reading.elements)))

@@ -15,7 +15,8 @@ FOLDERS = {CORE: "aicalib_hw", INSTRUMENTS: "aicalib_hw.instruments", SIMULATORS
 
 SIMULATORS_MAY_USE = {"registry", "units", "errors", "bench"}
 INTERFACES_MAY_USE = {"readings", "units", "identity", "errors", "interfaces"}
-MAY_READ_ENVIRONMENT = {"bench.py"}
+_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
+MAY_READ_ENVIRONMENT = {CORE / "bench.py"}
 
 
 def modules(folder: Path) -> list[Path]:
@@ -127,9 +128,10 @@ def test_the_environment_is_read_only_where_it_is_meant_to_be() -> None:
         (path.name, node.lineno)
         for folder in FOLDERS
         for path in modules(folder)
-        if path.name not in MAY_READ_ENVIRONMENT and CORE / "cli" not in path.parents
+        if path not in MAY_READ_ENVIRONMENT and CORE / "cli" not in path.parents
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
+        if (isinstance(node, ast.Attribute) and node.attr in _ENVIRONMENT and ast.unparse(node.value) == "os")
+        or (isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & _ENVIRONMENT)
     ]
     assert guilty == []
 

@@ -213,6 +213,7 @@ def limit(
     model: str = "WT310E",
     filtered: bool = False,
     statuses: Sequence[Status] = (Status.VALID,),
+    elements: int = 1,
 ) -> float:
     """The limit of error of a reading at 50 Hz and 200 V without the heating of the shunt, W."""
     now = Instant.now()
@@ -227,8 +228,21 @@ def limit(
         reading(power, "W", ranges[0] * ranges[1]),
         frequency=reading(50.0, "Hz", None),
     )
-    settings = PowerSettings((1,), "1P2W", ranges[:1], ranges[1:], False, crest, 0.5, (1.0,), (1.0,), filtered, 1)
-    stated = components(PowerReading((element,), element, settings, window, statuses[0]), model, "1")
+    ones = (1.0,) * elements
+    settings = PowerSettings(
+        tuple(range(1, elements + 1)),
+        "1P2W",
+        ranges[:1] * elements,
+        ranges[1:] * elements,
+        False,
+        crest,
+        0.5,
+        ones,
+        ones,
+        filtered,
+        1,
+    )
+    stated = components(PowerReading((element,) * elements, element, settings, window, statuses[0]), model, "1")
     return sum(one.half_width or 0.0 for one in stated if one.name != "self-heating")
 
 
@@ -238,6 +252,11 @@ def test_the_limits_of_error_are_those_of_the_data_sheet() -> None:
     assert limit(1000.0, 1000.0, (150.0, 10.0), crest="6") == pytest.approx(2.5, abs=5e-4)
     assert limit(4000.0, 4000.0, filtered=True) == pytest.approx(7.0 + 0.003 * 4000, abs=5e-4)
     assert limit(4000.0, 4000.0, model="WT310") == pytest.approx(4.0 + 6.0, abs=5e-4)
+
+
+def test_single_phase_on_a_meter_with_three_elements_is_bounded_by_the_first_element_alone() -> None:
+    alone, three = limit(4000.0, 4000.0, model="WT333E"), limit(4000.0, 4000.0, model="WT333E", elements=3)
+    assert alone == three == pytest.approx(0.001 * 4000 + 0.0005 * 300 * 20, abs=5e-4)
 
 
 def test_a_reading_that_is_not_valid_has_no_accuracy() -> None:
