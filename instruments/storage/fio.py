@@ -14,6 +14,7 @@ import re
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -52,6 +53,9 @@ OLDEST = (3, 33)
 
 _VERSION = re.compile(r"fio-(\S+)")
 _NUMBER = re.compile(r"\D*(\d+)\.(\d+)")
+_STATUS = "Jobs:"
+"""Begins each line of fio's status."""
+
 _DONE = re.compile(r"\[(\d+(?:\.\d+)?)%\]")
 _INSTALL = "sudo apt-get install fio, or see https://github.com/axboe/fio"
 _FILL_BLOCK = 1 << 20
@@ -281,9 +285,14 @@ class Fio(StorageTester):
             command += [f"--iodepth={depth}", f"--numjobs={job.jobs}", "--refill_buffers=1", "--randrepeat=0"]
             command += ["--fallocate=none", *options]
 
+            began = time.monotonic()
+            timed = "--time_based" in options
+
             def follow(line: str) -> None:
                 if done := _DONE.findall(line):
                     report(min(1.0, float(done[-1]) / 100), "")
+                elif timed and line.startswith(_STATUS):  # fio writes "-.-%" where it cannot tell
+                    report(min(1.0, (time.monotonic() - began) / job.duration), "")
 
             ended = self._run(command, expected + self.timeout, directory=directory, on_line=follow)
             text = result.read_text(encoding="utf-8", errors="replace") if result.exists() else ""

@@ -95,7 +95,7 @@ def test_a_limited_rate_is_measured_within_half_a_per_cent_and_the_device_counte
     assert counted == pytest.approx(result.value * result.evidence["seconds"] / 8, rel=0.005)
     assert result.definition == "rate/storage/sequential-read"
     assert not result.identity.simulated
-    assert any(0.4 < done <= 0.9 for done in heard), "fio's own status is heard while it runs"
+    assert any(0.4 < done <= 0.9 for done in heard), heard
 
 
 @pytest.mark.parametrize("pattern", ["sequential-write", "random-read", "mixed"])
