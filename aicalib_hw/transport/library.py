@@ -7,6 +7,7 @@ library lacks is a capability less. Foreign calls release the interpreter lock.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,3 +58,8 @@ class SharedLibrary:
         found.argtypes = arguments
         found.restype = result
         return found
+
+
+def told_by_environment(name: str) -> str:
+    """Return what a vendor's runtime is told by an environment variable, "" if nothing."""
+    return os.environ.get(name, "")

@@ -74,7 +74,7 @@ def test_the_ranges_that_auto_range_found_are_held_while_the_load_still_runs(
             return super().configure(**settings)
 
     meter.__class__ = Watched
-    plan = PowerPlan(loads=(1.0,), duration=4.0, runs=3, settle=0.0, ranging_duration=4.0, energy=0)
+    plan = PowerPlan(loads=(1.0,), duration=4.0, runs=3, settle=0.0, ranging_duration=4.0, energy_duration=0)
     calibration = calibrate_power(bench, plan=plan)
     assert min(held) > 1400.0
     assert calibration.plan["ranging"]["current_range_A"] == 10.0

@@ -7,12 +7,11 @@ the public documentation of CANN describes it.
 from __future__ import annotations
 
 import ctypes
-import os
 from ctypes import byref, c_char_p, c_float, c_int, c_int8, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Self
 
 from aicalib_hw.errors import AicalibError, ConnectionFailed, ConnectionLost, InstrumentReportedError, NotSupported
-from aicalib_hw.transport.library import SharedLibrary
+from aicalib_hw.transport.library import SharedLibrary, told_by_environment
 
 RUNTIME, OPERATORS, EXECUTORS = ("libascendcl.so",), ("libopapi.so",), ("libnnopbase.so",)
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
@@ -219,7 +218,7 @@ def find(acl: Acl, die: bytes | None, logic_id: int) -> tuple[int, str]:
         for device in range(count):
             if acl.uuid(device) == die[:16]:
                 return device, "uuid"
-    if os.environ.get(VISIBLE):
+    if told_by_environment(VISIBLE):
         raise ConnectionFailed(
             f"which of the Ascend runtime's devices has the logic id {logic_id} is not known",
             where=acl.where,
