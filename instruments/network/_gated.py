@@ -33,8 +33,11 @@ from aicalib_hw.transport.deadline import Deadline
 
 from . import _evaluation
 
-_POLL = 0.2
+_POLL = 0.05
 """s between questions whether transmission has ended."""
+
+_LOOKS = 50
+"""How often a gate is looked at while it lasts."""
 
 _TOLERANCE = 1e-6
 
@@ -184,9 +187,10 @@ class GatedReservation(Reservation):
         """Wait until nothing transmits any more; the tester's gate ends it, the host only looks."""
         tester = self._base
         deadline = Deadline(expected + 3 * tester.patience)
-        tester.stopping.wait(max(expected, self.refresh) - self.poll)
+        pace = max(self.poll, expected / _LOOKS)
+        tester.stopping.wait(self.refresh)
         while True:
-            if tester.stopping.is_set():
+            if tester.stopping.wait(pace):
                 raise Aborted("the measurement was aborted", where=tester.address)
             if not self.running:
                 return
@@ -195,7 +199,6 @@ class GatedReservation(Reservation):
                     f"transmission did not end {3 * tester.patience:g} s after its gate of {expected:g} s",
                     where=tester.address,
                 )
-            tester.stopping.wait(self.poll)
 
     def _stop_quietly(self) -> None:
         """Stop as the way out of a measurement; what cannot be stopped here is told by `release()`."""

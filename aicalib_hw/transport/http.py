@@ -1,0 +1,209 @@
+"""JSON over HTTP and HTTPS: deadlines, certificates verified, one exchange at a time, all of it traced.
+
+On httpx. Every request has a deadline; a server that is silent is an error and not a wait without end. What a
+server reports as an error keeps its status and its words. Nothing is sent twice but by the caller's wish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from aicalib_hw.errors import (
+    Aborted,
+    ConnectionFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    InstrumentError,
+    InstrumentReportedError,
+    MissingExtra,
+    NotOpen,
+    ProtocolError,
+    UsageError,
+)
+from aicalib_hw.trace import Trace
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class JsonLink:
+    """One server that takes and gives JSON.
+
+    base: http://HOST:PORT or https://HOST:PORT. timeout: s for one exchange. certificate: file of the certificate, or
+    of its authority, that an https server is verified with, None = those the system trusts. Verification cannot be
+    turned off. extra: the extra of this distribution that brings httpx.
+    All methods may be called from any thread; exchanges follow one another.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        timeout: float = 10.0,
+        certificate: str | Path | None = None,
+        trace: Trace | None = None,
+        extra: str = "network",
+    ) -> None:
+        if not timeout > 0:
+            raise UsageError(f"a time-out of {timeout} s is none", where=base, advice="give a positive number")
+        self.base = base
+        self.timeout = timeout
+        self.lock = threading.RLock()
+        self._certificate = certificate
+        self._trace = trace
+        self._extra = extra
+        self._client: httpx.Client | None = None
+        self._sockets: set[socket.socket] = set()
+        self._aborted = threading.Event()
+
+    def open(self) -> None:
+        """Make ready; the first exchange connects. Raises MissingExtra, UsageError for an unreadable certificate."""
+        try:
+            import httpx
+        except ImportError as error:
+            raise MissingExtra.for_library("httpx", self._extra, "this instrument") from error
+        with self.lock:
+            if self._client is None:
+                self._aborted.clear()
+                self._client = httpx.Client(base_url=self.base, verify=self._verification(), trust_env=False)
+
+    def close(self) -> None:
+        """Drop the connection; idempotent, never raises."""
+        with self.lock:
+            client, self._client = self._client, None
+            self._sockets.clear()
+            if client is not None:
+                with contextlib.suppress(Exception):
+                    client.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def get(self, path: str, *, timeout: float | None = None) -> Any:
+        """Return the JSON at `path`; raises as `send`."""
+        return self.send("GET", path, timeout=timeout)
+
+    def send(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> Any:
+        """Send `body` as JSON and return the JSON that comes back, None for an empty reply.
+
+        timeout: s for this exchange, None = the link's. Raises ConnectionFailed, ConnectionLost, DeadlineExceeded,
+        InstrumentReportedError for a status that is no success, ProtocolError for what is no JSON, Aborted.
+        """
+        import httpx
+
+        if self._client is None:
+            raise NotOpen(f"the link to {self.base} is not open", where=self.base, advice="open() it first")
+        limit = self.timeout if timeout is None else timeout
+        text = None if body is None else json.dumps(body)
+        with self.lock:
+            self._aborted.clear()
+            self._note("write", f"{method} {path}" + (f" {text}" if text is not None else ""))
+            try:
+                response = self._client.request(
+                    method,
+                    path,
+                    content=text,
+                    headers={"Content-Type": "application/json", "Accept": "application/json"},
+                    timeout=limit,
+                    extensions={"trace": self._watch},
+                )
+            except (httpx.HTTPError, OSError) as error:
+                raise self._mapped(error, f"{method} {path}", limit) from error
+            self._note("read", response.text, status=response.status_code)
+        return _content(response, f"{method} {path}", self.base)
+
+    def abort(self) -> None:
+        """End the exchange that blocks in another thread; the next one connects anew. Never raises."""
+        self._aborted.set()
+        for one in tuple(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _verification(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=None if self._certificate is None else str(self._certificate))
+        except OSError as error:
+            raise UsageError(
+                "the certificate to verify the server with cannot be read",
+                where=str(self._certificate),
+                why=str(error),
+                advice="name a file in PEM form",
+            ) from error
+
+    def _watch(self, event: str, facts: dict[str, Any]) -> None:
+        """Remember the socket of every connection, so that `abort` can end it."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            found = facts["return_value"].get_extra_info("socket")
+            if isinstance(found, socket.socket):
+                self._sockets = {one for one in self._sockets if one.fileno() >= 0} | {found}
+
+    def _mapped(self, error: Exception, request: str, limit: float) -> InstrumentError:
+        import httpx
+
+        self._note("event", f"{type(error).__name__}: {error}")
+        if self._aborted.is_set():
+            return Aborted(f"{request} was aborted", where=self.base)
+        why = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, httpx.TimeoutException):
+            return DeadlineExceeded(
+                f"no answer to {request} within {limit:g} s",
+                where=self.base,
+                why=why,
+                advice="the server is busy or gone; a longer timeout may help where it works for long",
+            )
+        if "CERTIFICATE_VERIFY_FAILED" in why or "SSL" in why:
+            return ConnectionFailed(
+                f"{self.base} cannot be trusted",
+                where=self.base,
+                why=why,
+                advice="give the file of the server's certificate, or of its authority, as certificate=…",
+            )
+        if isinstance(error, httpx.ConnectError):
+            return ConnectionFailed(
+                f"nothing answers at {self.base}", where=self.base, why=why, advice="check host, port and that it runs"
+            )
+        return ConnectionLost(
+            f"the connection broke during {request}",
+            where=self.base,
+            why=why,
+            advice="what was asked for may have been carried out; look before you ask again",
+        )
+
+    def _note(self, direction: str, data: str, **more: Any) -> None:
+        if self._trace is not None:
+            self._trace.add(self.base, direction, data, **more)
+
+
+def _content(response: httpx.Response, request: str, where: str) -> Any:
+    try:
+        found = response.json() if response.content else None
+    except ValueError as error:
+        if response.is_success:
+            raise ProtocolError(
+                f"the reply to {request} is no JSON", where=where, why=f"{error}: {response.text[:80]!r}"
+            ) from error
+        found = response.text
+    if response.is_success:
+        return found
+    raise InstrumentReportedError(response.status_code, _words(found), request, where=where)
+
+
+def _words(found: Any) -> str:
+    """What a server says of an error: the texts in it, or all of it."""
+    if isinstance(found, dict):
+        texts = found.get("errors") or found.get("message") or found.get("error") or found
+        found = "; ".join(map(str, texts)) if isinstance(texts, list) else texts
+    return " ".join(str(found).split())[:500] if found else ""

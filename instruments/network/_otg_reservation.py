@@ -1,0 +1,136 @@
+"""Ports of one Open Traffic Generator that carry our configuration: streams, traffic, counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from aicalib_hw.errors import NotSupported, ProtocolError
+from aicalib_hw.interfaces import Counters, EffectiveConfig, Gate, PortCounters, Stream
+from aicalib_hw.readings import Instant
+
+from . import _evaluation
+from . import _otg_model as model
+from ._gated import GatedReservation
+
+if TYPE_CHECKING:
+    from .otg import OpenTrafficGenerator
+
+_TOLERANCE = 1e-6
+
+
+class OtgReservation(GatedReservation):
+    """Ports of one controller that carry our configuration."""
+
+    def __init__(
+        self,
+        tester: OpenTrafficGenerator,
+        ports: Mapping[str, str],
+        owner: str,
+        evicted: Mapping[str, str],
+        force: bool,
+    ) -> None:
+        super().__init__(tester, list(ports), owner, evicted)
+        self.fcs_counted = tester.place.fcs
+        self._tester = tester
+        self._locations = ports
+        self._force = force
+        self._flows: list[dict[str, Any]] = []
+
+    def configure(self, streams: Sequence[Stream]) -> EffectiveConfig:
+        """Push the streams as flows and read them back; raises OutOfRange before the wire for what cannot be.
+
+        All streams of one measurement have one frame size, 64 to 14 000 bytes with FCS.
+        """
+        self._require_possible(streams)
+        self._streams = tuple(streams)
+        self._flows = [model.flow(stream, gap=self.gap) for stream in streams]
+        self._push(self._flows)
+        return self._read_back()
+
+    def clear(self) -> None:
+        """Do nothing: the model has no such act, and starting clears all counters."""
+
+    def start(self) -> None:
+        """Start all streams until `stop()`; the counters begin at zero. Raises LinkDown."""
+        self._require_links()
+        self._push(self._flows)
+        self._tester.transmit("start")
+
+    def stop(self) -> None:
+        """Stop transmitting; idempotent."""
+        self._tester.transmit("stop")
+
+    @property
+    def running(self) -> bool:
+        """True while a stream transmits, as the controller says."""
+        return any(one.get("transmit") == "started" for one in self._tester.metrics("flow"))
+
+    def read(self) -> Counters:
+        """Read all counters of ports and streams, between two instants that bound their skew."""
+        before = Instant.now()
+        of_ports, of_flows = self._tester.metrics("port"), self._tester.metrics("flow")
+        return Counters(before, Instant.now(), _by_name(of_ports), _by_name(of_flows))
+
+    def _begin(self, gate: Gate) -> None:
+        self._push([model.gated(flow, gate.kind, gate.amount) for flow in self._flows])
+        self._tester.transmit("start")
+
+    def _gate_of(self, gate: Gate, last: Counters, elapsed: float) -> _evaluation.Gate:
+        tester = self._tester
+        clock = f"clock of the ports, ±{tester.place.clock * 1e6:g} ppm as the bench states"
+        seconds = gate.amount if gate.kind == "seconds" else self._span(last)
+        return _evaluation.Gate(seconds, "instrument", tester.place.clock, clock, edges=2)
+
+    def _span(self, last: Counters) -> float:
+        """The length of a gate of packets by the receiver's time stamps, s; raises NotSupported without them."""
+        entries = {str(one.get("name")): one for one in self._tester.metrics("flow")}
+        longest = 0.0
+        for stream in self._streams:
+            span, received = model.span(entries.get(stream.name, {})), last.streams[stream.name].rx_frames or 0
+            if not span or received < 2:
+                raise NotSupported(
+                    "the controller gives no time stamps, so a gate of packets has no length",
+                    where=self._tester.address,
+                    advice='use Gate("seconds", …)',
+                )
+            # From the first to the last frame there is one interval fewer than frames.
+            longest = max(longest, span * received / (received - 1))
+        return longest
+
+    def _evidence(self, last: Counters) -> dict[str, Any]:
+        return {
+            "flows": self._flows,
+            "bytes": {name: [one.tx_bytes, one.rx_bytes] for name, one in last.streams.items()},
+        }
+
+    def _push(self, flows: Sequence[Mapping[str, Any]]) -> None:
+        place = self._tester.place
+        self._tester.push(model.config(self._locations, place.speed, flows, self._tester.mark, force=self._force))
+
+    def _read_back(self) -> EffectiveConfig:
+        """What the controller holds, and where it differs from what was asked."""
+        held = {str(one.get("name")): one for one in self._tester.ask("GET", "/config").get("flows") or []}
+        streams, differences = [], []
+        for stream, asked in zip(self._streams, self._flows, strict=True):
+            found = held.get(stream.name)
+            if found is None:
+                raise ProtocolError(f"stream {stream.name!r} was not taken", where=self._tester.address)
+            size = model.integer(found.get("size") or {}, "fixed") or 64
+            if size != stream.frame_size:
+                differences.append(f"{stream.name}: frame size {size} B instead of {stream.frame_size} B")
+            streams.append(replace(stream, frame_size=size))
+            was, is_ = _amount(asked["rate"]), _amount(found.get("rate") or {})
+            if is_[0] != was[0] or abs(is_[1] - was[1]) > _TOLERANCE * was[1]:
+                differences.append(f"{stream.name}: {is_[1]:g} {is_[0]} instead of {was[1]:g} {was[0]}")
+        return EffectiveConfig(tuple(streams), tuple(differences))
+
+
+def _amount(rate: Mapping[str, Any]) -> tuple[str, float]:
+    choice = str(rate.get("choice", "pps"))
+    return choice, float(model.number(rate, choice) or 0.0)
+
+
+def _by_name(entries: Sequence[Mapping[str, Any]]) -> dict[str, PortCounters]:
+    return {str(one.get("name")): model.counters(one) for one in entries}

@@ -1,0 +1,278 @@
+"""Teledyne LeCroy Xena traffic testers (Valkyrie, Odin, Loki, Thor, Freya, Edun) over their command line, port 22611.
+
+Source: XOA CLI documentation, command reference and "concurrent sessions". All of its counts are of layer 2, whole
+frames with FCS. Not covered: filters, modifiers, histograms, advanced timing, impairment, Layer 4-7 chassis.
+Unconfirmed and
+therefore not relied on: whether reservations end with the session (traffic may go on, so our streams carry a mark), and
+what exactly P_TXTIME counts (so there is no gate of packets).
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+from aicalib_hw.errors import AicalibError, DeadlineExceeded, LockedByOther, OutOfRange, UsageError
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import (
+    DriverInfo,
+    NetworkTester,
+    NetworkTesterCapabilities,
+    PortInfo,
+    ReleaseReport,
+    Setting,
+)
+from aicalib_hw.readings import Instant
+from aicalib_hw.trace import Trace
+from aicalib_hw.transport.deadline import Deadline
+
+from ._xena_reservation import XenaReservation
+from ._xena_session import PORT, XenaSession
+
+LATENCY_MODES = ("LAST2LAST", "FIRST2LAST", "LAST2FIRST", "FIRST2FIRST")
+_RELINQUISHED_WITHIN = 63.0
+"""s that the maker's own script waits for a port to be given up."""
+
+_SNAPSHOT = (("P_SPEED", ""), ("P_INTERFRAMEGAP", "B"), ("P_LATENCYMODE", ""), ("P_TRAFFIC", ""))
+_FORM = "xena://HOST:22611?ports=0/0,0/1&clock_ppm=100"
+
+
+class Xena(NetworkTester):
+    """One chassis.
+
+    address: xena://HOST:PORT?ports=0/0,0/1&clock_ppm=100&password=…; ports: those that may be used, left out = all.
+    clock_ppm: limits of error of the ports' clock, from data sheet or certificate; 100 by default, the tolerance of
+    Ethernet. password: of the chassis, left out = the one it is delivered with. timeout: s for one exchange.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="xena",
+        role="network_tester",
+        summary="Teledyne LeCroy Xena traffic testers",
+        manual="XOA CLI documentation",
+        schemes=("xena",),
+        wires=("TCP",),
+        simulator="xena",
+    )
+
+    def __init__(self, address: str, *, timeout: float = 5.0, trace: Trace | None = None) -> None:
+        super().__init__(address)
+        host, port, self._chosen, self.clock, password = _place(address)
+        if trace is not None and password:
+            trace.hide(password)
+        # At most 8 letters, the same on every run on this host, so that what a dead process left is known as ours.
+        owner = f"aic{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"
+        self.session = XenaSession(host, port, password=password or "xena", owner=owner, timeout=timeout, trace=trace)
+        self._lock = self.session.lock
+        self.stopping = threading.Event()
+        self.patience = timeout
+
+    def _connect(self) -> None:
+        self.session.open()
+
+    def _disconnect(self) -> None:
+        self.session.close()
+
+    def identify(self) -> Identity:
+        """Ask the chassis for model, serial number and version."""
+        answers = self.session.ask("C_MODEL ?", "C_SERIALNO ?", "C_VERSIONSTR ?", "C_BUILDSTRING ?")
+        model, serial, version, build = (" ".join(answer.values).strip('"') for answer in answers)
+        return Identity("Teledyne LeCroy Xena", model, serial, version, self.address, {"build": build})
+
+    @property
+    def capabilities(self) -> NetworkTesterCapabilities:
+        """What a chassis of this kind does; bit/s, bytes with FCS, s."""
+        return NetworkTesterCapabilities(
+            native_layer="L2-fcs",
+            min_frame_size=64,
+            max_frame_size=16_383,
+            counters_include_fcs=True,
+            hardware_timestamps=True,
+            latency_modes=LATENCY_MODES,
+            gates=("seconds",),
+            ownership=True,
+            force_ownership=True,
+            per_stream_counters=True,
+            loss=True,
+        )
+
+    def ports(self) -> tuple[PortInfo, ...]:
+        """List the ports with speed (bit/s), link and owner, as of now."""
+        found = []
+        for name in self._names():
+            speed, sync, state, owner = self.session.ask(
+                f"{name} P_SPEED ?", f"{name} P_RECEIVESYNC ?", f"{name} P_RESERVATION ?", f"{name} P_RESERVEDBY ?"
+            )
+            held = "".join(state.values).upper()
+            found.append(
+                PortInfo(
+                    name,
+                    speed.numbers[0] * 1e6,
+                    "".join(sync.values).upper() == "IN_SYNC",
+                    owner=None if held == "RELEASED" else " ".join(owner.values).strip('"') or "unknown",
+                    owned_by_us=held == "RESERVED_BY_YOU",
+                    clock_tolerance=self.clock,
+                )
+            )
+        return tuple(found)
+
+    def reserve(self, ports: Sequence[str], *, owner: str, force: bool = False) -> XenaReservation:
+        """Reserve ports; raises LockedByOther naming who has them unless `force`, which is told in `evicted`."""
+        known = {port.port: port for port in self.ports()}
+        for name in ports:
+            if name not in known:
+                raise OutOfRange(f"there is no port {name!r}", where=self.address, why=", ".join(known))
+        evicted: dict[str, str] = {}
+        for name in ports:
+            holder = known[name].owner
+            if holder is None or known[name].owned_by_us:
+                continue
+            if not force and holder != self.session.owner:
+                raise LockedByOther(
+                    f"port {name} is reserved by {holder}",
+                    where=self.address,
+                    advice="let them release it, or reserve with force=True, which is recorded",
+                )
+            evicted |= {name: holder} if holder != self.session.owner else {}
+            self._take_away(name)
+        taken: list[str] = []
+        try:
+            for name in ports:
+                if not known[name].owned_by_us:
+                    self.session.command(f"{name} P_RESERVATION RESERVE")
+                taken.append(name)
+        except AicalibError:
+            for name in taken:
+                self.session.command(f"{name} P_RESERVATION RELEASE")
+            raise
+        return XenaReservation(self, tuple(ports), owner, evicted)
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Read speed, gap, latency mode and traffic of every port."""
+        now = Instant.now()
+        found: dict[str, Setting] = {"clock": Setting(self.clock, "1", now, "driver")}
+        for name in self._names():
+            for parameter, unit in (
+                ("P_SPEED", ""),
+                ("P_INTERFRAMEGAP", "B"),
+                ("P_LATENCYMODE", ""),
+                ("P_TRAFFIC", ""),
+            ):
+                (answer,) = self.session.ask(f"{name} {parameter} ?")
+                found[f"{name} {parameter}"] = Setting(" ".join(answer.values), unit, Instant.now(), "instrument")
+        return found
+
+    def abort(self) -> None:
+        """End a measurement that blocks in another thread; from any thread; never raises."""
+        self.stopping.set()
+        self.session.abort()
+
+    def release(self) -> ReleaseReport:
+        """Stop traffic and release every port of this host's, also what a dead process left; never raises."""
+        if not self.is_open:
+            return ReleaseReport()
+        report = ReleaseReport()
+        try:
+            mine = [port for port in self.ports() if port.owner == self.session.owner or self._left_running(port)]
+        except AicalibError as error:
+            return ReleaseReport(failures=(f"who holds the ports cannot be told, traffic may still run: {error.what}",))
+        for port in mine:
+            report += self._release(port)
+        return report
+
+    def streams_of(self, port: str) -> list[int]:
+        """Return the indices of the streams that are defined on a port."""
+        return self.session.ask(f"{port} PS_INDICES ?")[0].numbers
+
+    def _release(self, port: PortInfo) -> ReleaseReport:
+        name = port.port
+        actions: list[str] = []
+        failures: list[str] = []
+        try:
+            if not port.owned_by_us:
+                if port.owner is not None:
+                    self._take_away(name)
+                self.session.command(f"{name} P_RESERVATION RESERVE")
+                actions.append(f"{name}: taken over from a session that ended")
+            (traffic,) = self.session.ask(f"{name} P_TRAFFIC ?")
+            if traffic.values != ["OFF"]:
+                self.session.command(f"{name} P_TRAFFIC OFF")
+                actions.append(f"{name}: traffic stopped")
+        except AicalibError as error:
+            failures.append(f"{name}: stopping failed, traffic may still be running: {error.what}")
+        steps = (("streams deleted", self._delete_streams), ("released", self._give_back))
+        for done, step in steps:
+            try:
+                if step(name):
+                    actions.append(f"{name}: {done}")
+            except AicalibError as error:
+                failures.append(f"{name}: not {done}: {error.what}")
+        return ReleaseReport(tuple(actions), tuple(failures))
+
+    def _left_running(self, port: PortInfo) -> bool:
+        """True for a port that nobody holds any more and that still sends a stream of this host's."""
+        if port.owner is not None or self.session.ask(f"{port.port} P_TRAFFIC ?")[0].values == ["OFF"]:
+            return False
+        comments = (self.session.ask(f"{port.port} PS_COMMENT [{i}] ?")[0] for i in self.streams_of(port.port))
+        return any(" ".join(one.values).strip('"') == self.session.owner for one in comments)
+
+    def _delete_streams(self, port: str) -> bool:
+        indices = self.streams_of(port)
+        for index in indices:
+            self.session.command(f"{port} PS_DELETE [{index}]")
+        return bool(indices)
+
+    def _give_back(self, port: str) -> bool:
+        self.session.command(f"{port} P_RESERVATION RELEASE")
+        return True
+
+    def _take_away(self, port: str) -> None:
+        """Take a port from its owner, and wait until it is given up; raises DeadlineExceeded."""
+        self.session.command(f"{port} P_RESERVATION RELINQUISH")
+        deadline = Deadline(_RELINQUISHED_WITHIN)
+        while "".join(self.session.ask(f"{port} P_RESERVATION ?")[0].values).upper() != "RELEASED":
+            if deadline.expired or self.stopping.wait(0.1):
+                raise DeadlineExceeded(
+                    f"port {port} was not given up within {_RELINQUISHED_WITHIN:g} s", where=self.address
+                )
+
+    def _names(self) -> tuple[str, ...]:
+        (counts,) = self.session.ask("C_PORTCOUNTS ?")
+        present = [f"{module}/{port}" for module, count in enumerate(counts.numbers) for port in range(count)]
+        missing = [name for name in self._chosen if name not in present]
+        if missing:
+            raise UsageError(
+                f"the chassis has no port {', '.join(missing)}", where=self.address, why=f"it has {', '.join(present)}"
+            )
+        return self._chosen or tuple(present)
+
+
+def _place(address: str) -> tuple[str, int, tuple[str, ...], float, str]:
+    """Take an address apart: host, port, ports, clock tolerance, password; raises UsageError."""
+    problem = ""
+    try:
+        parts = urlsplit(address)
+        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        host, port = parts.hostname or "", parts.port or PORT
+        ports = tuple(name for name in options.pop("ports", "").split(",") if name)
+        clock = float(options.pop("clock_ppm", "100")) * 1e-6
+        password = options.pop("password", "")
+    except ValueError as error:
+        raise UsageError(f"{address!r} is no address of a Xena chassis", why=str(error), advice=_FORM) from error
+    if parts.scheme != "xena" or not host or parts.path not in ("", "/"):
+        problem = "it names no chassis"
+    elif options:
+        problem = f"unknown: {', '.join(options)}"
+    elif any(not all(part.isdigit() for part in name.split("/")) or name.count("/") != 1 for name in ports):
+        problem = "a port is written MODULE/PORT"
+    elif not 0 <= clock < 1e-2:
+        problem = "clock_ppm is 0 to 10000"
+    elif '"' in password or not password.isascii():
+        problem = "the password has a character that cannot be sent"
+    if problem:
+        raise UsageError(f"{address!r} is no address of a Xena chassis", why=problem, advice=_FORM)
+    return host, port, ports, clock, password

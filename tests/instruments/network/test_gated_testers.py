@@ -1,0 +1,233 @@
+"""The drivers for Xena and OTG against simulators of another hand: rates, layers, ownership, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aicalib_hw.instruments.network.otg import OpenTrafficGenerator
+from aicalib_hw.instruments.network.xena import Xena
+
+import aicalib_hw as hw
+from aicalib_hw import registry
+from aicalib_hw.errors import (
+    AicalibError,
+    ConnectionFailed,
+    LinkDown,
+    LockedByOther,
+    NotSupported,
+    OutOfRange,
+    UsageError,
+)
+from aicalib_hw.interfaces import Gate, NetworkTester, Rate, Stream
+from aicalib_hw.procedures import rfc2544
+
+FAMILIES = ("xena", "otg")
+# Full line rate at 800 Gbit/s, layer 2 with FCS, in Gbit/s: 800 L / (L + 20).
+GOLDEN = {64: 609.5238095, 512: 769.9248120, 1518: 789.5968791, 9018: 798.2296968}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A running simulator and the names of its two ports as the driver knows them."""
+
+    simulator: Any
+    world: Any
+    ports: tuple[str, str]
+
+    @property
+    def address(self) -> str:
+        return str(self.simulator.address)
+
+
+def options_of(family: str, ppm: float, path: dict[str, Any]) -> dict[str, Any]:
+    if family == "xena":
+        return {"ports": [{"name": "0/0", "ppm": ppm}, {"name": "0/1"}], "path": path}
+    return {"port": {"name": "any", "ppm": ppm}, "path": path}
+
+
+@pytest.fixture
+def simulated(request: pytest.FixtureRequest) -> Iterator[Simulated]:
+    """The simulator of a family on a world 100 times as fast; parametrised with (family, ppm, path)."""
+    family, ppm, path = request.param
+    world = registry.simulator(registry.WORLD).from_settings({"rate": 100})
+    simulator = registry.simulator(family)(world, family, **options_of(family, ppm, path))
+    world.start()
+    simulator.start()
+    yield Simulated(simulator, world, ("0/0", "0/1") if family == "xena" else ("p1", "p2"))
+    simulator.stop()
+    world.stop()
+
+
+def each(ppm: float = 0.0, **path: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "simulated", [(family, ppm, path) for family in FAMILIES], indirect=True, ids=FAMILIES
+    )
+
+
+def stream(ports: tuple[str, str], size: int, load: Rate | float = 1.0) -> Stream:
+    return Stream("there", ports[0], ports[1], size, load)
+
+
+@each(ppm=37.5)
+def test_800_gbit_is_measured_within_the_stated_uncertainty_at_every_frame_size(simulated: Simulated) -> None:
+    with hw.open_instrument(simulated.address) as tester:
+        assert tester.identity.simulated
+        assert [port.speed for port in tester.ports()] == [800e9, 800e9]
+        with tester.reserve(simulated.ports, owner="test") as reservation:
+            for size, golden in GOLDEN.items():
+                assert reservation.configure([stream(simulated.ports, size)]).differences == ()
+                result = reservation.measure_throughput(Gate("seconds", 2.0), settle=0.0)
+                assert result.validity, result.validity.reasons
+                assert result.definition == f"rate/L2-fcs/{size}B/unidirectional"
+                assert result.value is not None
+                # The time base of the tester is 37.5 ppm fast: what it shows is the line rate by its own clock.
+                frame = 1 / result.evidence["streams"]["there"]["received"]
+                assert result.value / 1e9 == pytest.approx(golden, rel=frame + 1e-9)
+                limit = sum(component.half_width or 0.0 for component in result.components)
+                true = golden * 1e9 * (1 + 37.5e-6)
+                assert 1e-6 < limit < 2e-4
+                assert abs(result.value - true) <= limit * true
+
+
+@each(loss=0.02)
+def test_lost_frames_lower_the_rate_received_and_are_told_apart_from_the_generator(simulated: Simulated) -> None:
+    with (
+        hw.open_instrument(simulated.address) as tester,
+        tester.reserve(simulated.ports, owner="test") as reservation,
+    ):
+        reservation.configure([stream(simulated.ports, 1518)])
+        result = reservation.measure_throughput(Gate("seconds", 2.0), settle=0.0)
+        assert result.validity
+        assert result.evidence["streams"]["there"]["loss_ratio"] == pytest.approx(0.02, abs=1e-6)
+        assert result.value / 1e9 == pytest.approx(GOLDEN[1518] * 0.98, rel=1e-6)
+
+
+@each(capacity=600.0)
+def test_the_throughput_of_rfc_2544_is_what_the_platform_forwards(simulated: Simulated) -> None:
+    with (
+        hw.open_instrument(simulated.address) as tester,
+        tester.reserve(simulated.ports, owner="test") as reservation,
+    ):
+        found = rfc2544.search_throughput(
+            reservation, stream(simulated.ports, 1518), gate=Gate("seconds", 1.0), settle=0.0, resolution=0.01
+        )
+        assert found.load is not None
+        assert found.load == pytest.approx(600 / 800, abs=0.011)
+        assert found.load <= 600 / 800
+        assert found.measurement is not None
+        assert found.measurement.definition == "throughput/L2-fcs/1518B/unidirectional"
+        losses = rfc2544.frame_loss(reservation, stream(simulated.ports, 1518), gate=Gate("seconds", 1.0), settle=0.0)
+        assert [trial.load for trial in losses] == pytest.approx([1.0, 0.9, 0.8, 0.7, 0.6])
+        for trial in losses:
+            assert trial.loss == pytest.approx(max(0.0, 1 - 0.75 / float(trial.load)), abs=1e-3)  # type: ignore[arg-type]
+
+
+@each()
+def test_what_a_client_that_died_left_is_stopped_and_released_by_the_next(simulated: Simulated) -> None:
+    dead: NetworkTester = hw.open_instrument(simulated.address)
+    reservation = dead.reserve(simulated.ports, owner="test")
+    reservation.configure([stream(simulated.ports, 512)])
+    reservation.start()
+    assert reservation.running
+    links = [getattr(dead, name) for name in ("session", "link") if hasattr(dead, name)]
+    links[0].close()
+    again = hw.open_instrument(simulated.address)
+    assert again.release()
+    assert [port.owner for port in again.ports()] == [None, None]
+    with again.reserve(simulated.ports, owner="test") as mine:
+        assert not mine.running
+    assert again.close()
+
+
+@each()
+def test_what_the_tester_lacks_is_refused_before_traffic(simulated: Simulated) -> None:
+    with hw.open_instrument(simulated.address) as tester:
+        with pytest.raises(OutOfRange):
+            tester.reserve(["9/9"], owner="test")
+        with tester.reserve(simulated.ports, owner="test") as reservation:
+            with pytest.raises(UsageError):
+                reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0)
+            for bad in (
+                stream(simulated.ports, 63),
+                stream(simulated.ports, 20_000),
+                stream(simulated.ports, 64, 0.0),
+                stream(simulated.ports, 64, 1.5),
+                stream(simulated.ports, 64, Rate(700e9, "L2-fcs")),
+                stream((simulated.ports[0], "elsewhere"), 64),
+            ):
+                with pytest.raises(OutOfRange):
+                    reservation.configure([bad])
+            reservation.configure([stream(simulated.ports, 64, Rate(100e9, "L1"))])
+            with pytest.raises(NotSupported):
+                reservation.measure_throughput(Gate("last-second", 1.0), settle=0.0)
+
+
+@each()
+def test_a_link_that_is_down_is_told_and_nothing_is_sent(simulated: Simulated) -> None:
+    with (
+        hw.open_instrument(simulated.address) as tester,
+        tester.reserve(simulated.ports, owner="test") as reservation,
+    ):
+        reservation.configure([stream(simulated.ports, 64)])
+        network = getattr(simulated.simulator, "network", None) or simulated.simulator.chassis.network
+        next(iter(network.ports.values())).set_link(False)
+        with pytest.raises(LinkDown):
+            reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0)
+        assert not reservation.running
+
+
+@pytest.mark.parametrize("simulated", [("xena", 0.0, {})], indirect=True)
+def test_a_port_of_somebody_else_is_theirs_unless_force_is_used(simulated: Simulated) -> None:
+    with hw.open_instrument(simulated.address) as theirs, hw.open_instrument(simulated.address) as ours:
+        theirs.session.command('C_OWNER "other"')
+        theirs.session.command("0/0 P_RESERVATION RESERVE")
+        with pytest.raises(LockedByOther, match="other"):
+            ours.reserve(["0/0", "0/1"], owner="test")
+        with ours.reserve(["0/0", "0/1"], owner="test", force=True) as reservation:
+            assert reservation.evicted == {"0/0": "other"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "xena://",
+        "xena://host:port",
+        "xena://host?ports=0-1",
+        "xena://host?clock_ppm=-1",
+        "xena://host?colour=red",
+        "otg+https://",
+        "otg+https://host?speed=7",
+        "otg+https://host?fcs=maybe",
+        "otg+https://host?port=p1",
+        "otg+https://host?colour=red",
+    ],
+)
+def test_an_address_that_asks_for_nonsense_is_refused_at_once(address: str) -> None:
+    kind: Any = Xena if address.startswith("xena") else OpenTrafficGenerator
+    with pytest.raises(UsageError) as refused:
+        kind(address)
+    assert address in str(refused.value)
+
+
+def test_nobody_at_the_address_is_a_failed_connection() -> None:
+    for kind, address in ((Xena, "xena://127.0.0.1:1"), (OpenTrafficGenerator, "otg+http://127.0.0.1:1?port=p1@x")):
+        with pytest.raises(ConnectionFailed):
+            kind(address, timeout=1.0).open()
+
+
+@each()
+def test_a_tester_that_vanishes_is_an_error_of_this_project_and_release_says_what_it_could_not_do(
+    simulated: Simulated,
+) -> None:
+    tester = hw.open_instrument(simulated.address, timeout=1.0)
+    reservation = tester.reserve(simulated.ports, owner="test")
+    reservation.configure([stream(simulated.ports, 64)])
+    simulated.simulator.stop()
+    with pytest.raises(AicalibError):
+        reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0)
+    report = tester.close()
+    assert report.failures
+    assert "traffic may still" in report.failures[0] or "cannot be told" in report.failures[0]
