@@ -46,7 +46,7 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "the driver takes W for mW",
-        "aicalib_hw/instruments/power/*.py",
+        "aicalib_hw/instruments/power/_yokogawa.py",
         "            value, status = measured(text)\n",
         "            value, status = measured(text)\n"
         '            value = value * 1000 if value is not None and function == "P" else value\n',
@@ -60,8 +60,8 @@ MUTATIONS = (
     Mutation(
         "the driver takes over-range for a number",
         "aicalib_hw/scpi/*.py",
-        'if word in ("INF", "+INF", "-INF"):\n        return None, Status.OVER_RANGE',
-        'if word in ("INF", "+INF", "-INF"):\n        return 9.8e37, Status.VALID',
+        "    return None, Status.OVER_RANGE\n",
+        "    return 9.8e37, Status.VALID\n",
     ),
     Mutation(
         "the simulator shows mW as W",
