@@ -143,7 +143,7 @@ class HislipWire:
 
     def clear(self, deadline: Deadline) -> None:
         """Send the device clear of HiSLIP."""
-        from pyvisa_py.protocols import hislip
+        from pyvisa_py.protocols import hislip  # type: ignore[import-untyped]
 
         self._arm(deadline)
         hislip.send_msg(self._client._async, "AsyncDeviceClear", 0, 0)

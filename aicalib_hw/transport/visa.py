@@ -111,6 +111,6 @@ class VisaLink(MessageLink):
 
 def _keep_hislip_quiet() -> None:
     """pyvisa-py prints to the standard output when a HiSLIP server prefers overlapped mode; nothing here may."""
-    from pyvisa_py.protocols import hislip
+    from pyvisa_py.protocols import hislip  # type: ignore[import-untyped]
 
     vars(hislip)["print"] = lambda *_: None

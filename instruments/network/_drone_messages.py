@@ -104,7 +104,7 @@ _FIELDS: dict[str, dict[str, tuple[int, str, bool]]] = {
 @cache
 def _pool() -> Any:
     try:
-        from google.protobuf import descriptor_pb2, descriptor_pool
+        from google.protobuf import descriptor_pb2, descriptor_pool  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra.for_library("protobuf", "network", "Ostinato's drone") from error
     file = descriptor_pb2.FileDescriptorProto(name="drone.proto", package="drone", syntax="proto2")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aicalib_hw.simulators.echo import SimulatedEcho
-from pyvisa_py.tcpip import TCPIPInstrHiSLIP
+from pyvisa_py.tcpip import TCPIPInstrHiSLIP  # type: ignore[import-untyped]
 
 from aicalib_hw import registry
 
