@@ -14,7 +14,7 @@ from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
-from aicalib_hw.procedures._point import make_point
+from aicalib_hw.procedures._point import make_point, worth_repeating
 from aicalib_hw.procedures._together import measure_together, sum_of
 from aicalib_hw.readings import Component, Measurement, to_plain
 
@@ -115,19 +115,25 @@ def _able(accelerators: Sequence[Accelerator], precision: Any, path: Any) -> tup
 def _run(
     accelerators: Sequence[Accelerator], title: str, precision: Any, path: Any, plan: Any, record: Any, report: Progress
 ) -> list[list[PeakMeasurement]]:
-    """By accelerator its measurements, run by run; in each run all accelerators work at once."""
+    """By accelerator its measurements, run by run; in each run all accelerators work at once.
+
+    A run in which one of them was disturbed is repeated, within the bound of every point.
+    """
     total = plan.warm_up + plan.runs * plan.duration
     report(0.0, "warming up")
     if plan.warm_up:
         measure_together(accelerators, precision, path=path, duration=max(plan.warm_up, _SHORTEST_WARM_UP))
     runs: list[list[PeakMeasurement]] = [[] for _ in accelerators]
-    for number in range(plan.runs):
-        begun = (plan.warm_up + number * plan.duration) / total
-        note = f"{title}, run {number + 1} of {plan.runs}"
+    worst: list[Measurement] = []
+    while len(worst) < plan.runs or worth_repeating(worst, plan.runs):
+        number = len(worst) + 1
+        begun = min(1.0, (plan.warm_up + len(worst) * plan.duration) / total)
+        repeat = ", repeating a run that cannot be used" if number > plan.runs else ""
+        note = f"{title}, run {number} of {max(number, plan.runs)}{repeat}"
         report(begun, note)
 
         def within(done: float, _: str, begun: float = begun, note: str = note) -> None:
-            report(begun + done * plan.duration / total, note)
+            report(min(1.0, begun + done * plan.duration / total), note)
 
         together = measure_together(accelerators, precision, path=path, duration=plan.duration, progress=within)
         for own, one in zip(runs, together, strict=True):
@@ -135,6 +141,8 @@ def _run(
             if record is not None:
                 record.measurement(one.sustained)
                 record.measurement(one.peak)
+        rates = [one.sustained for one in together]
+        worst.append(next((rate for rate in rates if not rate.validity or rate.value is None), rates[0]))
     return runs
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ import aicalib_hw as hw
 from aicalib_hw.errors import NotSupported
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.procedures import calibrate_compute
+from aicalib_hw.readings import Validity, ValidityStatus
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 
@@ -76,3 +79,30 @@ def test_the_operations_of_every_run_are_kept_as_whole_numbers(bench: hw.Bench, 
 def test_a_precision_that_the_processor_lacks_is_refused_by_name(bench: hw.Bench) -> None:
     with pytest.raises(NotSupported, match="fp8e4m3"):
         calibrate_compute(bench, precision="fp8e4m3")
+
+
+@pytest.mark.parametrize(("disturbed", "run_in_all", "valid"), [((1,), 5, True), ((1, 3), 4, False), ((), 3, True)])
+def test_a_disturbed_run_is_repeated_within_a_bound_and_kept(
+    bench: hw.Bench, monkeypatch: pytest.MonkeyPatch, disturbed: tuple[int, ...], run_in_all: int, valid: bool
+) -> None:
+    accelerator = bench.the("accelerator")
+    really = accelerator.measure_peak
+    begun: list[float] = []
+
+    def measure(precision: Any, *, duration: float, **rest: Any) -> Any:
+        peak = really(precision, duration=duration, **rest)
+        if duration < 0.5:  # the warm-up
+            return peak
+        begun.append(duration)
+        status = ValidityStatus.INVALID if len(begun) - 1 in disturbed else ValidityStatus.VALID
+        validity = Validity(status, ("disturbed by the test",) if status is ValidityStatus.INVALID else ())
+        sustained = replace(peak.sustained, value=peak.sustained.value or 1.0, validity=validity)
+        return replace(peak, sustained=sustained)
+
+    monkeypatch.setattr(accelerator, "measure_peak", measure)
+    (result,) = calibrate_compute(bench).results
+    assert len(begun) == run_in_all
+    assert len(result.measurement.runs) == run_in_all
+    assert [index for index, run in enumerate(result.measurement.runs) if not run.used] == list(disturbed)
+    unused = [reason for reason in result.validity.reasons if "not usable" in reason]
+    assert bool(unused) is not valid
