@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 import aicalib_hw
-from aicalib_hw.cli import calibrate, discover, drivers, identify, read, release, report, serve, simulate
+from aicalib_hw.cli import (
+    bench,
+    calibrate,
+    discover,
+    drivers,
+    export,
+    identify,
+    read,
+    release,
+    report,
+    serve,
+    simulate,
+    verify,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,8 +30,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 passed or measured, 1 a verdict failed, 2 bad use or bad input, 3 an instrument failed.",
 )
-for module in (calibrate, simulate, drivers, discover, identify, read, serve, release, report):
+for module in (calibrate, simulate, drivers, discover, identify, read, serve, release, report, export, verify):
     app.command(module.__name__.rpartition(".")[2])(module.run)
+app.add_typer(bench.group, name="bench")
 
 
 def _version(asked: bool) -> None:

@@ -26,16 +26,10 @@ def run(
 ) -> None:
     """Write the report of RECORD as one self-contained HTML file."""
     from aicalib_hw.cli import _screen
-    from aicalib_hw.errors import RecordError
+    from aicalib_hw.records.files import record_in
     from aicalib_hw.reports.html import write_report
 
-    path = record / "record.sqlite" if record.is_dir() else record
-    if not path.is_file():
-        raise RecordError(
-            "there is no record",
-            where=str(path.absolute()),
-            advice="name what `aicalib calibrate` wrote",
-        )
+    path = record_in(record)
     written = write_report(path, output or path.with_name("report.html"), language=language.value)
     if as_json:
         _screen.print_json({"record": str(path), "report": str(written), "language": language.value})

@@ -1,4 +1,4 @@
-"""Files made from a record: whole, or not there at all."""
+"""The files of a session: where its record lies, and what is made from it, whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ import os
 from pathlib import Path
 
 from aicalib_hw.errors import RecordError
+
+
+def record_in(place: str | Path) -> Path:
+    """Return the record at `place`, the file or the directory that holds it; raises RecordError if there is none."""
+    given = Path(place)
+    path = given / "record.sqlite" if given.is_dir() else given
+    if not path.is_file():
+        raise RecordError(
+            "there is no record",
+            where=str(path.absolute()),
+            advice="name what `aicalib calibrate` wrote",
+        )
+    return path
 
 
 def write_whole(path: str | Path, content: str) -> Path:

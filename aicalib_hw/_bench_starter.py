@@ -1,0 +1,78 @@
+"""The text of a new bench file, made from the instruments that answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from aicalib_hw import registry
+from aicalib_hw.discovery import Finding
+from aicalib_hw.errors import UnknownDriver
+
+_NAMES = {"power_meter": "meter", "network_tester": "tester", "storage_tester": "storage"}
+"""What an instrument of a role is called; any other by its family."""
+
+_AGREED = """
+# The rule by which verdicts are given, agreed before measuring: "jjf1094", "nonbinary_u", "simple" or "none".
+[decision]
+rule = "none"
+"""
+
+_TO_FILL_IN = """
+# To get a verdict, choose a rule above and say here what the platform says of itself, and how far that may be off:
+#
+#   [[indications]]
+#   quantity = "power"
+#   load = 1.0
+#   value = 5.6
+#   unit = "kW"
+#   source = "its built-in power meter"
+#
+#   [permissible_errors.power]
+#   value = 0.05
+#   kind = "relative"
+#   source = "purchase contract, annex B"
+"""
+
+
+def starter(name: str, findings: Sequence[Finding]) -> str:
+    """Return a bench file, TOML text, with an instrument for each finding and the accelerator, if any, as its load.
+
+    An instrument with a serial number is expected to be that very one. Raises UnknownDriver for a finding that no
+    driver knows.
+    """
+    parts = [f"[bench]\nname = {_quoted(name)}\n", _AGREED]
+    load = ""
+    taken: dict[str, int] = {}
+    for finding in findings:
+        if not finding.driver:
+            raise UnknownDriver(
+                "no driver knows what answers there",
+                where=finding.address,
+                why=finding.note or str(finding.identity),
+                advice="`aicalib drivers` lists those there are; generic-meter, written into a bench by hand, fits any "
+                "SCPI meter",
+            )
+        info = registry.driver(finding.driver).DRIVER
+        word = _NAMES.get(info.role, finding.driver)
+        taken[word] = taken.get(word, 0) + 1
+        called = word if taken[word] == 1 else f"{word}{taken[word]}"
+        if info.role == "accelerator":
+            load = load or called
+        parts.append(_instrument(called, finding))
+    if load:
+        parts.append(f"\n# What loads the platform while its power is measured.\n[load]\nsource = {_quoted(load)}\n")
+    return "".join((*parts, _TO_FILL_IN))
+
+
+def _instrument(name: str, finding: Finding) -> str:
+    lines = [f"\n[instruments.{name}]", f"driver = {_quoted(finding.driver)}", f"address = {_quoted(finding.address)}"]
+    if finding.identity is not None and finding.identity.serial:
+        expected = f"model = {_quoted(finding.identity.model)}, serial = {_quoted(finding.identity.serial)}"
+        lines.append(f"identity = {{ {expected} }}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Text as a basic string of TOML, which takes all that JSON writes but the character DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,95 @@
+"""Bench files begun from what answers, and checked without opening anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aicalib_hw as hw
+from aicalib_hw._bench_starter import starter
+from aicalib_hw.bench import load_bench
+from aicalib_hw.discovery import Finding
+from aicalib_hw.errors import UnknownDriver
+from aicalib_hw.identity import Identity
+
+from .conftest import Command
+
+
+def test_a_bench_is_begun_from_what_answers_and_opens(aicalib: Command, simulated_power_meter: Any) -> None:
+    ended = aicalib("bench", "new", "lab-3", simulated_power_meter.address, "cpu://local")
+    assert ended.status == 0, ended.err
+    assert simulated_power_meter.address in ended.out
+    with hw.open_bench("./lab-3.toml") as bench:
+        assert bench.the("power_meter").identity.serial.startswith("SIM")
+        assert bench.settings.load is not None
+        assert bench.settings.load.source == "cpu"
+        assert bench.settings.instruments["meter"].identity.serial == bench.the("power_meter").identity.serial
+
+
+def test_a_begun_bench_refuses_another_instrument(aicalib: Command, simulated_power_meter: Any) -> None:
+    assert aicalib("bench", "new", "lab-3", simulated_power_meter.address).status == 0
+    simulated_power_meter.inject("wrong_identity")
+    assert aicalib("calibrate", "./lab-3.toml").status == 3
+
+
+def test_a_file_that_is_there_is_not_overwritten(aicalib: Command) -> None:
+    Path("lab-3.toml").write_text("mine")
+    ended = aicalib("bench", "new", "lab-3", "cpu://local")
+    assert ended.status == 2
+    assert "never overwritten" in ended.screen["why"]
+    assert Path("lab-3.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["../lab", "lab.toml", ""])
+def test_a_name_that_cannot_be_a_file_is_refused_before_anything_is_asked(aicalib: Command, name: str) -> None:
+    ended = aicalib("bench", "new", name, "TCPIP::127.0.0.1,1::inst0::INSTR")
+    assert ended.status == 2
+    assert "name of a bench" in ended.screen["what"]
+
+
+def test_nothing_is_written_where_nobody_answers(aicalib: Command) -> None:
+    assert aicalib("bench", "new", "lab-3", "TCPIP::127.0.0.1,1::inst0::INSTR", "--timeout", "500ms").status == 3
+    assert not Path("lab-3.toml").exists()
+
+
+def test_two_meters_get_two_names_and_awkward_texts_survive(tmp_path: Path) -> None:
+    awkward = 'SIM"\\\x7f\t1'
+    findings = [
+        Finding(f"TCPIP::host{n}::INSTR", "address", Identity("YOKOGAWA", "WT310E", awkward, "1", ""), "yokogawa-wt300")
+        for n in (1, 2)
+    ]
+    path = tmp_path / "two.toml"
+    path.write_text(starter("two", findings), encoding="utf-8")
+    instruments = load_bench(path).instruments
+    assert list(instruments) == ["meter", "meter2"]
+    assert instruments["meter2"].identity.serial == awkward
+
+
+def test_a_stranger_is_refused_by_its_address() -> None:
+    stranger = Finding("TCPIP::host::INSTR", "address", Identity("ACME", "X", "1", "1", ""), note="no driver")
+    with pytest.raises(UnknownDriver) as caught:
+        starter("lab", [stranger])
+    assert caught.value.where == "TCPIP::host::INSTR"
+
+
+def test_a_bench_is_checked_without_opening_anything(aicalib: Command) -> None:
+    Path("lab-3.toml").write_text(
+        '[bench]\nname = "lab-3"\n[instruments.meter]\ndriver = "yokogawa-wt300"\n'
+        'address = "TCPIP::127.0.0.1,1::inst0::INSTR"\n'
+    )
+    told = json.loads(aicalib("bench", "check", "lab-3", "--json").out)
+    assert told["instruments"]["meter"]["driver"] == "yokogawa-wt300"
+    assert aicalib("bench", "check", "simulated-server").status == 0
+
+
+def test_every_mistake_of_a_bench_file_is_told(aicalib: Command) -> None:
+    Path("lab-3.toml").write_text(
+        '[bench]\nname = "lab-3"\n[decision]\nrule = "jff1094"\n[instruments.meter]\ndriver = "yokogawa-wt300"\n'
+    )
+    ended = aicalib("bench", "check", "lab-3")
+    assert ended.status == 2
+    assert "decision.rule" in ended.err
+    assert "instruments.meter" in ended.err
