@@ -1,4 +1,4 @@
-"""Fixtures against simulated instruments: `simulated_power_meter`, `simulated_accelerator`, `simulated_bench`.
+"""Fixtures against simulated instruments, and `simulated_bench` for all instruments of a bench.
 
 Installed with the package; ready in well under half a second; no rights needed. What passed on the
 wire is attached to the report of a failing test.
@@ -41,6 +41,29 @@ def simulated_power_meter(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield meter
     finally:
         meter.stop()
+        world.stop()
+
+
+@pytest.fixture
+def simulated_network_tester(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A simulated Xena chassis with two ports of 800 Gbit/s and a cable between them, 20 times faster than real time.
+
+    `.address` for a driver, `.truth` for the true rates, `.inject(fault)`, `.world`. Options by indirect
+    parametrisation: a dict of the simulator's options, of the world's under "world", and under "simulator" the name
+    of another tester's simulator, for example "otg".
+    """
+    from aicalib_hw import registry
+
+    options: dict[str, Any] = {"world": {"rate": 20}, "simulator": "xena", **getattr(request, "param", {})}
+    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
+    tester = registry.simulator(options.pop("simulator"))(world, "tester", **options)
+    request.node.stash.setdefault(_simulated, []).append(tester)
+    world.start()
+    tester.start()
+    try:
+        yield tester
+    finally:
+        tester.stop()
         world.stop()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
@@ -25,77 +25,113 @@ _COLOURS = {
 
 
 def table_of(calibration: Calibration) -> RenderableType:
-    """Return the results of one quantity as a table with its notes below; what is simulated says so."""
-    simulated = [result.simulated for result in calibration.results]
-    title = Text(calibration.quantity, style="bold")
-    if simulated and all(simulated):
-        title.append("  SIMULATED", style="bold magenta")
-    # Narrow enough for a terminal of 80 columns: no verticals, and U beside its value.
+    """Return the results of one quantity as a table with its notes below; what is simulated says so.
+
+    Made for 80 columns: what is the same in every row, coverage factor and maximum permissible error, stands once
+    above the table, and the unit once in a row.
+    """
+    results = calibration.results
+    simulated = [result.simulated for result in results]
+    factor = _common(_factor(result) for result in results)
+    permitted = _common(_permitted(result) for result in results)
     table = Table(
-        title=title,
+        title=_title(calibration, factor, permitted),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
     )
-    table.add_column("point", no_wrap=True)
-    table.add_column("value ± U", justify="right", no_wrap=True)
-    for head in ("k", "indication", "error", "MPE"):
-        table.add_column(head, justify="right")
-    table.add_column("verdict")
-    for result in calibration.results:
-        table.add_row(*_row(result, mark=result.simulated and not all(simulated)))
+    table.add_column("point", overflow="fold")
+    for head in ("value ± U", "indication"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("error", justify="right", no_wrap=True)
+    if permitted is None:
+        table.add_column("MPE", justify="right", no_wrap=True)
+    if factor is None:
+        table.add_column("k", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for result in results:
+        cells = _row(result, mark=result.simulated and not all(simulated))
+        own = [_permitted(result) or "—"] if permitted is None else []
+        own += [_factor(result)] if factor is None else []
+        table.add_row(*cells, *own, _verdict(result))
     below = [Text(f"  {note}", style="dim") for note in _notes(calibration)]
     return Group(Text(""), table, *below)
+
+
+def _title(calibration: Calibration, factor: str | None, permitted: str | None) -> Text:
+    title = Text(calibration.quantity, style="bold")
+    if calibration.results and all(result.simulated for result in calibration.results):
+        title.append("  SIMULATED", style="bold magenta")
+    said = [f"k = {factor}" if factor else "", f"MPE {permitted}" if permitted else ""]
+    if any(said):
+        title.append("  " + ", ".join(one for one in said if one), style="not bold")
+    return title
+
+
+def _common(cells: Iterable[str]) -> str | None:
+    """What all rows that say anything say; "" if none does, None if they differ."""
+    said = set(cells) - {""}
+    return None if len(said) > 1 else next(iter(said), "")
 
 
 def _row(result: Result, *, mark: bool) -> tuple[str | Text, ...]:
     title = Text(result.title)
     if mark:
         title.append(" SIMULATED", style="bold magenta")
-    decision, evaluation = result.decision, result.evaluation
-    verdict = Text(decision.verdict.value.replace("_", " ").lower(), style=_COLOURS[decision.verdict])
-    if not result.validity:
-        verdict = Text(result.validity.status.value.lower(), style="bold red")
+    decision, evaluation, said = result.decision, result.evaluation, result.indication
     if evaluation is None:
-        return title, "—", "", _indication(result, None), "—", _permitted(result), verdict
+        return (title, "—", *(("—", "") if said is None else (f"{said.value:.6g}", said.unit)), "—")
     _, unit = units.display(evaluation.value, evaluation.unit)
     value, expanded = rounded(
         units.convert(evaluation.value, evaluation.unit, unit),
         units.convert(evaluation.expanded_uncertainty, evaluation.unit, unit),
     )
-    error = "—" if decision.relative_error is None else f"{decision.relative_error * 100:+.2f} %"
     return (
         title,
-        f"{value} ± {expanded} {unit}",
-        f"{evaluation.coverage_factor:.2f}",
-        _indication(result, unit),
-        error,
-        _permitted(result),
-        verdict,
+        f"{value} ± {expanded}",
+        "—" if said is None else f"{units.convert(said.value, said.unit, unit):.6g}",
+        unit,
+        "—" if decision.relative_error is None else f"{decision.relative_error * 100:+.2f} %",
     )
 
 
-def _indication(result: Result, unit: str | None) -> str:
-    if result.indication is None:
-        return "—"
-    shown = unit or result.indication.unit
-    return f"{units.convert(result.indication.value, result.indication.unit, shown):.6g} {shown}"
+def _verdict(result: Result) -> Text:
+    if not result.validity:
+        return Text(result.validity.status.value.lower(), style="bold red")
+    verdict = result.decision.verdict
+    return Text(verdict.value.replace("_", " ").lower(), style=_COLOURS[verdict])
+
+
+def _factor(result: Result) -> str:
+    return "" if result.evaluation is None else f"{result.evaluation.coverage_factor:.2f}"
 
 
 def _permitted(result: Result) -> str:
     limit = result.permissible_error
     if limit is None:
-        return "—"
+        return ""
     return f"±{limit.value:.3g} {limit.unit}" if limit.kind == "absolute" else f"±{limit.value * 100:.3g} %"
 
 
 def _notes(calibration: Calibration) -> list[str]:
-    notes = list(calibration.notes)
-    for result in calibration.results:
-        notes += [f"{result.title}: {reason}" for reason in result.validity.reasons]
-    return notes
+    """What is remarked of the quantity and of its points; what is remarked of several points stands once."""
+    titles = sorted((result.title for result in calibration.results), key=len, reverse=True)
+    said: dict[str, list[str]] = {}
+    reasons = [f"{result.title}: {reason}" for result in calibration.results for reason in result.validity.reasons]
+    for note in (*calibration.notes, *reasons):
+        of = next((title for title in titles if note.startswith(f"{title}: ")), "")
+        points = said.setdefault(note.removeprefix(f"{of}: ") if of else note, [])
+        if of and of not in points:
+            points.append(of)
+    every = {result.title for result in calibration.results}
+    return [text if not points else f"{_together(points, every)}: {text}" for text, points in said.items()]
+
+
+def _together(points: Sequence[str], every: set[str]) -> str:
+    return "every point" if len(points) > 1 and set(points) == every else "; ".join(points)
 
 
 def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
@@ -119,6 +155,8 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     ]
     if example.asked_load is not None:
         lines.insert(6, f"  load = {example.asked_load:g}")
+    if len({result.definition for result in missing if result.quantity == example.quantity}) > 1:
+        lines.insert(6, f'  definition = "{example.definition}"')
     return "\n".join(lines)
 
 

@@ -104,7 +104,7 @@ def _points(tester: NetworkTester, plan: Any, pair: tuple[PortInfo, PortInfo]) -
         chosen = {"forward": (forward,), "backward": (backward,), "both": (forward, backward)}
         for direction in plan.directions:
             streams = chosen[direction]
-            way = "both directions" if len(streams) > 1 else streams[0].name
+            way = "both ways" if len(streams) > 1 else streams[0].name
             points.append(_Point(f"{way}, layer 4" if layer_4 else f"{way}, {size} B", streams))
     return points
 
@@ -199,7 +199,10 @@ def _remarks(effective: EffectiveConfig, measured: Sequence[Measurement]) -> lis
         if counted["loss_ratio"]
     ]
     worst: Mapping[str, float] = {name: max(loss for who, loss in losses if who == name) for name, _ in losses}
+    several = any(len(run.evidence.get("streams") or {}) > 1 for run in measured)
     found += [
-        f"up to {loss:.3%} of the frames were lost on {name}" for name, loss in worst.items() if loss > _MOST_LOSS
+        f"up to {loss:.3%} of the frames were lost" + (f" on {name}" if several else "")
+        for name, loss in worst.items()
+        if loss > _MOST_LOSS
     ]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aicalib_hw import definitions
@@ -67,13 +67,14 @@ class Evidence:
 class Quantity:
     """One calibration, ready to be shown.
 
-    partial: it was not brought to its end. groups: points by definition. loaded: points are loads. runs: by point.
+    partial: it was not brought to its end. definitions: with their sentence and the names that share it. groups:
+    points by definition. loaded: points are loads. runs: by point.
     """
 
     key: str
     name: str
     partial: bool
-    definitions: tuple[tuple[Definition, str], ...]
+    definitions: tuple[tuple[Definition, str, tuple[str, ...]], ...]
     groups: tuple[tuple[str, tuple[Point, ...]], ...]
     points: tuple[Point, ...]
     loaded: bool
@@ -106,7 +107,7 @@ def quantity(
         key=calibration.quantity,
         name=words.known(calibration.quantity),
         partial=partial,
-        definitions=tuple((definition, words.sentence(definition)) for definition in known),
+        definitions=tuple(_told_once(known, words)),
         groups=groups,
         points=points,
         loaded=any(result.asked_load is not None for result in results),
@@ -121,6 +122,15 @@ def quantity(
         further=tuple(beside(measurement, words) for measurement in calibration.further),
         notes=calibration.notes,
     )
+
+
+def _told_once(known: Sequence[Definition], words: Words) -> Iterator[tuple[Definition, str, tuple[str, ...]]]:
+    """Definitions that differ in their name alone, as those of frame sizes do, together."""
+    alike: dict[tuple[str, ...], list[Definition]] = {}
+    for one in known:
+        alike.setdefault((words.sentence(one), one.formula, one.source), []).append(one)
+    for (sentence, *_), group in alike.items():
+        yield group[0], sentence, tuple(one.id for one in group)
 
 
 def beside(measurement: Measurement, words: Words) -> Beside:

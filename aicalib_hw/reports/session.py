@@ -84,7 +84,7 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
         other=tuple(beside(measurement, words) for measurement in _others(contents)),
         other_plots=tuple(_other_plots(contents, words)),
         missing=_points(missing, words),
-        declarations=tuple(_declaration(result, words) for result in _one_a_quantity(missing)),
+        declarations=tuple(_declaration(result, missing, words) for result in _one_a_quantity(missing)),
         rule=words.known(f"rule {contents.rule}"),
         equipment=tuple(item(one, contents.started, words) for one in contents.equipment),
         assumptions=tuple(words.assumptions(tuple(dict.fromkeys(q.key for q in quantities)))),
@@ -178,14 +178,16 @@ def _one_a_quantity(results: list[Result]) -> list[Result]:
     return list({result.quantity: result for result in reversed(results)}.values())[::-1]
 
 
-def _declaration(result: Result, words: Words) -> str:
-    """The lines of the bench file that would bring a verdict."""
+def _declaration(result: Result, missing: list[Result], words: Words) -> str:
+    """The lines of the bench file that would bring a verdict; with the definition where the quantity has several."""
     unit = result.measurement.unit
     if result.evaluation is not None:
         _, unit = units.display(result.evaluation.value, result.evaluation.unit)
     lines = ["[[indications]]", f'quantity = "{result.quantity}"']
     if result.asked_load is not None:
         lines.append(f"load = {float(result.asked_load)!r}")
+    if len({one.definition for one in missing if one.quantity == result.quantity}) > 1:
+        lines.append(f'definition = "{result.definition}"')
     return "\n".join([*lines, "value = …", f'unit = "{unit}"', f'source = "…"  # {words("declared by")}'])
 
 

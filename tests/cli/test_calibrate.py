@@ -106,6 +106,41 @@ def test_the_table_fits_a_terminal_of_80_columns(aicalib: Command, monkeypatch: 
     assert len(rows) == 2
 
 
+NETWORK = """
+[bench]
+name = "port"
+[instruments.tester]
+driver = "xena"
+simulator = "xena"
+options = { path = { loss = 0.01 } }
+[world]
+rate = 50.0
+[plan.network]
+frame_sizes = [64, 9018]
+directions = ["forward", "backward", "both"]
+duration = 0.5
+warm_up = 0.0
+settle = 0.05
+"""
+
+
+def test_rates_of_a_port_fit_80_columns_and_what_holds_for_several_points_is_remarked_once(
+    aicalib: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = calibrated(aicalib, NETWORK)
+    assert ended.status == 0, ended.err
+    assert max(len(line) for line in ended.out.partition("Not evaluated:")[0].splitlines()) <= 80
+    assert "…" not in ended.out.partition("Not evaluated:")[0]
+    rows = [line.split() for line in ended.out.splitlines() if "±" in line and "Gbit/s" in line]
+    assert [row[-2:] for row in rows] == [["not", "evaluated"]] * 6
+    assert "k = 2.00" in ended.out.splitlines()[1]
+    told = " ".join(ended.out.partition("Not evaluated:")[0].split())
+    assert told.count("% of the frames were lost") == 3
+    assert "0/0 to 0/1, 64 B; 0/1 to 0/0, 64 B; 0/0 to 0/1, 9018 B; 0/1 to 0/0, 9018 B: up to 1.000%" in told
+    assert 'definition = "rate/L2-fcs/64B/unidirectional"' in ended.out
+
+
 def test_without_an_indication_there_is_no_verdict_but_the_way_to_one(aicalib: Command) -> None:
     ended = calibrated(aicalib, BENCH)
     assert ended.status == 0

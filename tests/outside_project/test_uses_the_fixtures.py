@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import aicalib_hw as hw
+from aicalib_hw.interfaces import Gate, Stream
 
 
 @pytest.fixture
@@ -42,3 +43,23 @@ def test_an_accelerator_is_opened_by_its_address_and_says_that_it_is_simulated(s
         power = device.read().power
         assert power is not None
         assert float(power) == pytest.approx(simulated_accelerator.truth.power, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("simulated_network_tester", "receiver"),
+    [({}, "0/1"), ({"simulator": "otg"}, "sim;1;2")],
+    indirect=["simulated_network_tester"],
+)
+def test_a_port_of_800_gbit_is_measured_within_what_the_result_states(
+    simulated_network_tester: Any, receiver: str
+) -> None:
+    with hw.open_instrument(simulated_network_tester.address) as tester:
+        assert isinstance(tester, hw.NetworkTester)
+        assert tester.identity.simulated
+        there, back = (port.port for port in tester.ports())
+        with tester.reserve([there, back], owner="test") as reservation:
+            reservation.configure([Stream("there", there, back, 1518, 1.0)])
+            result = reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0)
+    limit = sum(component.half_width for component in result.components)
+    assert limit < 2e-4
+    assert result.value == pytest.approx(simulated_network_tester.truth.rate(receiver, "L2"), rel=limit)
