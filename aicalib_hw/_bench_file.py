@@ -18,6 +18,7 @@ from aicalib_hw._bench_errors import nearest
 from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.interfaces import accelerator
 from aicalib_hw.interfaces.accelerator import Precision
+from aicalib_hw.interfaces.storage_tester import StoragePattern
 from aicalib_hw.metrology.result import Indication, PermissibleError, Rule
 from aicalib_hw.metrology.transducers import ARC_MINUTE, Transducer
 
@@ -144,12 +145,55 @@ class NetworkPlan(Table):
         return self.model_copy(update={"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
 
 
+class StoragePlan(Table):
+    """How the rate of storage is measured: at each of `patterns`, `runs` windows of `duration` whole s after a warm-up.
+
+    size: bytes of all files together. block_size, random_block_size: bytes of a transfer in order, and at random
+    places. queue_depth: transfers under way at a time, of each of `jobs`. read_share: bytes read of those of "mixed".
+    disturbance: the most that the device may carry for others in a run, as a share. path: below the tester's own.
+    """
+
+    patterns: Annotated[tuple[StoragePattern, ...], Field(strict=False, min_length=1)] = (
+        "sequential-read",
+        "sequential-write",
+        "random-read",
+        "mixed",
+        "checkpoint-write",
+    )
+    path: str = ""
+    size: Annotated[int, Field(gt=0)] = 4 << 30
+    block_size: Annotated[int, Field(gt=0)] = 1 << 20
+    random_block_size: Annotated[int, Field(gt=0)] = 4096
+    queue_depth: Annotated[int, Field(ge=1)] = 32
+    jobs: Annotated[int, Field(ge=1)] = 1
+    engine: Text = "libaio"
+    read_share: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    duration: Annotated[int, Field(ge=1)] = 10
+    runs: Annotated[int, Field(ge=3)] = 3
+    warm_up: Annotated[int, Field(ge=0)] = 5
+    disturbance: Fraction = 0.005
+
+    @field_validator("patterns")
+    @classmethod
+    def _each_once(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(patterns)) != len(patterns):
+            raise PydanticCustomError(
+                "repeated_pattern", "a pattern stands twice", {"advice": "name each pattern once"}
+            )
+        return patterns
+
+    def specification(self) -> StoragePlan:
+        """Return this plan with the durations and runs of a full calibration."""
+        return self.model_copy(update={"duration": int(SPECIFICATION_DURATION), "runs": SPECIFICATION_RUNS})
+
+
 class Plans(Table):
     """`[plan.QUANTITY]`: one plan for each quantity."""
 
     compute: ComputePlan = ComputePlan()
     power: PowerPlan = PowerPlan()
     network: NetworkPlan = NetworkPlan()
+    storage: StoragePlan = StoragePlan()
 
 
 class BenchEntry(Table):

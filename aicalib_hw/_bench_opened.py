@@ -14,15 +14,17 @@ from aicalib_hw._bench_file import BenchFile, InstrumentEntry
 from aicalib_hw._bench_found import with_found
 from aicalib_hw._bench_release import release_left_behind
 from aicalib_hw._bench_simulation import Simulation
-from aicalib_hw.errors import AicalibError, BenchError, ConnectionFailed, MissingExtra, MissingProgram
+from aicalib_hw.errors import AicalibError, BenchError, ConnectionFailed, MissingExtra, MissingProgram, NotSupported
 from aicalib_hw.identity import Certificate
 from aicalib_hw.interfaces import ROLES, Accelerator, Instrument, LoadRun, ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook
 
 _log = logging.getLogger(__name__)
 
-_MISSING = (MissingProgram, MissingExtra, ConnectionFailed)
-"""What lets an optional instrument be left out; anything else that goes wrong with it is an error."""
+_MISSING = (MissingProgram, MissingExtra, ConnectionFailed, NotSupported)
+"""What lets an optional instrument be left out: it is not here, or what is here has not what it needs.
+
+Anything else that goes wrong with it is an error."""
 
 
 class Load:

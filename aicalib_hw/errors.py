@@ -93,13 +93,20 @@ class InstrumentError(AicalibError):
     """Anything an instrument, or the link to it, did wrong.
 
     code, text, command: the maker's own number and words, and the command or function that gave them; None and ""
-    where the error did not come from the instrument's software.
+    where the error did not come from the instrument's software. partial: the Measurement of what had been measured
+    until then, never valid; None where nothing had.
     """
 
     exit_status: ClassVar[int] = 3
     code: int | None = None
     text: str = ""
     command: str = ""
+    partial: object = None
+
+    def with_partial(self, measured: object) -> Self:
+        """Keep the Measurement of what had been measured until then beside this error, and return it."""
+        self.partial = measured
+        return self
 
     def of_vendor(self, code: int, text: str, command: str) -> Self:
         """Keep the maker's number, words and function beside this error, and return it."""

@@ -29,12 +29,14 @@ class MeasuredQuantity(enum.StrEnum):
     COMPUTE = "compute"
     POWER = "power"
     NETWORK = "network"
+    STORAGE = "storage"
 
 
 _ROLE_OF = {
     MeasuredQuantity.COMPUTE: "accelerator",
     MeasuredQuantity.POWER: "power_meter",
     MeasuredQuantity.NETWORK: "network_tester",
+    MeasuredQuantity.STORAGE: "storage_tester",
 }
 """The role without which a quantity cannot be measured."""
 
@@ -175,6 +177,8 @@ def _steps(
         steps["power"] = partial(procedures.calibrate_power, bench)
     if MeasuredQuantity.NETWORK in asked:
         steps["network"] = partial(procedures.calibrate_network, bench)
+    if MeasuredQuantity.STORAGE in asked:
+        steps["storage"] = partial(procedures.calibrate_storage, bench)
     return steps
 
 

@@ -3,5 +3,6 @@
 from aicalib_hw.procedures.compute import calibrate_compute
 from aicalib_hw.procedures.network import calibrate_network
 from aicalib_hw.procedures.power import calibrate_power
+from aicalib_hw.procedures.storage import calibrate_storage
 
-__all__ = ["calibrate_compute", "calibrate_network", "calibrate_power"]
+__all__ = ["calibrate_compute", "calibrate_network", "calibrate_power", "calibrate_storage"]

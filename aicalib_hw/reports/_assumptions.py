@@ -83,4 +83,21 @@ STATED_AND_ASSUMED: Mapping[str, tuple[tuple[tuple[str, str], tuple[str, str]], 
             ),
         ),
     ),
+    "storage": (
+        (
+            ("“The value the program displays”", "“压力测试软件显示的值”"),
+            (
+                "Bytes by running time, held against the kernel's counters; no rate that the program prints.",
+                "由字节数与运行时间计算，并与内核计数器核对；不采用程序自行显示的速率。",
+            ),
+        ),
+        (
+            ("Nothing on patterns and block sizes", "未规定访问模式与块长"),
+            (
+                "The patterns of the plan, past the page cache, on files that were filled before; each definition "
+                "names its pattern.",
+                "按方案的访问模式，绕过页缓存，在事先写满的文件上测量；量的定义注明访问模式。",
+            ),
+        ),
+    ),
 }

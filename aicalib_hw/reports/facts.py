@@ -26,6 +26,7 @@ _UNITS = {
     "energy_duration": "s",
     "warm_up": "s",
     "update_interval": "s",
+    "ramp": "s",
     "voltage_range": "V",
     "current_range": "A",
 }
@@ -37,6 +38,8 @@ _RATIOS = (
     "load_tolerance",
     "load_achieved",
     "loads",
+    "read_share",
+    "disturbance",
     "efficiency_measured_clock",
     "efficiency_maximum_clock",
 )

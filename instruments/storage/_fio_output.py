@@ -150,7 +150,9 @@ def disagreements(
             others += max(0, of_device - moved)
     share = others / said.moved if said.moved else 0.0
     if share > job.disturbance:
-        found.append(f"others moved {share:.2%} of these bytes on {name} meanwhile, {job.disturbance:.2%} is allowed")
+        found.append(
+            f"disturbed: others moved {share:.2%} of these bytes on {name} meanwhile, {job.disturbance:.2%} is allowed"
+        )
     return tuple(found), share
 
 
@@ -158,16 +160,26 @@ def components(said: Said, job: StorageJob, others: float) -> tuple[Component, .
     """State what the rate is not known better than: time base, its steps, the queue at either end, other users."""
     in_flight = job.queue_depth * job.block_size * job.jobs / said.moved
     stated = [
-        ("time base", _SLEW, "a host's clock of which nothing is known: slewed by at most 500 ppm (adjtimex(2))"),
         ("steps of the running time", 1e-3 / said.seconds, "fio(1): runtime in whole ms, cut at either end"),
     ]
     if job.pattern != "checkpoint-write":
         stated.append(("filling and draining the queue", in_flight, "one queue of each job, moved by fewer transfers"))
     if others:
         stated.append(("others on the device", others, "bytes that the device's counters have beyond those of fio"))
-    return tuple(
-        Component(name, "B", "1", source, half_width=size, relative=True, distribution="rectangular")
-        for name, size, source in stated
+    return (
+        Component(
+            "time base",
+            "B",
+            "1",
+            "CLOCK_MONOTONIC: slewed by the kernel by at most 500 ppm (adjtimex(2)); its synchronisation is not asked",
+            half_width=_SLEW,
+            relative=True,
+            shared="host clock",
+        ),
+        *(
+            Component(name, "B", "1", source, half_width=size, relative=True, distribution="rectangular")
+            for name, size, source in stated
+        ),
     )
 
 
@@ -176,16 +188,16 @@ def remarks(said: Said, job: StorageJob, memory: int) -> list[str]:
     found = []
     if job.size < 2 * memory:
         found.append(
-            f"{job.size} bytes are less than twice the memory of this host ({memory} bytes): caches that O_DIRECT does "
-            "not pass (of a hypervisor, an array, a drive) may hold them"
+            f"{job.size / 2**30:.3g} GiB are less than twice the memory of this host ({memory / 2**30:.3g} GiB): "
+            "caches that O_DIRECT does not pass (of a hypervisor, an array, a drive) may hold them"
         )
     if job.pattern != "checkpoint-write" and job.queue_depth * job.block_size * job.jobs > _MOST_IN_FLIGHT * said.moved:
         found.append("the window is short for the queue: more than 0.1 % of the bytes are filling and draining it")
     if job.pattern != "checkpoint-write" and said.seconds < _LEAST_DURATION:
-        found.append(f"a window of {said.seconds:g} s shows no steady state: {_LEAST_DURATION:g} s or more do")
+        found.append(f"a window of {job.duration:g} s shows no steady state: {_LEAST_DURATION:g} s or more do")
     busiest = max(float(one.get("usr_cpu", 0)) + float(one.get("sys_cpu", 0)) for one in said.jobs)
     if busiest > _BUSY:
-        found.append(f"a job kept its processor busy to {busiest:.0f} %: the processor may have been the limit")
+        found.append(f"a job kept its processor busy to more than {_BUSY:.0f} %: the processor may have been the limit")
     return found
 
 

@@ -30,14 +30,20 @@ def test_the_reference_of_the_bench_file_names_every_key(table: type[BaseModel])
 
 
 @pytest.mark.parametrize(
-    ("quantity", "plan"), [("compute", _bench_file.ComputePlan()), ("power", _bench_file.PowerPlan())]
+    ("quantity", "plan"),
+    [
+        ("compute", _bench_file.ComputePlan()),
+        ("power", _bench_file.PowerPlan()),
+        ("network", _bench_file.NetworkPlan()),
+        ("storage", _bench_file.StoragePlan()),
+    ],
 )
 def test_the_reference_states_the_defaults_of_each_plan(quantity: str, plan: BaseModel) -> None:
     page = (REFERENCE / "bench-file.md").read_text(encoding="utf-8").partition(f"## `[plan.{quantity}]`")[2]
     for key, value in plan:
         stated = re.search(rf"^\| `{key}` \| [^|]* \| ([^|]*) \|", page, re.MULTILINE)
         assert stated is not None, key
-        if isinstance(value, float) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             assert float(stated[1]) == value, key
 
 

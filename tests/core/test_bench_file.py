@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from aicalib_hw._bench_errors import key_text, nearest, rejected
-from aicalib_hw._bench_file import BenchFile, ComputePlan, PowerPlan
+from aicalib_hw._bench_file import BenchFile, ComputePlan, PowerPlan, StoragePlan
 from aicalib_hw.bench import SHIPPED, find_bench, known_benches, load_bench
 from aicalib_hw.errors import BenchError
 
@@ -51,8 +51,8 @@ def test_the_least_bench_file_has_the_defaults_of_the_plans() -> None:
     assert bench.decision.rule == "none"
 
 
-@pytest.mark.parametrize("plan", [ComputePlan(), PowerPlan()])
-def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | PowerPlan) -> None:
+@pytest.mark.parametrize("plan", [ComputePlan(), PowerPlan(), StoragePlan()])
+def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | PowerPlan | StoragePlan) -> None:
     full = plan.specification()
     assert (full.duration, full.runs) == (60.0, 6)
 
@@ -70,6 +70,9 @@ def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | Powe
         ({"plan": {"power": {"runs": 1}}}, "plan.power.runs", "cannot be used", ""),
         ({"plan": {"power": {"loads": [0, 0.5, 0.5]}}}, "plan.power.loads", "cannot be used", "once"),
         ({"plan": {"power": {"loads": [50]}}}, "plan.power.loads[0]", "cannot be used", ""),
+        ({"plan": {"storage": {"duration": 2.5}}}, "plan.storage.duration", "wrong type", "whole numbers"),
+        ({"plan": {"storage": {"patterns": ["mixed", "mixed"]}}}, "plan.storage.patterns", "cannot be used", "once"),
+        ({"plan": {"storage": {"patterns": ["read"]}}}, "plan.storage.patterns[0]", "no choice", "sequential-read"),
         ({"decision": {"rule": "jjf1059"}}, "decision.rule", "no choice", "jjf1094"),
         ({"bench": {"name": "a/b"}}, "bench.name", "cannot be used", ""),
         ({"bench": {}}, "bench.name", "missing", "add name"),

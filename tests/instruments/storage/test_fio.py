@@ -28,8 +28,7 @@ from aicalib_hw.errors import (
 )
 from aicalib_hw.interfaces import StorageJob
 from aicalib_hw.readings import ValidityStatus
-
-from .conftest import Disk, run
+from tests.disks import Disk, run
 
 MIB = 1 << 20
 READ = StorageJob("", "sequential-read", 32 * MIB, block_size=MIB // 4, queue_depth=4, ramp=0.0, duration=1.0)
@@ -92,7 +91,7 @@ def test_a_limited_rate_is_measured_within_half_a_per_cent_and_the_device_counte
         counted = disk.count()[0] - before[0]
     assert result.validity, result.validity.reasons
     assert result.value == pytest.approx(320e6, rel=0.005)
-    assert counted == pytest.approx(result.value * result.evidence["seconds"] / 8, rel=0.005)
+    assert counted == pytest.approx(result.value * result.evidence["running_s"] / 8, rel=0.005)
     assert result.definition == "rate/storage/sequential-read"
     assert not result.identity.simulated
     assert any(0.4 < done <= 0.9 for done in heard), heard
@@ -110,7 +109,7 @@ def test_what_fio_moved_is_what_the_device_counted_within_half_a_per_cent(disk: 
     moved = [result.evidence["bytes_read"], result.evidence["bytes_written"]]
     assert [bool(one) for one in moved] == [pattern != "sequential-write", pattern != "random-read"]
     assert counted == [pytest.approx(one, rel=0.005, abs=MIB / 4) for one in moved]
-    assert result.value == pytest.approx(8 * sum(moved) / result.evidence["seconds"], rel=1e-12)
+    assert result.value == pytest.approx(8 * sum(moved) / result.evidence["running_s"], rel=1e-12)
     assert heard == sorted(heard)
     assert (heard[0], heard[-1]) == (0.0, 1.0)
     assert left_in(disk) == []
@@ -230,7 +229,7 @@ def test_a_fio_that_somebody_ends_gives_no_value_says_so_and_leaves_nothing_behi
     assert any(named in reason for reason in result.validity.reasons)
     assert result.evidence["device_counted"]["read"] > 0
     if number is signal.SIGINT:
-        assert 0 < result.evidence["seconds"] < 19
+        assert 0 < result.evidence["running_s"] < 19
         assert "terminating on signal 2" in result.evidence["fio_remarks"]
     assert left_in(disk) == []
 

@@ -1,0 +1,160 @@
+"""The storage procedure: with real fio on a disk of its own, whose rate is known because it is limited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aicalib_hw as hw
+from aicalib_hw.bench import StoragePlan
+from aicalib_hw.cli import main
+from aicalib_hw.errors import OutOfRange
+from aicalib_hw.interfaces import StorageJob
+from aicalib_hw.metrology import Verdict
+from aicalib_hw.procedures import calibrate_storage
+from aicalib_hw.procedures.storage import title
+from aicalib_hw.records import read_record
+from aicalib_hw.records.store import Record
+from tests.disks import Disk
+
+MIB = 1 << 20
+TRUTH = 8 * 20 * MIB
+"""bit/s that the limited program lets through: 20 MiB/s, by fio(1), `rate`."""
+
+BENCH = """
+[bench]
+name = "disk"
+
+[decision]
+rule = "simple"
+
+[instruments.disk]
+driver = "fio"
+address = "{address}"
+
+[permissible_errors.storage]
+value = 0.05
+kind = "relative"
+source = "this test"
+
+[[indications]]
+quantity = "storage"
+value = {read}
+unit = "Mbit/s"
+source = "this test"
+definition = "rate/storage/sequential-read"
+
+[[indications]]
+quantity = "storage"
+value = {write}
+unit = "Mbit/s"
+source = "this test"
+definition = "rate/storage/checkpoint-write"
+
+[plan.storage]
+patterns = ["sequential-read", "checkpoint-write"]
+size = {size}
+block_size = 32768
+engine = "psync"
+queue_depth = 1
+duration = 1
+warm_up = 0
+disturbance = 0.05
+"""
+
+
+@pytest.fixture
+def limited(disk: Disk, tmp_path: Path) -> Callable[..., Path]:
+    """Write a bench whose fio lets 20 MiB/s through and no more."""
+    program = tmp_path / "fio"
+    program.write_text('#!/bin/sh\nexec fio "$@" --rate=20m\n')
+    program.chmod(0o755)
+
+    def write(read: float = TRUTH / 1e6, checkpoint: float = TRUTH / 1e6) -> Path:
+        path = tmp_path / "disk.toml"
+        address = f"{disk.address}&program={program}"
+        path.write_text(BENCH.format(address=address, read=read, write=checkpoint, size=16 * MIB))
+        return path
+
+    return write
+
+
+def files_on(disk: Disk) -> set[str]:
+    return {path.name for path in disk.directory.iterdir()} - {"lost+found"}
+
+
+def test_a_known_rate_is_found_within_its_uncertainty_judged_recorded_and_reported(
+    limited: Callable[..., Path], disk: Disk, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bench = limited(checkpoint=1.2 * TRUTH / 1e6)
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", str(bench), "--quantity", "storage", "--output", str(tmp_path / "out"), "--json"])
+    said = json.loads(capfd.readouterr().out)
+    assert ended.value.code == 1
+    assert [one["verdict"] for one in said["results"]] == ["PASS", "FAIL"]
+    assert [one["point"] for one in said["results"]] == ["sequential read, 32 KiB", "checkpoint write, 32 KiB"]
+    for one in said["results"]:
+        assert one["unit"] == "bit/s"
+        # The limit lets its first transfer through at once, so that it is known to one transfer in about a second only.
+        assert abs(one["value"] - TRUTH) <= one["expanded_uncertainty"] + 2 * 8 * 32768
+        assert 0 < one["expanded_uncertainty"] < 0.05 * TRUTH
+    assert any("no steady state" in note for note in said["notes"])
+    record = read_record(tmp_path / "out" / "record.sqlite")
+    of_storage = [one for one in record.measurements if one.quantity == "storage"]
+    assert len(of_storage) >= 6
+    for result in record.results:
+        moved = zip(
+            result.measurement.evidence["bytes_read"], result.measurement.evidence["bytes_written"], strict=True
+        )
+        rates = [
+            8 * sum(pair) / time for pair, time in zip(moved, result.measurement.evidence["running_s"], strict=True)
+        ]
+        used = [rate for rate, run in zip(rates, result.measurement.runs, strict=True) if run.used]
+        assert result.evaluation is not None
+        assert result.evaluation.value == pytest.approx(sum(used) / len(used), rel=1e-9)
+        names = {line.name for line in result.evaluation.budget}
+        assert {"repeatability", "time base", "steps of the running time"} <= names
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "sequential read, 32 KiB" in report
+    assert "bytes read that the device counted" in report
+    assert files_on(disk) == set()
+
+
+def test_what_the_tester_has_not_is_refused_before_anything_is_written(
+    limited: Callable[..., Path], disk: Disk
+) -> None:
+    with hw.open_bench(limited()) as bench:
+        with pytest.raises(OutOfRange, match="mmap") as refused:
+            calibrate_storage(bench, plan=StoragePlan(engine="mmap"))
+        assert "libaio" in refused.value.why
+        with pytest.raises(OutOfRange, match="even"):
+            calibrate_storage(bench, plan=StoragePlan(size=1000, jobs=3))
+    assert files_on(disk) == set()
+
+
+def test_a_disk_that_others_use_has_no_verdict_and_says_so(limited: Callable[..., Path], tmp_path: Path) -> None:
+    plan: dict[str, Any] = {"patterns": ("checkpoint-write",), "size": 4 * MIB, "block_size": MIB, "jobs": 1}
+    plan |= {"queue_depth": 1, "engine": "psync", "duration": 1, "warm_up": 0, "disturbance": 0.0}
+    with (
+        hw.open_bench(limited()) as bench,
+        Record.create(tmp_path / "record.sqlite", title="disk", bench={}, rule="simple", plan={}) as record,
+    ):
+        calibration = calibrate_storage(bench, plan=StoragePlan(**plan), record=record)
+    (result,) = calibration.results
+    # A file system writes its own journal beside the data: with nothing allowed, that is too much already.
+    assert not result.validity
+    assert any("disturbed: others moved" in reason for reason in result.validity.reasons)
+    assert result.decision.verdict is Verdict.NOT_EVALUATED
+    kept = [one for one in read_record(tmp_path / "record.sqlite").measurements if len(one.runs) == 1]
+    assert [one.runs[0].value for one in kept] == [run.value for run in result.measurement.runs]
+
+
+@pytest.mark.parametrize(
+    ("block", "said"), [(4096, "4 KiB"), (MIB, "1 MiB"), (3 * MIB, "3 MiB"), (1000, "1000 B"), (1536, "1536 B")]
+)
+def test_a_point_says_how_much_is_moved_at_a_time(block: int, said: str) -> None:
+    assert title(StorageJob("", "random-read", 1 << 30, block_size=block)) == f"random read, {said}"
