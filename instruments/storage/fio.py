@@ -121,7 +121,7 @@ class Fio(StorageTester):
                 why=f"version {OLDEST[0]}.{OLDEST[1]} or later is needed",
                 advice=_INSTALL,
             )
-        return Identity("Jens Axboe", "fio", "", version[1], self.address, {"version": version[1]})
+        return Identity("fio", "fio", "", version[1], self.address, {"version": version[1]})
 
     @property
     def capabilities(self) -> StorageTesterCapabilities:
