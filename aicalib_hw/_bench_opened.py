@@ -133,7 +133,10 @@ class Bench:
             if self._simulation_needed():
                 self._simulation.start()
             self.settings = with_found(self.settings)
+            self.left_out |= self._simulation.left_out
             for name, entry in self.settings.instruments.items():
+                if name in self._simulation.left_out:
+                    continue
                 try:
                     self._open_instrument(name)
                 except _MISSING as error:

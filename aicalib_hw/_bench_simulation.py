@@ -13,14 +13,15 @@ from pydantic import BaseModel, ValidationError
 from aicalib_hw import registry
 from aicalib_hw._bench_errors import rejected
 from aicalib_hw._bench_file import BenchFile
-from aicalib_hw.errors import AicalibError
+from aicalib_hw.errors import AicalibError, MissingExtra
 
 
 class Simulation:
     """The world of a bench, and those of its instruments that `names` lists, served on loopback.
 
     world: what the factory made, None before `start()`. instruments: the simulated ones by name,
-    each with .address, .truth and .inject(fault). Nothing is started by constructing.
+    each with .address, .truth and .inject(fault). left_out: optional ones whose library is not there, with the reason.
+    Nothing is started by constructing.
     """
 
     def __init__(self, settings: BenchFile, names: Iterable[str]) -> None:
@@ -30,21 +31,29 @@ class Simulation:
         self.world: Any = None
         self.instruments: Mapping[str, Any] = {}
         self.addresses: Mapping[str, str] = {}
+        self.left_out: Mapping[str, AicalibError] = {}
 
     def start(self) -> Self:
         """Start the world and serve every instrument on a port that the system chooses; raises BenchError."""
         instruments: dict[str, Any] = {}
         addresses: dict[str, str] = {}
+        left_out: dict[str, AicalibError] = {}
         with contextlib.ExitStack() as started:
             self.world = self._make_world()
             started.callback(self.world.stop)
             self.world.start()
             for name in self.names:
-                instruments[name] = self._make_instrument(name)
+                try:
+                    instruments[name] = self._make_instrument(name)
+                except MissingExtra as error:
+                    if not self._settings.instruments[name].optional:
+                        raise
+                    left_out[name] = error
+                    continue
                 started.callback(instruments[name].stop)
                 addresses[name] = instruments[name].start()
             self._started = started.pop_all()
-        self.instruments, self.addresses = instruments, addresses
+        self.instruments, self.addresses, self.left_out = instruments, addresses, left_out
         return self
 
     def stop(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from aicalib_hw.interfaces.accelerator import (
     Peak,
     PeakMeasurement,
     PrecisionSupport,
+    Ready,
     TelemetryReading,
     ThrottleState,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "PrecisionSupport",
     "Progress",
     "Rate",
+    "Ready",
     "ReleaseReport",
     "Reservation",
     "ServiceCounters",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self, runtime_checkable
@@ -14,6 +14,10 @@ from aicalib_hw.readings import Measurement, Reading, Window
 Precision = Literal["fp64", "fp32", "tf32", "hf32", "fp16", "bf16", "fp8e4m3", "int8"]
 Path = Literal["vector", "matrix", "gemm"]
 ClockBasis = Literal["maximum", "nominal", "measured"]
+
+Ready = Callable[[float], bool]
+"""How accelerators that are to work together wait for each other: called with a time in s, by the thread that measures,
+again and again until it returns True. In between the thread looks whether it was aborted."""
 
 
 @runtime_checkable
@@ -167,10 +171,12 @@ class Accelerator(Instrument):
         *,
         path: Path = "vector",
         duration: float = 1.0,
+        ready: Ready | None = None,
         progress: Progress | None = None,
     ) -> PeakMeasurement:
         """Run the peak kernel for `duration` s on all units and evaluate it.
 
+        ready: called when all is in place, before the warm-up, until it returns True; None = begin at once.
         Raises NotSupported for a precision or path this device lacks, Aborted after `abort()`.
         """
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from aicalib_hw import definitions
+from aicalib_hw.errors import Aborted
 from aicalib_hw.identity import Identity
-from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
+from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress, Ready
 from aicalib_hw.readings import Instant, Measurement, Validity, ValidityStatus, Window
 
 LEAST_COMMON = 0.5
@@ -25,21 +26,24 @@ def measure_together(
 ) -> list[PeakMeasurement]:
     """Run `measure_peak` on all of them at once and return the results in their order.
 
-    If one fails the others are stopped, and its error is raised when all have ended.
+    None begins before all are prepared. If one fails the others are stopped, and its error is raised when all have
+    ended.
     """
     if len(accelerators) == 1:
         return [accelerators[0].measure_peak(precision, path=path, duration=duration, progress=progress)]
     results: dict[int, PeakMeasurement] = {}
     failures: list[BaseException] = []
-    ready = threading.Barrier(len(accelerators))
+    start = _Start(len(accelerators))
 
     def work(index: int) -> None:
         try:
-            ready.wait()
             told = progress if index == 0 else None
-            results[index] = accelerators[index].measure_peak(precision, path=path, duration=duration, progress=told)
+            results[index] = accelerators[index].measure_peak(
+                precision, path=path, duration=duration, ready=start.joined(), progress=told
+            )
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
             failures.append(error)
+            start.called_off.set()
             for other in accelerators:
                 other.abort()
 
@@ -56,6 +60,34 @@ def measure_together(
     return [results[index] for index in range(len(accelerators))]
 
 
+class _Start:
+    """Lets `count` threads begin together, when the last of them has come, or none of them once it is called off."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._lock = threading.Lock()
+        self._all_here = threading.Event()
+        self.called_off = threading.Event()
+
+    def joined(self) -> Ready:
+        """Return what one thread calls: its first call says that it has come, and each waits for the others."""
+        came = False
+
+        def ready(seconds: float) -> bool:
+            nonlocal came
+            if self.called_off.is_set():
+                raise Aborted("the measurement did not begin", why="another accelerator failed before it")
+            if not came:
+                came = True
+                with self._lock:
+                    self._missing -= 1
+                    if self._missing == 0:
+                        self._all_here.set()
+            return self._all_here.wait(seconds)
+
+        return ready
+
+
 def sum_of(parts: Sequence[Measurement]) -> Measurement:
     """Return what accelerators did together: their work inside the common window over its length.
 
@@ -69,17 +101,13 @@ def sum_of(parts: Sequence[Measurement]) -> Measurement:
     stop = min((part.window.stop for part in parts), key=lambda instant: instant.monotonic_ns)
     length = stop.seconds_since(start)
     longest = max(part.window.duration for part in parts)
-    reasons = [
-        f"{part.identity.address}: {reason}" for part in parts for reason in part.validity.reasons if not part.validity
-    ]
+    reasons = _told_by([part for part in parts if not part.validity], of=parts)
     value = None
     if length < LEAST_COMMON * longest:
         reasons.append(f"the accelerators worked together for {max(length, 0.0):.3f} s of {longest:.3f} s only")
     else:
         value = sum(_work_inside(part, start, stop) for part in parts) / length
-    remarks = [
-        f"{part.identity.address}: {reason}" for part in parts for reason in part.validity.reasons if part.validity
-    ]
+    remarks = _told_by([part for part in parts if part.validity], of=parts)
     status = ValidityStatus.INVALID if reasons else ValidityStatus.VALID
     return Measurement(
         quantity=first.quantity,
@@ -97,6 +125,18 @@ def sum_of(parts: Sequence[Measurement]) -> Measurement:
         validity=Validity(status, (*reasons, *remarks)),
         load=1.0,
     )
+
+
+def _told_by(parts: Sequence[Measurement], *, of: Sequence[Measurement]) -> list[str]:
+    """What parts say, each thing once, and behind whom: by address, or all of them."""
+    by_text: dict[str, list[str]] = {}
+    for part in parts:
+        for text in part.validity.reasons:
+            by_text.setdefault(text, []).append(part.identity.address)
+    return [
+        f"{' '.join(addresses) if len(addresses) < len(of) else f'all {len(of)} accelerators'}: {text}"
+        for text, addresses in by_text.items()
+    ]
 
 
 def _work_inside(part: Measurement, start: Instant, stop: Instant) -> float:

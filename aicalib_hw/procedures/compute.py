@@ -180,6 +180,7 @@ def _result(
             "efficiency_maximum_clock": [one.efficiency_maximum_clock for one in every],
             "rejected": [one.rejected for one in every],
             "operations": [one.evidence.get("operations") for one in sums],
+            **({"common_s": [one.evidence.get("common_s") for one in sums]} if len(members) > 1 else {}),
             "energy_J": [dict(one.energy) for one in every if one.energy],
             "throttle": [to_plain(one.throttle) for one in every if one.throttle is not None],
             "devices": [member.address for member in members],

@@ -28,7 +28,7 @@ enum {
 #define DEVICE_COPY_RATE 800e9
 #define LAUNCH_SECONDS 5e-6
 
-struct allocation { uint8_t *address; size_t size; unsigned device; };
+struct allocation { uint8_t *address; size_t size; unsigned device; bool freed; };
 struct stream { unsigned device; uint64_t id; };
 struct event { unsigned device; int slot; bool timed, recorded; };
 struct pending { struct acl_executor work; bool wrong; };
@@ -632,10 +632,29 @@ static bool small(const struct pending *p)
     return (uint64_t)p->work.c.rows * (uint64_t)p->work.c.columns <= PRODUCTS / (uint64_t)p->work.a.columns;
 }
 
+/* Unmap what has been freed, but not yet what products are made of that somebody may still read: on a device they were
+ * computed before the memory was given back. */
+static void sweep(void) /* with the guard */
+{
+    for (size_t a = 0; a < allocation_count;) {
+        const uint8_t *from = allocations[a].address, *to = from + allocations[a].size;
+        bool needed = !allocations[a].freed;
+        for (size_t p = 0; p < pending_count && !needed; p++)
+            needed = overlaps(&pendings[p].work.a, from, to) || overlaps(&pendings[p].work.b, from, to);
+        if (needed) {
+            a++;
+            continue;
+        }
+        munmap(allocations[a].address, allocations[a].size);
+        allocations[a] = allocations[--allocation_count];
+    }
+}
+
 /* Somebody reads, or changes, [from, to): products that lie there, or are made of what lies there, must be settled. */
 static void settle(const void *address, size_t size, bool changes) /* with the guard */
 {
     const uint8_t *from = address, *to = from + size;
+    size_t before = pending_count;
     for (size_t p = 0; p < pending_count;) {
         struct pending *one = &pendings[p];
         bool shown = overlaps(&one->work.c, from, to);
@@ -658,6 +677,8 @@ static void settle(const void *address, size_t size, bool changes) /* with the g
         else
             p++;
     }
+    if (pending_count < before)
+        sweep();
 }
 
 EXPORT bool aicalib_acl_reachable(const void *address, uint64_t size)
@@ -666,7 +687,7 @@ EXPORT bool aicalib_acl_reachable(const void *address, uint64_t size)
     bool found = false;
     pthread_mutex_lock(&guard);
     for (size_t a = 0; a < allocation_count && !found; a++)
-        found = from >= allocations[a].address && size <= allocations[a].size &&
+        found = !allocations[a].freed && from >= allocations[a].address && size <= allocations[a].size &&
                 (uint64_t)(from - allocations[a].address) <= allocations[a].size - size;
     pthread_mutex_unlock(&guard);
     return found;
@@ -784,21 +805,20 @@ EXPORT int aclrtFree(void *address)
     pthread_mutex_lock(&guard);
     int code = INVALID_PARAMETER;
     for (size_t a = 0; a < allocation_count; a++)
-        if (allocations[a].address == address) {
+        if (allocations[a].address == address && !allocations[a].freed) {
             struct allocation gone = allocations[a];
             for (size_t p = 0; p < pending_count;) /* what would have been written there is lost with it */
                 if (overlaps(&pendings[p].work.c, gone.address, gone.address + gone.size))
                     pendings[p] = pendings[--pending_count];
                 else
                     p++;
-            settle(gone.address, gone.size, true);
             node_lock(page);
             struct node_client *client = node_client(device_of(gone.device), getpid(), false);
             if (client != NULL && client->memory >= gone.size)
                 client->memory -= gone.size;
             node_unlock(page);
-            munmap(gone.address, gone.size);
-            allocations[a] = allocations[--allocation_count];
+            allocations[a].freed = true;
+            sweep();
             code = OK;
             break;
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aicalib_hw.errors import UsageError
+from aicalib_hw.errors import MissingExtra
 
 FOLDER = Path(__file__).parent
 NODE = "libaicalib-node.so"
@@ -23,10 +23,10 @@ PROFILE = "AICALIB_SIMULATED_PROFILE"
 
 
 def path_of(library: str) -> Path:
-    """Return the path of a built library; raises UsageError where the package was installed without a C compiler."""
+    """Return the path of a built library; raises MissingExtra where the package was installed without a C compiler."""
     path = FOLDER / library
     if not path.exists():
-        raise UsageError(
+        raise MissingExtra(
             f"the simulated {library} has not been built",
             where=str(FOLDER),
             why="the package was installed without a C compiler, or not on Linux",

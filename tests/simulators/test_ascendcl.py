@@ -228,6 +228,26 @@ def test_a_product_that_is_read_late_is_that_of_its_time(started: Started) -> No
     assert acl.down(device_c, a).tobytes() == (a @ a).tobytes()
 
 
+def test_a_product_outlives_the_operands_it_was_made_of(started: Started) -> None:
+    _, acl = started()
+    n = 2048
+    a = rng.integers(-4, 5, (n, n)).astype(np.float16)
+    device_a, device_c = acl.up(a), acl.up(np.zeros((n, n), np.float16))
+    code, size, executor = acl.prepare(
+        (acl.tensor(device_a, n, n, 1), acl.tensor(device_a, n, n, 1), acl.tensor(device_c, n, n, 1)), KEEP
+    )
+    assert code == 0
+    acl("aclnnMatmul", acl.allocate(size.value), size, executor, None)
+    acl("aclrtSynchronizeDevice")
+    acl("aclrtFree", device_a)
+    assert acl.raw("aclrtFree", device_a) == 100000
+    assert acl.raw("aclrtMemset", device_a, c_size_t(2), c_int32(0), c_size_t(2)) == 100000
+    row = np.zeros(16, np.float16)
+    place = c_void_p((device_c.value or 0) + 2 * 77 * n)
+    assert acl.down(place, row) == pytest.approx(a[77].astype(np.float64) @ a[:, :16].astype(np.float64))
+    acl("aclrtFree", device_c)
+
+
 def test_misuse_is_answered_with_the_vendors_codes(started: Started) -> None:
     npu, acl = started()
     assert acl.raw("aclInit", None) == 100002

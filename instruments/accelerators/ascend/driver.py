@@ -70,10 +70,8 @@ class AscendAccelerator(OffloadAccelerator):
         place = re.fullmatch(r"ascend://(\d+)/(\d+)", address)
         if place is None:
             raise UsageError(f"{address!r} is not the address of an Ascend device", advice="write ascend://CARD/DEVICE")
-        if edge < 16 or edge % 16:
-            raise UsageError(f"a matrix of {edge} is not a multiple of 16", where=address)
         self._place = (int(place[1]), int(place[2]))
-        self._edge = edge
+        self._edge = self._checked(edge)
         self._seed = seed
         self._given_device = acl_device
         self._dcmi: dcmi.Dcmi | None = None
@@ -141,6 +139,22 @@ class AscendAccelerator(OffloadAccelerator):
             clock_lock=None,
             load=self._acl is not None,
         )
+
+    def configure(self, *, edge: int | None = None, seed: int | None = None) -> Mapping[str, Setting]:
+        """Set m = n = k of the matrix product and the seed of its operands, None = as they are; return the snapshot.
+
+        edge: 16 or more, a multiple of 16; a product should last longer than the host takes to launch it, some 20 µs.
+        Raises UsageError, LockedByOther while a measurement or a load runs.
+        """
+        edge = self._edge if edge is None else self._checked(edge)
+        with self._computing():
+            self._edge, self._seed = edge, self._seed if seed is None else seed
+        return self.snapshot()
+
+    def _checked(self, edge: int) -> int:
+        if edge < 16 or edge % 16:
+            raise UsageError(f"a matrix of {edge} is not a multiple of 16", where=self.address)
+        return edge
 
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:
         """Return power (W), clocks (Hz), temperature (degC), utilisation (1), memory (B) and throttle reasons.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import c_void_p
@@ -60,14 +62,13 @@ class Matmul:
         self._session = session
         self._product = product
         edge, size = product.edge, _BYTES[product.data_type]
-        chance = np.random.default_rng(seed)
-        self._left, self._right = (_random(chance, edge, product.data_type) for _ in range(2))
+        self._operands = _operands(edge, product.data_type, seed)
         total = edge * edge * size
         self._out = session.memory(total)
         kind = DATA_TYPES[product.data_type]
         tensors = [
             session.tensor(session.memory(total, matrix.ctypes.data), edge, edge, kind)
-            for matrix in (self._left, self._right)
+            for matrix in (self._operands.left, self._operands.right)
         ]
         self._tensors = (*tensors, session.tensor(self._out, edge, edge, kind))
         self._workspace_size, executor = session.plan_matmul(self._tensors, product.cube_math_type)
@@ -76,7 +77,7 @@ class Matmul:
         self._unused = [] if self._executor is not None else [executor]
         self._events: list[c_void_p] = []
         self._origin: c_void_p | None = None
-        self._chance = chance
+        self._chance = np.random.default_rng((seed, CHECKED))
 
     @property
     def operations(self) -> int:
@@ -117,8 +118,8 @@ class Matmul:
         edge, kind = self._product.edge, self._product.data_type
         bad = []
         for row, column in self._chance.integers(0, edge, size=(CHECKED, 2)):
-            left = _values(self._left[row], kind)
-            right = _values(self._right[:, column], kind)
+            left = _values(self._operands.left[row], kind)
+            right = _values(self._operands.right[:, column], kind)
             right_value = float(left @ right)
             allowed = _ROUNDOFF[kind] * abs(right_value) + _PARTIAL_SUMS * float(np.abs(left) @ np.abs(right))
             size = _BYTES[kind]
@@ -145,6 +146,29 @@ class Matmul:
         return self._events.pop() if self._events else self._session.event()
 
 
+class _Operands:
+    """Both matrices of a product, as they stand in the host's memory."""
+
+    def __init__(self, edge: int, kind: str, seed: int) -> None:
+        import numpy as np
+
+        chance = np.random.default_rng(seed)
+        self.left, self.right = (_random(chance, edge, kind) for _ in range(2))
+
+
+_in_use: weakref.WeakValueDictionary[tuple[int, str, int], _Operands] = weakref.WeakValueDictionary()
+_making = threading.Lock()
+
+
+def _operands(edge: int, kind: str, seed: int) -> _Operands:
+    """Return the matrices of a seed: made once for all devices that multiply them at the same time."""
+    with _making:
+        found = _in_use.get((edge, kind, seed))
+        if found is None:
+            found = _in_use[edge, kind, seed] = _Operands(edge, kind, seed)
+        return found
+
+
 def _random(chance: Any, edge: int, kind: str) -> Any:
     """Random numbers of 1/128 to 255/128 with random sign, exact in every format: never zero, all bits in use."""
     import numpy as np
@@ -155,7 +179,7 @@ def _random(chance: Any, edge: int, kind: str) -> Any:
         values = values.astype(np.float16)
     elif kind == "bf16":
         values = (values.view(np.uint32) >> 16).astype(np.uint16)
-    # Looked up in a table of all there are: eight devices with 67 million numbers a matrix are prepared at once.
+    # Looked up in a table of all there are: a matrix may have 67 million.
     return values[chance.integers(0, len(values), size=(edge, edge), dtype=np.uint16)]
 
 

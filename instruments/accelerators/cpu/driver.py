@@ -23,6 +23,7 @@ from aicalib_hw.interfaces.accelerator import (
     Peak,
     PeakMeasurement,
     Precision,
+    Ready,
     TelemetryReading,
 )
 from aicalib_hw.interfaces.instrument import DriverInfo, Progress, ReleaseReport, Setting
@@ -43,6 +44,7 @@ SHORTEST_S = 0.1
 
 _MOST_WARM_UP_S = 0.2
 _FRESH_S = 0.1
+_PATIENCE_S = 0.05
 
 
 class CpuAccelerator(Accelerator):
@@ -169,12 +171,14 @@ class CpuAccelerator(Accelerator):
         *,
         path: Path = "vector",
         duration: float = 1.0,
+        ready: Ready | None = None,
         progress: Progress | None = None,
     ) -> PeakMeasurement:
         """Run the kernel (or, path "gemm", numpy's matrix product) for `duration` s on all cores and evaluate it.
 
-        duration: s, 0.1 or more; 10 or more for a calibration. Raises NotSupported for what the processor lacks,
-        Aborted after `abort()`, LockedByOther while another measurement or load of this object runs.
+        duration: s, 0.1 or more; 10 or more for a calibration. ready: waits for other accelerators before the start.
+        Raises NotSupported for what the processor lacks, Aborted after `abort()`, LockedByOther while another
+        measurement or load of this object runs.
         """
         host = self._opened_host()
         if not duration >= SHORTEST_S:
@@ -182,6 +186,9 @@ class CpuAccelerator(Accelerator):
                 f"a measurement of {duration} s is too short", where=self.address, advice=f"give {SHORTEST_S} s or more"
             )
         with self._computing(), self._abortable() as stop:
+            while ready is not None and not ready(_PATIENCE_S):
+                if stop.is_set():
+                    raise Aborted("the measurement was aborted", where=self.address, why="it had not begun")
             if _is_gemm(precision, path):
                 result = gemm.measure(
                     precision,

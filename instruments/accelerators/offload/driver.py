@@ -17,6 +17,7 @@ from aicalib_hw.interfaces.accelerator import (
     PeakMeasurement,
     Precision,
     PrecisionSupport,
+    Ready,
     TelemetryReading,
 )
 from aicalib_hw.interfaces.instrument import Progress, ReleaseReport
@@ -89,13 +90,14 @@ class OffloadAccelerator(Accelerator):
         *,
         path: Path = "vector",
         duration: float = 1.0,
+        ready: Ready | None = None,
         progress: Progress | None = None,
     ) -> PeakMeasurement:
         """Run the kernel for `duration` s on the whole device after a warm-up and evaluate it, FLOP/s (OP/s: integers).
 
-        duration: s, 0.1 or more; 10 or more for a calibration. Raises NotSupported for what the device lacks, Aborted
-        after `abort()`, ConnectionLost if the device is lost meanwhile, LockedByOther while another measurement or
-        load of this object runs.
+        duration: s, 0.1 or more; 10 or more for a calibration. ready: waits for other devices before the warm-up.
+        Raises NotSupported for what the device lacks, Aborted after `abort()`, ConnectionLost if the device is lost
+        meanwhile, LockedByOther while another measurement or load of this object runs.
         """
         support = self._require_supported(precision, path)
         if not duration >= SHORTEST_S:
@@ -117,6 +119,7 @@ class OffloadAccelerator(Accelerator):
                         launch_s=self.launch_s,
                         warm_up=min(duration / 5, _MOST_WARM_UP_S),
                         stopped=stop.is_set,
+                        ready=ready,
                         begun=watch.start if watch is not None else lambda: None,
                         progress=progress,
                     )

@@ -93,12 +93,19 @@ class Observation:
         return remarks
 
     def temperature_rise(self) -> float | None:
-        """K per second over the second half, by the difference of its ends; None with fewer than four samples."""
+        """K per second over the second half, by the difference of its ends; None with fewer than four samples.
+
+        0 where the reading moved by one step at most: what it moved by is then not known.
+        """
         warmth = _series(self.samples, "temperature")
         half = warmth[len(warmth) // 2 :]
         if len(half) < 2 or half[-1][0] <= half[0][0]:
             return None
-        return (half[-1][1] - half[0][1]) / (half[-1][0] - half[0][0])
+        step = max(
+            (float(s.temperature.resolution or 0.0) for s in self.samples if s.temperature is not None), default=0.0
+        )
+        change = half[-1][1] - half[0][1]
+        return change / (half[-1][0] - half[0][0]) if abs(change) > step * (1 + 1e-9) else 0.0
 
     def summary(self) -> dict[str, Any]:
         """Return what was seen of power, heat and energy as plain data."""
