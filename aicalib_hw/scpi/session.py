@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
-from aicalib_hw.errors import InstrumentReportedError, ProtocolError
+from aicalib_hw.errors import AicalibError, DeadlineExceeded, InstrumentReportedError, ProtocolError
 
 _MOST_ERRORS = 64
 
@@ -41,7 +41,7 @@ class ScpiSession:
 
     error_query: what takes one entry from the error queue: `:SYSTem:ERRor?` of SCPI-99 with its
     negative numbers, or a maker's own such as Yokogawa's `:STATus:ERRor?` with positive ones. Both
-    answer `number,"text"`, and 0 when the queue is empty.
+    answer `number,"text"`, and 0 when the queue is empty. "" = it has none that could be asked at any time.
     """
 
     def __init__(self, link: Link, *, error_query: str = ":SYSTem:ERRor?") -> None:
@@ -56,13 +56,30 @@ class ScpiSession:
             self.check(message)
 
     def query(self, message: str, *, timeout: float | None = None) -> str:
-        """Return the reply to a query as text; a query that is refused shows as a time-out with its cause."""
-        return self.link.query(message, timeout=timeout)
+        """Return the reply to a query as text; a query that is refused shows as a time-out with its cause.
+
+        An instrument that does not understand a question stays silent, and puts the reason among its errors: they are
+        asked for once, so that it is known and is not taken for an error of the next command.
+        """
+        with self.lock:
+            try:
+                return self.link.query(message, timeout=timeout)
+            except DeadlineExceeded as error:
+                self._explain(error)
+                raise
+
+    def _explain(self, error: DeadlineExceeded) -> None:
+        if not self._error_query:
+            return
+        with suppress(AicalibError):  # one that stays silent has no more to say
+            told = "; ".join(f"{code}, {text}" for code, text in self.errors())
+            if told:
+                error.why = f"the instrument reports: {told}"
 
     def checked_query(self, message: str, *, timeout: float | None = None) -> str:
         """Return the reply to a query, then read the error queue; raises InstrumentReportedError."""
         with self.lock:
-            reply = self.link.query(message, timeout=timeout)
+            reply = self.query(message, timeout=timeout)
             self.check(message)
             return reply
 

@@ -65,6 +65,7 @@ class LibraryWire:
         self._session = session
         self._polled = polled
         self._cut = threading.Event()
+        self._terminator = read_termination.encode("ascii")
         session.chunk_size = CHUNK
         session.read_termination = read_termination or None
         session.write_termination = write_termination
@@ -86,7 +87,12 @@ class LibraryWire:
                 time.sleep(min(nap, deadline.left))
                 nap = min(2 * nap, 0.05)
             self._session.timeout = _milliseconds(deadline)
-            return bytes(self._session.read_raw())
+            reply = bytes(self._session.read_raw())
+            # On a stream the library ends at the first terminator, which may lie within a block.
+            while self._terminator and message_end(reply, self._terminator) is None:
+                self._session.timeout = _milliseconds(deadline)
+                reply += bytes(self._session.read_raw())
+            return reply
 
     def clear(self, deadline: Deadline) -> None:
         """Send the device clear of this interface by viClear; a stream has none, and was reopened."""

@@ -62,6 +62,7 @@ class JsonLink:
         self._client: httpx.Client | None = None
         self._sockets: set[socket.socket] = set()
         self._aborted = threading.Event()
+        self._expired = threading.Event()
 
     def open(self) -> None:
         """Make ready; the first exchange connects. Raises MissingExtra, UsageError for an unreadable certificate."""
@@ -111,6 +112,11 @@ class JsonLink:
         with self.lock:
             self._aborted.clear()
             self._note("write", f"{method} {path}" + (f" {text}" if text is not None else ""))
+            # httpx bounds each wait by itself: a server that sends a byte now and then would never be late
+            self._expired.clear()
+            watch = threading.Timer(limit, self._expire)
+            watch.daemon = True
+            watch.start()
             try:
                 response = self._client.request(
                     method,
@@ -122,12 +128,21 @@ class JsonLink:
                 )
             except (httpx.HTTPError, OSError) as error:
                 raise self._mapped(error, f"{method} {path}", limit) from error
+            finally:
+                watch.cancel()
             self._note("read", response.text, status=response.status_code)
         return _content(response, f"{method} {path}", self.base)
 
     def abort(self) -> None:
         """End the exchange that blocks in another thread; the next one connects anew. Never raises."""
         self._aborted.set()
+        self._cut()
+
+    def _expire(self) -> None:
+        self._expired.set()
+        self._cut()
+
+    def _cut(self) -> None:
         for one in tuple(self._sockets):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -157,11 +172,12 @@ class JsonLink:
         if self._aborted.is_set():
             return Aborted(f"{request} was aborted", where=self.base)
         why = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, httpx.TimeoutException) or self._expired.is_set():
+            late = self._expired.is_set()
             return DeadlineExceeded(
                 f"no answer to {request} within {limit:g} s",
                 where=self.base,
-                why=why,
+                why="the server had not finished its answer by then" if late else why,
                 advice="the server is busy or gone; a longer timeout may help where it works for long",
             )
         if "CERTIFICATE_VERIFY_FAILED" in why or "SSL" in why:

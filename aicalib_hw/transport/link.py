@@ -268,6 +268,8 @@ class MessageLink(abc.ABC):
     def _recovered(self) -> Wire:
         self._note("event", "recovering: reopen and clear, so that a late answer is not taken for the next")
         wire = self._reopen()
+        if self._aborted.is_set():
+            raise Aborted("taking the link anew was aborted", where=self.resource)
         wire.clear(Deadline(self.timeout))
         self._tainted = False
         return wire

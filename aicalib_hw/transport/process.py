@@ -53,7 +53,8 @@ class Process:
     """One run of a program; start it in a `with`, which ends it whatever happens.
 
     arguments: program and arguments; no shell is involved. on_line: gets each line of the output as it
-    comes, in a thread of its own, and must return quickly. directory: where it runs, None = here.
+    comes, in a thread of its own, and must return quickly; what it raises, `wait` raises. directory: where it runs,
+    None = here.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Process:
         self._program: subprocess.Popen[str] | None = None
         self._cleared = False
         self._began = 0.0
+        self._failure: Exception | None = None
 
     @property
     def running(self) -> bool:
@@ -107,7 +109,11 @@ class Process:
         return self
 
     def wait(self, timeout: float) -> Finished:
-        """Return what the program did once it has ended; raises DeadlineExceeded (it is ended then), Aborted."""
+        """Return what the program did once it has ended.
+
+        Raises DeadlineExceeded (it is ended then) if it goes on for longer, or if its output cannot be read to its end
+        in that time; Aborted; and what `on_line` raised.
+        """
         program = self._started()
         deadline = Deadline(timeout)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -121,9 +127,18 @@ class Process:
             )
         self._end_children()
         for reader in self._readers:
-            reader.join(GRACE)
+            reader.join(max(GRACE, deadline.left))
         if self._aborted.is_set():
             raise Aborted(f"{self.arguments[0]} was stopped", where=" ".join(self.arguments))
+        if any(reader.is_alive() for reader in self._readers):
+            raise DeadlineExceeded(
+                f"the output of {self.arguments[0]} could not be read to its end",
+                where=" ".join(self.arguments),
+                why="what takes its lines is slower than the program, or a child of it keeps the output open",
+                advice="what was read until now is in the trace",
+            )
+        if self._failure is not None:
+            raise self._failure
         finished = Finished(
             program.returncode,
             "".join(self._lines["output"]),
@@ -177,8 +192,11 @@ class Process:
             for line in stream:
                 self._lines[name].append(line)
                 self._note("read", line.rstrip("\n"), stream=name)
-                if name == "output" and self._on_line is not None:
-                    self._on_line(line.rstrip("\n"))
+                if name == "output" and self._on_line is not None and self._failure is None:
+                    try:
+                        self._on_line(line.rstrip("\n"))
+                    except Exception as error:  # noqa: BLE001 - kept for `wait`; unread, the output would block the program
+                        self._failure = error
 
     def _end_children(self) -> None:
         """Kill what is left of the program's session, the program included; once, as numbers are used again."""

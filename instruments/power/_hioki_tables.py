@@ -35,8 +35,17 @@ MARKERS = {
 }
 """Shown instead of a number: over range, scaling error, no data; the longer ones in integration values."""
 
-STATUS_FIELDS = {0: Status.PEAK_OVER, 4: Status.PEAK_OVER, 8: Status.OVER_RANGE, 12: Status.OVER_RANGE}
-"""Lowest bit of a field of STATUS → what it means: PU, PI (peak of U, I), RU, RI (range of U, I); one bit a channel."""
+STATUS_FIELDS = {
+    0: Status.PEAK_OVER,
+    4: Status.PEAK_OVER,
+    8: Status.OVER_RANGE,
+    12: Status.OVER_RANGE,
+    20: Status.INVALID,
+    24: Status.INVALID,
+}
+"""Lowest bit of a field of STATUS → what it means: PU, PI (peak of U, I), RU, RI (range of U, I), CP, RP; one bit a
+channel. CP (calculation) and RP are not described in what is at hand: what they speak against is no number here. SY
+(synchronisation) and HM (harmonics) are passed over: they need not concern a power, and SY cannot hold for DC."""
 
 
 def marked(value: float) -> Status:

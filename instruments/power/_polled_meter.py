@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
-from aicalib_hw.errors import NotSupported, UsageError
+from aicalib_hw.errors import ConnectionLost, InstrumentError, NotSupported, UsageError
 from aicalib_hw.interfaces import LoadRun, PowerReading, PowerSettings, ReleaseReport
-from aicalib_hw.readings import Instant, Measurement, Status, Window
+from aicalib_hw.interfaces.power_meter import Wiring
+from aicalib_hw.readings import Component, Instant, Measurement, Status, Window
 from aicalib_hw.scpi.events import EventSession
 from aicalib_hw.transport.deadline import Deadline
 
-from . import _evaluation
 from ._scpi_meter import ScpiPowerMeter
 
 _POLLS = 20
@@ -38,13 +39,23 @@ class PolledPowerMeter(ScpiPowerMeter):
     unread the meter does not tell either: `missed` is None.
     """
 
+    SETTINGS: ClassVar[tuple[str, ...]] = ()
+    """What `configure` can set on this family."""
+
     def __init__(self, address: str, *, update_interval: float, **link: Any) -> None:
         super().__init__(address, **link)
         if not update_interval > 0:
             raise UsageError(f"an update interval of {update_interval} s is none", where=address)
-        self.session = EventSession(self._link)
+        self.session: EventSession = EventSession(self._link)
         self._interval = update_interval
         self._last: str | None = None
+        self._ranges: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+        self._configured = 0
+        self._doubtful = False
+
+    @abc.abstractmethod
+    def _prepare(self) -> None:
+        """Bring the meter, which has been identified and cleared, into the state that its values are asked in."""
 
     @abc.abstractmethod
     def _in_force(self) -> PowerSettings:
@@ -58,6 +69,68 @@ class PolledPowerMeter(ScpiPowerMeter):
     def _reading(self, shown: str, in_force: PowerSettings, window: Window, extra: Status) -> PowerReading:
         """Make a reading of what the meter shows; raises ProtocolError for what is no set of values."""
 
+    def _apply(self, **wanted: Any) -> None:
+        """Set what is given, all of it among `SETTINGS`; the families that have none need not provide it."""
+
+    def _ranged(self, in_force: PowerSettings) -> PowerSettings:
+        """The settings in force with the ranges as they are after an update; as they were, where none is known."""
+        return in_force
+
+    def _again(self) -> None:
+        """Make the meter ready for reading on a link that was taken anew; nothing by default."""
+
+    def _opened(self) -> None:
+        self._link.clear()
+        self.session.forget()
+        self._last = self._ranges = None
+        self._doubtful = False
+        self._prepare()
+
+    def configure(
+        self,
+        *,
+        elements: Sequence[int] | None = None,
+        wiring: Wiring | None = None,
+        voltage_range: float | None = None,
+        current_range: float | None = None,
+        auto_range: bool | None = None,
+        crest_factor: str | None = None,
+        update_interval: float | None = None,
+        ct_ratio: float | None = None,
+        vt_ratio: float | None = None,
+        line_filter: bool | None = None,
+        averaging: int | None = None,
+    ) -> PowerSettings:
+        """Set what is given (V, A at the meter's input, s), check errors in the same exchange, read back.
+
+        What this family can set its class says. Raises NotSupported for everything else, before the wire, OutOfRange
+        for a value that it does not have, UsageError for two that exclude each other, InstrumentReportedError for
+        what the instrument refuses, ConnectionLost if it was switched off and on since it was opened.
+        """
+        given = {
+            "elements": elements,
+            "wiring": wiring,
+            "voltage_range": voltage_range,
+            "current_range": current_range,
+            "auto_range": auto_range,
+            "crest_factor": crest_factor,
+            "update_interval": update_interval,
+            "ct_ratio": ct_ratio,
+            "vt_ratio": vt_ratio,
+            "line_filter": line_filter,
+            "averaging": averaging,
+        }
+        self._refuse(given, self.SETTINGS)
+        wanted = {name: value for name, value in given.items() if value is not None and name in self.SETTINGS}
+        if auto_range and {"voltage_range", "current_range"} & wanted.keys():
+            raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
+        with self._lock, self._watched():
+            if wanted:
+                self._configured += 1
+                self._ranges = None
+                self._apply(**wanted)
+            return self._in_force()
+
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> PowerReading:
         """Return the next update, V, A, W; with `fresh=False` what is shown, STALE if that was read before.
 
@@ -65,7 +138,7 @@ class PolledPowerMeter(ScpiPowerMeter):
         Raises DeadlineExceeded if the meter does not answer, ConnectionLost, ProtocolError, Aborted.
         """
         self._abort.clear()
-        with self._lock:
+        with self._lock, self._watched():
             in_force = self._in_force()
             if fresh:
                 self._last = self._ask()
@@ -73,7 +146,7 @@ class PolledPowerMeter(ScpiPowerMeter):
             shown = self._ask()
             extra = Status.STALE if shown == self._last else Status.VALID
             self._last = shown
-            return self._reading(shown, in_force, self._window("one update interval before this moment"), extra)
+            return self._taken(shown, in_force, "one update interval before this moment", extra)
 
     def stream(self, *, duration: float | None = None) -> Iterator[PowerReading]:
         """Yield each update that is noticed, as many as fit into `duration` s, or until closed.
@@ -82,27 +155,26 @@ class PolledPowerMeter(ScpiPowerMeter):
         """
         self._abort.clear()
         left = None if duration is None else max(1, round(duration / self._interval))
-        with self._lock:
-            in_force = self._in_force()
+        with self._lock, self._watched():
+            in_force, configured = self._in_force(), self._configured
             self._last = self._ask()
         while left is None or left > 0:
-            with self._lock:
+            with self._lock, self._watched():
+                if configured != self._configured:
+                    in_force, configured = self._in_force(), self._configured
                 reading = self._next(in_force, None)
+            in_force = reading.settings
             yield reading
             left = None if left is None else left - 1
 
     def measure_power(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
         """Return the mean active power, W, of as many updates as fit into `duration` s.
 
-        Invalid if an update was out of range, without data or unchanged. Without known accuracy it has no
-        components but the last digit's, and its evidence says so. Raises UsageError for no duration, Aborted.
+        Invalid if an update was out of range, without data or unchanged, or if no accuracy is stated for the settings
+        in force. Of a family without known accuracy it has no components but the last digit's, and its evidence says
+        so. Raises UsageError for no duration, Aborted.
         """
-        if not duration > 0:
-            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
-        return self._mean(list(self.stream(duration=duration)), load)
-
-    def _mean(self, readings: Sequence[PowerReading], load: LoadRun | None) -> Measurement:
-        mean = _evaluation.mean_power(readings, self._stated_for(readings), self.identity, load)
+        mean = super().measure_power(duration, load=load)
         if self.capabilities.uncertainty:
             return mean
         return replace(mean, evidence={**mean.evidence, "accuracy": NO_ACCURACY})
@@ -110,20 +182,62 @@ class PolledPowerMeter(ScpiPowerMeter):
     def _next(self, in_force: PowerSettings, timeout: float | None) -> PowerReading:
         deadline = Deadline(_PATIENCE * self._interval if timeout is None else timeout)
         extra = Status.VALID
-        while (shown := self._ask()) == self._last:
+        while not self._updated() or (shown := self._ask()) == self._last:
             self._raise_if_aborted()
             if deadline.expired:
-                extra = Status.STALE
+                shown = self._ask()
+                extra = Status.STALE if shown == self._last else Status.VALID
                 break
             self._abort.wait(min(self._interval / _POLLS, deadline.left))
         self._raise_if_aborted()
         self._last = shown
-        return self._reading(shown, in_force, self._window("one update interval"), extra)
+        return self._taken(shown, in_force, "one update interval", extra)
+
+    def _updated(self) -> bool:
+        """False while the meter itself says that nothing is new; most cannot say, and are asked for their values."""
+        return True
+
+    def _taken(self, shown: str, in_force: PowerSettings, rule: str, extra: Status) -> PowerReading:
+        """A reading of what was shown, under the ranges before and after it: NOT_SETTLED where they differ."""
+        window = self._window(rule)
+        now = self._ranged(in_force)
+        for settings in (in_force, now):
+            ranges = (settings.voltage_range, settings.current_range)
+            if self._ranges not in (None, ranges):
+                extra |= Status.NOT_SETTLED
+            self._ranges = ranges
+        return self._reading(shown, now, window, extra)
 
     def _window(self, rule: str) -> Window:
         stop = Instant.now()
         length = round(self._interval * 1e9)
         return Window(Instant(stop.utc_ns - length, stop.monotonic_ns - length), stop, rule)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """After an exchange that failed, look whether the meter was restarted, before its values are believed again."""
+        if self._doubtful:
+            self.session.errors()
+            self._again()
+            self._doubtful = False
+        if self.session.restarted:
+            raise ConnectionLost(
+                f"{self.identity} was switched off and on: its settings are those of its start",
+                where=self.address,
+                why="its event register shows a power-on since it was opened",
+                advice="close and open it, configure it again, and drop what was measured since",
+            )
+        try:
+            yield
+        except InstrumentError:
+            self._doubtful = True
+            raise
+
+    def _bare_settings(self, **known: Any) -> PowerSettings:
+        """Settings of which only these, and the update interval, are known or provided."""
+        fields: dict[str, Any] = dict.fromkeys(PowerSettings.__slots__)
+        fields |= {"elements": (1,), "voltage_range": (), "current_range": (), "update_interval": self._interval}
+        return PowerSettings(**(fields | known))
 
     def _lacks(self, what: str, why: str = "") -> NoReturn:
         raise NotSupported(
@@ -139,6 +253,30 @@ class PolledPowerMeter(ScpiPowerMeter):
                 continue  # it has this one and no other
             if value is not None and name not in supported:
                 self._lacks(f"setting {name} (asked for {value!r})")
+
+    def start_integration(self, *, duration: float | None = None) -> None:
+        """Raises NotSupported unless a family says otherwise: no command for integration is confirmed."""
+        self._lacks("integration", self._why_no_energy)
+
+    def stop_integration(self) -> None:
+        """Raises NotSupported, as `start_integration`."""
+        self._lacks("integration", self._why_no_energy)
+
+    def reset_integration(self) -> None:
+        """Raises NotSupported, as `start_integration`."""
+        self._lacks("integration", self._why_no_energy)
+
+    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
+        """Raises NotSupported unless a family says otherwise: no energy, J, can be had from what is confirmed."""
+        self._lacks("integration", self._why_no_energy)
+
+    def components(self, reading: PowerReading) -> tuple[Component, ...]:
+        """Raises NotSupported unless a family says otherwise: its accuracy, W, is not in what is at hand."""
+        self._lacks("accuracy", self.capabilities.notes.get("uncertainty", ""))
+
+    @property
+    def _why_no_energy(self) -> str:
+        return str(self.capabilities.notes.get("energy", ""))
 
     def release(self) -> ReleaseReport:
         """Nothing to make safe; idempotent; never raises."""

@@ -19,14 +19,12 @@ from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
     ElementReading,
-    LoadRun,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
     Setting,
 )
-from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
+from aicalib_hw.readings import Instant, Reading, Status, Window
 from aicalib_hw.scpi.codec import parse_integer, parse_number
 from aicalib_hw.scpi.events import without_header
 
@@ -46,8 +44,9 @@ ALARMS = {
     2: Status.OVER_RANGE,
     4: Status.OVER_RANGE | Status.INVALID,
     8: Status.NOT_SETTLED,
+    32768: Status.INVALID,
 }
-"""OVR, OCR, OCP (the input is shorted by a relay until cleared), range changed during integration."""
+"""OVR, OCR, OCP (the input is shorted by a relay until cleared), range changed during integration, fan failed."""
 
 _NO_ENERGY = "the command for its measuring time and the unit of its result are not in what is at hand"
 
@@ -67,6 +66,8 @@ class Chroma66204(PolledPowerMeter):
         wires=("USBTMC", "GPIB", "serial"),
         simulator="chroma-66204",
     )
+
+    SETTINGS = ("elements",)
 
     def __init__(self, address: str, *, update_interval: float = 0.5, distortion_unit: str = "%", **link: Any) -> None:
         super().__init__(address, update_interval=update_interval, **link)
@@ -90,14 +91,11 @@ class Chroma66204(PolledPowerMeter):
             )
         return identity
 
-    def _opened(self) -> None:
-        self._link.clear()
-        self.session.errors()
+    def _prepare(self) -> None:
         self.session.command("SYSTem:HEADer OFF")
         self.session.command("SYSTem:TRANsmit:SEParator 0")
         self._count = len(self._alarms())
         self._chosen = (1,)
-        self._last = None
 
     @property
     def capabilities(self) -> PowerMeterCapabilities:
@@ -112,71 +110,24 @@ class Chroma66204(PolledPowerMeter):
             elements=self._count,
         )
 
-    def configure(
-        self,
-        *,
-        elements: Sequence[int] | None = None,
-        wiring: Wiring | None = None,
-        voltage_range: float | None = None,
-        current_range: float | None = None,
-        auto_range: bool | None = None,
-        crest_factor: str | None = None,
-        update_interval: float | None = None,
-        ct_ratio: float | None = None,
-        vt_ratio: float | None = None,
-        line_filter: bool | None = None,
-        averaging: int | None = None,
-    ) -> PowerSettings:
-        """Choose the channels that are read and summed.
-
-        Raises OutOfRange for a channel that there is not, NotSupported for everything else, V and A included:
-        no command for it is confirmed.
-        """
-        given = {
-            "wiring": wiring,
-            "voltage_range": voltage_range,
-            "current_range": current_range,
-            "auto_range": auto_range,
-            "crest_factor": crest_factor,
-            "update_interval": update_interval,
-            "ct_ratio": ct_ratio,
-            "vt_ratio": vt_ratio,
-            "line_filter": line_filter,
-            "averaging": averaging,
-        }
-        self._refuse(given, ())
-        if elements is not None:
-            channels = tuple(elements)
-            if not channels or len(set(channels)) != len(channels) or not set(channels) <= set(self._all):
-                raise OutOfRange(
-                    f"channels {channels} cannot be read",
-                    where=str(self.identity),
-                    why=f"this meter has {self._count}",
-                    advice="name each once",
-                )
-            with self._lock:
-                self._chosen = channels
-                self._last = None
-        return self._in_force()
+    def _apply(self, **wanted: Any) -> None:
+        channels = tuple(wanted["elements"])
+        if not channels or len(set(channels)) != len(channels) or not set(channels) <= set(self._all):
+            raise OutOfRange(
+                f"channels {channels} cannot be read",
+                where=str(self.identity),
+                why=f"this meter has {self._count}",
+                advice="name each once",
+            )
+        self._chosen = channels
+        self._last = None
 
     @property
     def _all(self) -> range:
         return range(1, self._count + 1)
 
     def _in_force(self) -> PowerSettings:
-        return PowerSettings(
-            elements=self._chosen,
-            wiring=None,
-            voltage_range=(),
-            current_range=(),
-            auto_range=None,
-            crest_factor=None,
-            update_interval=self._interval,
-            ct_ratio=None,
-            vt_ratio=None,
-            line_filter=None,
-            averaging=None,
-        )
+        return self._bare_settings(elements=self._chosen)
 
     def snapshot(self) -> Mapping[str, Setting]:
         """Give the channels that are read, the interval, s, and what each channel says of itself (`CHANnel:ID?`)."""
@@ -200,11 +151,11 @@ class Chroma66204(PolledPowerMeter):
         if not fresh:
             return super().read(fresh=False, timeout=timeout)
         self._abort.clear()
-        with self._lock:
+        with self._lock, self._watched():
             in_force = self._in_force()
             self._last = self._shown("MEASure?", timeout)
             self._raise_if_aborted()
-            return self._reading(self._last, in_force, self._window("acquired when asked"), Status.VALID)
+            return self._taken(self._last, in_force, "acquired when asked", Status.VALID)
 
     def _ask(self) -> str:
         return self._shown("FETCh?", None)
@@ -215,8 +166,8 @@ class Chroma66204(PolledPowerMeter):
         with self._lock:
             for channel in self._chosen:
                 self._select(channel)
-                values = self._link.query(f"{question} {','.join(ITEMS)}", timeout=timeout)
-                condition = self._link.query("STATus:CHANnel:CONDition?")
+                values = self.session.query(f"{question} {','.join(ITEMS)}", timeout=timeout)
+                condition = self.session.query("STATus:CHANnel:CONDition?")
                 lines.append(f"{values.strip()};{condition.strip()}")
             lines.append(",".join(str(alarm) for alarm in self._alarms()))
         return "\n".join(lines)
@@ -307,6 +258,7 @@ class Chroma66204(PolledPowerMeter):
                 status |= part.status
             values = [float(part.value) for part in parts if part.value is not None]
             whole = len(values) == len(parts)
+            steps = [part.resolution for part in parts if part.resolution is not None]
             return Reading(
                 value=math.fsum(values) / (len(values) if mean else 1) if whole else None,
                 unit=parts[0].unit,
@@ -314,6 +266,7 @@ class Chroma66204(PolledPowerMeter):
                 window=window,
                 source=self.identity,
                 channel=f"{name} of channels {', '.join(str(channel) for channel in self._chosen)}",
+                resolution=math.fsum(steps) / (len(steps) if mean else 1) if len(steps) == len(parts) else None,
                 raw=" ".join(part.raw for part in parts),
             )
 
@@ -347,23 +300,3 @@ class Chroma66204(PolledPowerMeter):
     def clear_protection(self) -> None:
         """Clear the alarms; closes the input's relay after an over-current: make sure first that its cause is gone."""
         self.session.command("PROTection:CLEar")
-
-    def start_integration(self, *, duration: float | None = None) -> None:
-        """Raises NotSupported: how its time is set, and the unit of its result, are not confirmed."""
-        self._lacks("energy measurement", _NO_ENERGY)
-
-    def stop_integration(self) -> None:
-        """Raises NotSupported, as `start_integration`."""
-        self._lacks("energy measurement", _NO_ENERGY)
-
-    def reset_integration(self) -> None:
-        """Raises NotSupported, as `start_integration`."""
-        self._lacks("energy measurement", _NO_ENERGY)
-
-    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Raises NotSupported: no energy, J, can be told from what is confirmed."""
-        self._lacks("energy measurement", _NO_ENERGY)
-
-    def components(self, reading: PowerReading) -> tuple[Component, ...]:
-        """Raises NotSupported: the accuracy, W, is not in what is at hand."""
-        self._lacks("accuracy", "it is not in what is at hand")

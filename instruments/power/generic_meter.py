@@ -7,7 +7,7 @@ was measured, whether updates passed unread, wiring, accuracy. Voltage and curre
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from aicalib_hw import units
@@ -15,14 +15,12 @@ from aicalib_hw.errors import ProtocolError, UsageError
 from aicalib_hw.interfaces import (
     DriverInfo,
     ElementReading,
-    LoadRun,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
     Setting,
 )
-from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
+from aicalib_hw.readings import Instant, Reading, Status, Window
 from aicalib_hw.scpi.codec import measured
 from aicalib_hw.scpi.events import without_header
 
@@ -67,10 +65,8 @@ class GenericMeter(PolledPowerMeter):
         self._query = query
         self._unit = unit
 
-    def _opened(self) -> None:
-        self._link.clear()
-        self.session.errors()
-        self._last = None
+    def _prepare(self) -> None:
+        """Nothing: what it understands beside the question is not known."""
 
     @property
     def capabilities(self) -> PowerMeterCapabilities:
@@ -81,54 +77,8 @@ class GenericMeter(PolledPowerMeter):
             )
         )
 
-    def configure(
-        self,
-        *,
-        elements: Sequence[int] | None = None,
-        wiring: Wiring | None = None,
-        voltage_range: float | None = None,
-        current_range: float | None = None,
-        auto_range: bool | None = None,
-        crest_factor: str | None = None,
-        update_interval: float | None = None,
-        ct_ratio: float | None = None,
-        vt_ratio: float | None = None,
-        line_filter: bool | None = None,
-        averaging: int | None = None,
-    ) -> PowerSettings:
-        """Raises NotSupported for every setting, V and A included: how they are set is not known."""
-        self._refuse(
-            {
-                "elements": elements,
-                "wiring": wiring,
-                "voltage_range": voltage_range,
-                "current_range": current_range,
-                "auto_range": auto_range,
-                "crest_factor": crest_factor,
-                "update_interval": update_interval,
-                "ct_ratio": ct_ratio,
-                "vt_ratio": vt_ratio,
-                "line_filter": line_filter,
-                "averaging": averaging,
-            },
-            (),
-        )
-        return self._in_force()
-
     def _in_force(self) -> PowerSettings:
-        return PowerSettings(
-            elements=(1,),
-            wiring=None,
-            voltage_range=(),
-            current_range=(),
-            auto_range=None,
-            crest_factor=None,
-            update_interval=self._interval,
-            ct_ratio=None,
-            vt_ratio=None,
-            line_filter=None,
-            averaging=None,
-        )
+        return self._bare_settings()
 
     def snapshot(self) -> Mapping[str, Setting]:
         """Give what the driver was told: question, unit, interval, s."""
@@ -170,23 +120,3 @@ class GenericMeter(PolledPowerMeter):
 
         element = ElementReading(voltage=unknown("V"), current=unknown("A"), active_power=power)
         return PowerReading((element,), element, in_force, window, power.status)
-
-    def start_integration(self, *, duration: float | None = None) -> None:
-        """Raises NotSupported: nothing is known of an integrator."""
-        self._lacks("integration", _UNKNOWN)
-
-    def stop_integration(self) -> None:
-        """Raises NotSupported, as `start_integration`."""
-        self._lacks("integration", _UNKNOWN)
-
-    def reset_integration(self) -> None:
-        """Raises NotSupported, as `start_integration`."""
-        self._lacks("integration", _UNKNOWN)
-
-    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Raises NotSupported: no energy, J, can be had of it."""
-        self._lacks("integration", _UNKNOWN)
-
-    def components(self, reading: PowerReading) -> tuple[Component, ...]:
-        """Raises NotSupported: the accuracy, W, is not known."""
-        self._lacks("accuracy", _UNKNOWN)

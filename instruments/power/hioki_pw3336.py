@@ -10,15 +10,14 @@ it has not), a command for zero adjustment, a command back to local. Unconfirmed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
-from aicalib_hw.errors import AicalibError, InstrumentReportedError, OutOfRange, ProtocolError, UsageError
+from aicalib_hw.errors import AicalibError, OutOfRange, ProtocolError
 from aicalib_hw.interfaces import (
     DriverInfo,
     ElementReading,
-    LoadRun,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
@@ -26,22 +25,28 @@ from aicalib_hw.interfaces import (
     Setting,
 )
 from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
+from aicalib_hw.readings import Component, Instant, Reading, Status, Window
 from aicalib_hw.scpi.codec import NUMBER, number_text, parse_number
 
-from . import _evaluation
 from . import _hioki_accuracy as accuracy
 from . import _hioki_tables as tables
+from . import _hioki_values
 from ._choices import require_one_of
-from ._polled_meter import PolledPowerMeter, impossible
+from ._hioki_integrator import HiokiIntegrator
+from ._polled_meter import impossible
 
 _PER_ELEMENT = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "PF": "1", "FREQU": "Hz"}
 _OF_SUM = ("U", "I", "P", "S", "Q", "PF")
-_LONGEST = 36_000_000
-"""s: the integrator stops after 10000 h."""
+_SET_BY = {
+    "voltage_range": ":VOLTage{}:RANGe",
+    "current_range": ":CURRent{}:RANGe",
+    "ct_ratio": ":SCALe{}:CT",
+    "vt_ratio": ":SCALe{}:VT",
+}
+"""Setting → header, by channel."""
 
 
-class HiokiPW3336(PolledPowerMeter):
+class HiokiPW3336(HiokiIntegrator):
     """A power meter of the PW3335/PW3336/PW3337 family.
 
     update_interval: s, about 0.2 (unconfirmed). sum_suffix: what follows an item's name for the sum
@@ -62,6 +67,16 @@ class HiokiPW3336(PolledPowerMeter):
         simulator="hioki-pw3336",
     )
 
+    SETTINGS = (
+        "elements",
+        "wiring",
+        "voltage_range",
+        "current_range",
+        "auto_range",
+        "ct_ratio",
+        "vt_ratio",
+    )
+
     def __init__(
         self,
         address: str,
@@ -79,14 +94,10 @@ class HiokiPW3336(PolledPowerMeter):
         self._zero_command = zero_command
         self._influence = power_factor_influence
         self._external: tuple[bool, ...] = ()
-        self._ranges: tuple[float, ...] | None = None
 
-    def _opened(self) -> None:
-        self._link.clear()
-        self.session.errors()
+    def _prepare(self) -> None:
         # Each value is then named in the reply, so that none can be taken for another.
         self.session.command(":HEADer ON")
-        self._last = self._ranges = None
 
     @property
     def _count(self) -> int:
@@ -115,34 +126,8 @@ class HiokiPW3336(PolledPowerMeter):
             uncertainty=True if self._count > 1 else None,
         )
 
-    def configure(
-        self,
-        *,
-        elements: Sequence[int] | None = None,
-        wiring: Wiring | None = None,
-        voltage_range: float | None = None,
-        current_range: float | None = None,
-        auto_range: bool | None = None,
-        crest_factor: str | None = None,
-        update_interval: float | None = None,
-        ct_ratio: float | None = None,
-        vt_ratio: float | None = None,
-        line_filter: bool | None = None,
-        averaging: int | None = None,
-    ) -> PowerSettings:
-        """Set what is given (V, A; ranges at the meter's input, the same for all channels) and read back.
-
-        Raises OutOfRange for a wiring or ratio that there is not, NotSupported for what these meters lack,
-        InstrumentReportedError for what the instrument refuses (a range it has not; anything while
-        integrating or holding).
-        """
-        given = {
-            "crest_factor": crest_factor,
-            "update_interval": update_interval,
-            "line_filter": line_filter,
-            "averaging": averaging,
-        }
-        self._refuse(given, ())
+    def _apply(self, *, auto_range: bool | None = None, **wanted: Any) -> None:
+        elements, wiring = wanted.get("elements"), wanted.get("wiring")
         if elements is not None and tuple(elements) != tuple(self._channels):
             raise OutOfRange(
                 f"elements {tuple(elements)} cannot be chosen",
@@ -151,37 +136,25 @@ class HiokiPW3336(PolledPowerMeter):
             )
         if wiring is not None:
             require_one_of("wiring", wiring, tables.WIRINGS_OF[self._count])
-        if auto_range and (voltage_range is not None or current_range is not None):
-            raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
-        for name, ratio in (("ct_ratio", ct_ratio), ("vt_ratio", vt_ratio)):
-            if ratio is not None and not tables.RATIO[0] <= ratio <= tables.RATIO[1]:
-                raise OutOfRange(f"a {name} of {ratio} cannot be set", why=f"{tables.RATIO[0]} to {tables.RATIO[1]}")
-        for name, full in (("voltage_range", voltage_range), ("current_range", current_range)):
-            if full is not None and not 0 < full < 1e6:
-                raise OutOfRange(f"a {name} of {full} cannot be set", advice="give a range of this meter")
-        with self._lock:
-            if wiring is not None and self._count > 1:
-                self.session.command(f":WIRing TYPE{tables.WIRINGS[wiring]}")
-            for channel in self._channels:
-                if auto_range is not None:
-                    self._set(f":VOLTage{channel}:AUTO", "ON" if auto_range else "OFF")
-                    self._set(f":CURRent{channel}:AUTO", "ON" if auto_range else "OFF")
-                if voltage_range is not None:
-                    self._set(f":VOLTage{channel}:RANGe", number_text(voltage_range))
-                if current_range is not None:
-                    self._set(f":CURRent{channel}:RANGe", number_text(current_range))
-                if ct_ratio is not None:
-                    self._set(f":SCALe{channel}:CT", number_text(ct_ratio))
-                if vt_ratio is not None:
-                    self._set(f":SCALe{channel}:VT", number_text(vt_ratio))
-            self._ranges = None
-            return self._in_force()
+        for name in ("ct_ratio", "vt_ratio"):
+            if name in wanted:
+                _require_ratio(name, wanted[name])
+        for name in ("voltage_range", "current_range"):
+            if not 0 < wanted.get(name, 1.0) < 1e6:
+                raise OutOfRange(f"a {name} of {wanted[name]} cannot be set", advice="give a range of this meter")
+        if wiring is not None and self._count > 1:
+            self.session.command(f":WIRing TYPE{tables.WIRINGS[wiring]}")
+        for channel in self._channels:
+            if auto_range is not None:
+                for quantity in ("VOLTage", "CURRent"):
+                    self.session.command(f":{quantity}{channel}:AUTO {'ON' if auto_range else 'OFF'}")
+            for name, header in _SET_BY.items():
+                if name in wanted:
+                    self.session.command(f"{header.format(channel)} {number_text(wanted[name])}")
 
-    def _set(self, header: str, value: str) -> None:
-        self.session.command(f"{header} {value}")
-
-    def _number(self, header: str) -> float:
-        return NUMBER.decode(self.session.query(f"{header}?"))
+    def _numbers(self, name: str) -> tuple[float, ...]:
+        """A setting of each channel, as it is in force."""
+        return tuple(NUMBER.decode(self.session.query(f"{_SET_BY[name].format(c)}?")) for c in self._channels)
 
     def _in_force(self) -> PowerSettings:
         channels = self._channels
@@ -189,19 +162,18 @@ class HiokiPW3336(PolledPowerMeter):
         names = {f"TYPE{number}": name for name, number in tables.WIRINGS.items()}
         autos = [self.session.query(f":{what}{c}:AUTO?").strip() for c in channels for what in ("VOLTage", "CURRent")]
         self._external = tuple(self.session.query(f":CURRent{c}:TYPE?").strip().upper() != "OFF" for c in channels)
-        return PowerSettings(
+        return self._bare_settings(
             elements=tuple(channels),
             wiring=cast(Wiring | None, names.get(kind)),
-            voltage_range=tuple(self._number(f":VOLTage{c}:RANGe") for c in channels),
-            current_range=tuple(self._number(f":CURRent{c}:RANGe") for c in channels),
             auto_range=any(text.upper() in ("ON", "1") for text in autos),
-            crest_factor=None,
-            update_interval=self._interval,
-            ct_ratio=tuple(self._number(f":SCALe{c}:CT") for c in channels),
-            vt_ratio=tuple(self._number(f":SCALe{c}:VT") for c in channels),
-            line_filter=None,
-            averaging=None,
+            **{name: self._numbers(name) for name in _SET_BY},
         )
+
+    def _ranged(self, in_force: PowerSettings) -> PowerSettings:
+        if not in_force.auto_range:
+            return in_force
+        ranges = {name: self._numbers(name) for name in ("voltage_range", "current_range")}
+        return replace(in_force, voltage_range=ranges["voltage_range"], current_range=ranges["current_range"])
 
     def _wiring_type(self) -> str:
         """`TYPE1` to `TYPE7`; a meter of one channel has one wiring, and need not know the question."""
@@ -235,27 +207,11 @@ class HiokiPW3336(PolledPowerMeter):
         return (*(("STATUS",) if self._status_item else ()), *items)
 
     def _ask(self) -> str:
-        return self._link.query(f":MEASure? {','.join(self._items)}")
-
-    def _values(self, reply: str, items: Sequence[str]) -> dict[str, str]:
-        """Texts by item, of a reply in which each stands with its name (`U1 +230.00E+0;I1 …`)."""
-        parts = [part.strip().partition(" ") for part in reply.split(";")]
-        if [name.upper() for name, _, _ in parts] != [item.upper() for item in items]:
-            raise ProtocolError(
-                f"{reply[:80]!r} is no set of {len(items)} named values",
-                where=self.address,
-                why="the header was switched off by somebody, or the reply belongs to another question",
-                advice="open the instrument again; let no other program use it meanwhile",
-            )
-        return {item: text.strip() for item, (_, _, text) in zip(items, parts, strict=True)}
+        return self.session.query(f":MEASure? {','.join(self._items)}")
 
     def _reading(self, shown: str, in_force: PowerSettings, window: Window, extra: Status) -> PowerReading:
-        taken = self._values(shown, self._items)
+        taken = _hioki_values.named(shown, self._items, self.address)
         flags = self._flags(taken.get("STATUS"))
-        ranges = (*in_force.voltage_range, *in_force.current_range)
-        if self._ranges is not None and ranges != self._ranges:
-            extra |= Status.NOT_SETTLED
-        self._ranges = ranges
         elements = tuple(
             self._element(str(channel), taken, in_force, window, extra | flags[channel - 1])
             for channel in self._channels
@@ -293,26 +249,21 @@ class HiokiPW3336(PolledPowerMeter):
         full: dict[str, float] = {}
         if f"FREQU{suffix}" in taken:
             index = int(suffix) - 1
-            voltage = in_force.voltage_range[index] * (in_force.vt_ratio or (1.0,) * self._count)[index]
-            current = in_force.current_range[index] * (in_force.ct_ratio or (1.0,) * self._count)[index]
-            full = {"U": voltage, "I": current, "P": voltage * current}
-
+            full["U"] = in_force.voltage_range[index] * (in_force.vt_ratio or (1.0,) * self._count)[index]
+            if not self._external[index]:  # the range behind a sensor is the sensor's, and is not asked for
+                full["I"] = in_force.current_range[index] * (in_force.ct_ratio or (1.0,) * self._count)[index]
+                full["P"] = full["U"] * full["I"]
         flags |= impossible(parse_number(taken[f"U{suffix}"]), parse_number(taken[f"I{suffix}"]))
 
         def reading(item: str) -> Reading:
-            text = taken[f"{item}{suffix}"]
-            number = parse_number(text)
-            marker = tables.marked(number)
-            return Reading(
-                value=None if marker else number,
-                unit=_PER_ELEMENT[item],
-                status=flags | marker,
+            return _hioki_values.reading(
+                taken[f"{item}{suffix}"],
+                _PER_ELEMENT[item],
+                f"{item}{suffix}",
+                flags=flags,
                 window=window,
                 source=self.identity,
-                channel=f"{item}{suffix}",
-                range=full.get(item),
-                resolution=None if marker else _evaluation.last_digit(text),
-                raw=text,
+                full=full.get(item),
             )
 
         return ElementReading(
@@ -328,126 +279,16 @@ class HiokiPW3336(PolledPowerMeter):
     def total_harmonic_distortion(self) -> tuple[tuple[Reading, Reading], ...]:
         """Return the total harmonic distortion of voltage and current of each channel, %."""
         items = [f"{name}{channel}" for channel in self._channels for name in ("UTHD", "ITHD")]
-        with self._lock:
-            taken = self._values(self._link.query(f":MEASure? {','.join(items)}"), items)
+        taken = _hioki_values.named(self.session.query(f":MEASure? {','.join(items)}"), items, self.address)
         window = self._window("one update interval before this moment")
-        found = []
-        for item, text in taken.items():
-            marker = tables.marked(parse_number(text))
-            value = None if marker else parse_number(text)
-            found.append(Reading(value, "%", marker, window, self.identity, channel=item, raw=text))
+        found = [
+            _hioki_values.reading(text, "%", item, flags=Status.VALID, window=window, source=self.identity)
+            for item, text in taken.items()
+        ]
         return tuple(zip(found[::2], found[1::2], strict=True))
 
-    def start_integration(self, *, duration: float | None = None) -> None:
-        """Clear and start the integrator; `duration`, whole minutes in s up to 10000 h, sets its own timer.
-
-        Raises OutOfRange for another duration, InstrumentReportedError.
-        """
-        seconds = _LONGEST if duration is None else round(duration)
-        if duration is not None and (abs(seconds - duration) > 1e-9 or seconds % 60 or not 0 < seconds <= _LONGEST):
-            raise OutOfRange(
-                f"the integrator's timer cannot be set to {duration} s",
-                where=str(self.identity),
-                advice="give whole minutes, up to 36000000 s",
-            )
-        with self._lock:
-            self.reset_integration()
-            hours, rest = divmod(min(seconds, _LONGEST - 60), 3600)
-            self.session.command(f":INTEGrate:TIME {hours:04d},{rest // 60:02d}")
-            self.session.command(":INTEGrate:STATe START")
-
-    def stop_integration(self) -> None:
-        """Stop the integrator; harmless if it has stopped by itself."""
-        with self._lock:
-            if self.integration_state() == "START":
-                try:
-                    self.session.command(":INTEGrate:STATe STOP")
-                except InstrumentReportedError:
-                    if self.integration_state() == "START":
-                        raise
-
-    def reset_integration(self) -> None:
-        """Stop the integrator if it runs, and clear it; settings are unlocked by that."""
-        with self._lock:
-            self.stop_integration()
-            if self.integration_state() != "RESET":
-                self.session.command(":INTEGrate:STATe RESET")
-
-    def integration_state(self) -> str:
-        """Return START, STOP or RESET."""
-        return self.session.query(":INTEGrate:STATe?").strip().upper()
-
-    def integrated(self) -> tuple[float | None, float, Status]:
-        """Return the integrated active energy of the sum, J, the integrator's time, s, and the energy's status."""
-        with self._lock:
-            item = f"WP{self._sum if self._count > 1 else 1}"
-            if self._wiring_type() == "TYPE1":
-                item = "WP1"
-            taken = self._values(self._link.query(f":MEASure? TIME,{item}"), ("TIME", item))
-        energy = parse_number(taken[item])
-        status = tables.marked(energy)
-        return (None if status else energy * 3600), _seconds(taken["TIME"]), status
-
-    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Return the active energy, J, of `duration` whole seconds by the meter's own integrator and clock.
-
-        Whole minutes end by its timer; else the value is taken when its clock shows the time. Invalid if
-        that moment was missed. Raises OutOfRange for parts of a second, InstrumentReportedError, Aborted.
-        """
-        if abs(round(duration) - duration) > 1e-9 or not 0 < duration <= _LONGEST:
-            raise OutOfRange(f"no energy of {duration} s can be measured", advice="give whole seconds")
-        timed = round(duration) % 60 == 0
-        began = Instant.now()
-        self.start_integration(duration=duration if timed else None)
-        readings: list[PowerReading] = []
-        earlier: float | None = None
-        energy: float | None = None
-        elapsed, status = 0.0, Status.NO_DATA
-        try:
-            for reading in self.stream():
-                readings.append(reading)
-                state = self.integration_state()
-                if timed and state == "START":
-                    continue
-                earlier = energy
-                energy, elapsed, status = self.integrated()
-                if elapsed >= duration or state != "START":
-                    break
-            state = self.integration_state()
-            stopped = Instant.now()
-        finally:
-            if not self._abort.is_set():
-                self.reset_integration()
-        reasons: tuple[str, ...] = ()
-        if energy is None or (earlier is None and not timed) or round(elapsed) != round(duration):
-            reasons = (f"the integrator ended in state {state} after {elapsed:g} s with an energy that is {status}",)
-            energy = None
-        looks: tuple[Component, ...] = ()
-        if energy is not None and earlier is not None:
-            # The clock went past the duration between two looks, and so did the energy past what is sought.
-            looks = (
-                Component(
-                    name="moment of the end",
-                    kind="B",
-                    unit="J",
-                    half_width=abs(energy - earlier) / 2,
-                    source="half the energy between the last look before the end and the first after it",
-                ),
-            )
-            energy = (energy + earlier) / 2
-        measured = _evaluation.integrated_energy(
-            energy,
-            duration,
-            readings,
-            self._stated_for(readings),
-            self.identity,
-            Window(began, stopped, "the integrator's own timer" if timed else "the integrator's own clock"),
-            reasons,
-            readings[-1].settings,
-            {"elapsed_s": elapsed, "state": state},
-            load,
-        )
-        return replace(measured, components=(*measured.components, *looks))
+    def _energy_item(self) -> str:
+        return "WP1" if self._count == 1 or self._wiring_type() == "TYPE1" else f"WP{self._sum}"
 
     def components(self, reading: PowerReading) -> tuple[Component, ...]:
         """State the type B components of the total active power, W (PW3336/PW3337 data sheet p. 8, direct input).
@@ -490,10 +331,14 @@ class HiokiPW3336(PolledPowerMeter):
         return ReleaseReport((f"integration was in state {state}: stopped and reset",))
 
 
-def _seconds(text: str) -> float:
-    """Seconds of `hhhhh,mm,ss`; raises ProtocolError."""
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        raise ProtocolError(f"{text!r} is no integration time")
-    hours, minutes, seconds = (int(part) for part in parts)
-    return float(hours * 3600 + minutes * 60 + seconds)
+def _require_ratio(name: str, ratio: float) -> None:
+    """Refuse a ratio that the instrument would round: it would then scale by another than it was told."""
+    low, high = tables.RATIO
+    if not low <= ratio <= high:
+        raise OutOfRange(f"a {name} of {ratio} cannot be set", why=f"{low} to {high}")
+    if float(f"{ratio:.4g}") != ratio:
+        raise OutOfRange(
+            f"a {name} of {ratio} cannot be set",
+            why=f"the instrument keeps four digits, and would scale by {float(f'{ratio:.4g}'):g}",
+            advice="give four digits, and correct the rest in the transducer's certificate",
+        )

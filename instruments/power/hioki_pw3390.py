@@ -9,25 +9,22 @@ are named in a reply is known of the PW3336 only; a name that does not fit is re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from aicalib_hw.errors import OutOfRange, ProtocolError
 from aicalib_hw.interfaces import (
     DriverInfo,
     ElementReading,
-    LoadRun,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
     Setting,
 )
-from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
+from aicalib_hw.readings import Instant, Reading, Status, Window
 from aicalib_hw.scpi.codec import parse_number
 
-from . import _evaluation
-from . import _hioki_tables as tables
+from . import _hioki_values
 from ._polled_meter import PolledPowerMeter, impossible
 
 UNITS = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "PF": "1", "FREQ": "Hz"}
@@ -57,13 +54,13 @@ class HiokiPW3390(PolledPowerMeter):
         simulator="hioki-pw3390",
     )
 
+    SETTINGS = ("elements",)
+
     def __init__(self, address: str, *, update_interval: float = 0.2, **link: Any) -> None:
         super().__init__(address, update_interval=update_interval, **link)
         self._chosen: tuple[int, ...] = (1,)
 
-    def _opened(self) -> None:
-        self._link.clear()
-        self.session.errors()
+    def _prepare(self) -> None:
         # Each value is then named in the reply, so that none can be taken for another.
         self.session.command(":HEADer ON")
         self._choose((1,))
@@ -82,51 +79,16 @@ class HiokiPW3390(PolledPowerMeter):
             hold=True,
         )
 
-    def configure(
-        self,
-        *,
-        elements: Sequence[int] | None = None,
-        wiring: Wiring | None = None,
-        voltage_range: float | None = None,
-        current_range: float | None = None,
-        auto_range: bool | None = None,
-        crest_factor: str | None = None,
-        update_interval: float | None = None,
-        ct_ratio: float | None = None,
-        vt_ratio: float | None = None,
-        line_filter: bool | None = None,
-        averaging: int | None = None,
-    ) -> PowerSettings:
-        """Choose the channels that are read.
-
-        Raises OutOfRange for channels that the meter does not add up, NotSupported for everything else, V and A
-        included, InstrumentReportedError for a sum that its present wiring does not have.
-        """
-        given = {
-            "wiring": wiring,
-            "voltage_range": voltage_range,
-            "current_range": current_range,
-            "auto_range": auto_range,
-            "crest_factor": crest_factor,
-            "update_interval": update_interval,
-            "ct_ratio": ct_ratio,
-            "vt_ratio": vt_ratio,
-            "line_filter": line_filter,
-            "averaging": averaging,
-        }
-        self._refuse(given, ())
-        if elements is not None:
-            channels = tuple(elements)
-            if channels not in SUMS and (len(channels) != 1 or channels[0] not in _CHANNELS):
-                raise OutOfRange(
-                    f"channels {channels} cannot be read together",
-                    where=str(self.identity),
-                    why="the meter adds up (1, 2), (3, 4) and (1, 2, 3)",
-                    advice="choose one of these, or one channel",
-                )
-            with self._lock:
-                self._choose(channels)
-        return self._in_force()
+    def _apply(self, **wanted: Any) -> None:
+        channels = tuple(wanted["elements"])
+        if channels not in SUMS and (len(channels) != 1 or channels[0] not in _CHANNELS):
+            raise OutOfRange(
+                f"channels {channels} cannot be read together",
+                where=str(self.identity),
+                why="the meter adds up (1, 2), (3, 4) and (1, 2, 3)",
+                advice="choose one of these, or one channel",
+            )
+        self._choose(channels)
 
     def _choose(self, channels: tuple[int, ...]) -> None:
         mask = sum(1 << (channel - 1) for channel in channels)
@@ -138,19 +100,7 @@ class HiokiPW3390(PolledPowerMeter):
         self._last = None
 
     def _in_force(self) -> PowerSettings:
-        return PowerSettings(
-            elements=self._chosen,
-            wiring=None,
-            voltage_range=(),
-            current_range=(),
-            auto_range=None,
-            crest_factor=None,
-            update_interval=self._interval,
-            ct_ratio=None,
-            vt_ratio=None,
-            line_filter=None,
-            averaging=None,
-        )
+        return self._bare_settings(elements=self._chosen)
 
     def snapshot(self) -> Mapping[str, Setting]:
         """Read what is chosen and whether values are held; the interval, s, is the driver's."""
@@ -168,7 +118,7 @@ class HiokiPW3390(PolledPowerMeter):
         self.session.command(f":HOLD {'ON' if on else 'OFF'}")
 
     def _ask(self) -> str:
-        return self._link.query(":MEASure?")
+        return self.session.query(":MEASure?")
 
     def _reading(self, shown: str, in_force: PowerSettings, window: Window, extra: Status) -> PowerReading:
         taken = self._values(shown)
@@ -194,7 +144,7 @@ class HiokiPW3390(PolledPowerMeter):
                     f"{part.strip()[:40]!r} is no value with a name that is known",
                     where=self.address,
                     why="the header was switched off by somebody, or this model names its values otherwise",
-                    advice="open the instrument again; let no other program use it meanwhile",
+                    advice=_hioki_values.SOMEBODY_ELSE,
                 )
             found[known[1].upper(), known[2]] = text.strip()
         return found
@@ -211,17 +161,8 @@ class HiokiPW3390(PolledPowerMeter):
             text = taken.get((quantity, suffix))
             if text is None:
                 raise ProtocolError(f"{quantity}{suffix} was asked for and is not there", where=self.address)
-            number = parse_number(text)
-            marker = tables.marked(number)
-            return Reading(
-                value=None if marker else number,
-                unit=UNITS[quantity],
-                status=flags | marker,
-                window=window,
-                source=self.identity,
-                channel=f"{quantity}{suffix}",
-                resolution=None if marker else _evaluation.last_digit(text),
-                raw=text,
+            return _hioki_values.reading(
+                text, UNITS[quantity], f"{quantity}{suffix}", flags=flags, window=window, source=self.identity
             )
 
         return ElementReading(
@@ -233,23 +174,3 @@ class HiokiPW3390(PolledPowerMeter):
             power_factor=reading("PF"),
             frequency=reading("FREQ") if len(suffix) == 1 else None,
         )
-
-    def start_integration(self, *, duration: float | None = None) -> None:
-        """Raises NotSupported: commands for integration are not in what is at hand."""
-        self._lacks("integration")
-
-    def stop_integration(self) -> None:
-        """Raises NotSupported, as `start_integration`."""
-        self._lacks("integration")
-
-    def reset_integration(self) -> None:
-        """Raises NotSupported, as `start_integration`."""
-        self._lacks("integration")
-
-    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Raises NotSupported: no energy, J, can be had from what is confirmed."""
-        self._lacks("integration")
-
-    def components(self, reading: PowerReading) -> tuple[Component, ...]:
-        """Raises NotSupported: the accuracy of power, W, is not in what is at hand."""
-        self._lacks("accuracy", "the table of power accuracy is not in what is at hand")

@@ -72,7 +72,9 @@ class ZesLMG600(ScpiPowerMeter):
     instrument's defaults.
     """
 
-    ERROR_QUERY: ClassVar[str] = ":SYSTem:ERRor:ALL?"
+    ERROR_QUERY: ClassVar[str] = ""
+    """It answers for errors in SCPI only, and speaks SHORT most of the time."""
+
     BAUD_RATE: ClassVar[int] = 57600
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(

@@ -135,3 +135,20 @@ def test_a_missing_program_is_told_with_the_way_to_get_it() -> None:
     with pytest.raises(NotOpen):
         Process([PYTHON]).wait(1.0)
     assert Path(find_program(PYTHON, purpose="a test", install="")).samefile(PYTHON)
+
+
+def test_what_goes_wrong_while_lines_are_taken_reaches_the_one_who_waits_and_the_program_is_not_blocked() -> None:
+    def refuse(line: str) -> None:
+        raise ValueError(f"{line} is no number")
+
+    many = "for n in range(100_000): print('x' * 10)"
+    with Process([PYTHON, "-c", many], on_line=refuse) as process, pytest.raises(ValueError, match="is no number"):
+        process.wait(30.0)
+
+
+def test_output_that_was_not_read_to_its_end_is_not_given_out_as_whole() -> None:
+    with Process([PYTHON, "-c", "print('a'); print('b')"], on_line=lambda line: time.sleep(1.5)) as process:
+        assert process.wait(20.0).output == "a\nb\n"
+    slow = Process([PYTHON, "-c", "print('a\\n' * 5)"], on_line=lambda line: time.sleep(0.7))
+    with slow, pytest.raises(DeadlineExceeded, match="read to its end"):
+        slow.wait(1.0)

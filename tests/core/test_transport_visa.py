@@ -24,13 +24,18 @@ from aicalib_hw.errors import (
 )
 from aicalib_hw.scpi.codec import parse_number
 from aicalib_hw.trace import Trace
+from aicalib_hw.transport._visa_wires import LibraryWire
+from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.visa import VisaLink
 
 Answer = Callable[[str, socket.socket], None]
 
 
 def answer(question: str, wire: socket.socket) -> None:
-    """Late to LATE?, by half to HALF?, in pieces to PIECES?, no text to BINARY?, never to NEVER?; else echo."""
+    """Late to LATE?, by half to HALF?, in pieces to PIECES?, no text to BINARY?, a block to BLOCK?; else echo.
+
+    To NEVER? never.
+    """
     if question == "LATE?":
         time.sleep(0.5)
     if question == "HALF?":
@@ -42,6 +47,8 @@ def answer(question: str, wire: socket.socket) -> None:
             time.sleep(0.002)
     elif question == "BINARY?":
         wire.sendall(b"\xff\xfe\x80\n")
+    elif question == "BLOCK?":
+        wire.sendall(b"#15a\nb\nc\n")
     elif question.endswith("?") and question != "NEVER?":
         wire.sendall(question.encode() + b"\n")
 
@@ -261,3 +268,16 @@ def test_closing_one_link_leaves_every_other_one_working(peer: Peer) -> None:
         with VisaLink(peer.resource) as other:
             assert other.query("A?") == "A?"
         assert kept.query("B?") == "B?"
+
+
+def test_a_block_that_holds_terminators_is_whole_over_a_library_that_ends_at_the_first(peer: Peer) -> None:
+    """As a maker's VISA does on a socket; here pyvisa-py plays that library."""
+    import pyvisa
+
+    session: Any = pyvisa.ResourceManager("@py").open_resource(peer.resource)
+    wire = LibraryWire(session, polled=False, reopens=True, read_termination="\n", write_termination="\n")
+    with closing(wire):
+        wire.send(b"BLOCK?", Deadline(2.0))
+        assert wire.receive(Deadline(2.0)) == b"#15a\nb\nc\n"
+        wire.send(b"ONE?", Deadline(2.0))
+        assert wire.receive(Deadline(2.0)) == b"ONE?\n"

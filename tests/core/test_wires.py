@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from aicalib_hw.errors import Aborted, ConnectionFailed, DeadlineExceeded, LockedByOther, UsageError
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport._sockets import message_end
+from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.link import MessageLink
 from aicalib_hw.transport.visa import VisaLink
 from aicalib_hw.transport.yokogawa_legacy import YokogawaLegacyLink
@@ -241,3 +242,39 @@ def test_a_line_ends_by_its_first_terminator(data: bytes, end: bytes, rest: byte
     line = b"v" + data.replace(b"\r", b"").replace(b"\n", b"")
     assert message_end(line + end + rest, end) == len(line + end)
     assert message_end(line, end) is None
+
+
+def test_abort_ends_the_recovery_of_a_link_too() -> None:
+    class Silent:
+        reopens_to_clear, remedy = False, ""
+        cleared = False
+
+        def send(self, message: bytes, deadline: Deadline) -> bytes:
+            return b""
+
+        def receive(self, deadline: Deadline) -> bytes:
+            raise TimeoutError
+
+        def clear(self, deadline: Deadline) -> None:
+            self.cleared = True
+
+        def interrupt(self) -> bool:
+            return False
+
+        def cut(self) -> None: ...
+        def close(self) -> None: ...
+
+    class SlowToConnect(MessageLink):
+        def _connect(self) -> Silent:
+            made.append(Silent())
+            if len(made) > 1:
+                self.abort()  # as from another thread, while this one connects
+            return made[-1]
+
+    made: list[Silent] = []
+    with SlowToConnect("typed") as link:
+        with pytest.raises(DeadlineExceeded):
+            link.query("A?")
+        with pytest.raises(Aborted):
+            link.query("B?")
+    assert [wire.cleared for wire in made] == [False, False]

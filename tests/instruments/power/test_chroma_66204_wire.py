@@ -204,3 +204,27 @@ def test_another_makers_meter_is_refused() -> None:
     link = TypedLink({"*IDN?": "HIOKI,PW3336,123456789,V1.00", "*ESR?": "0"})
     with pytest.raises(IdentityMismatch):
         Chroma66204("typed", link=link).open()
+
+
+def test_channels_that_are_chosen_while_a_stream_runs_are_read_from_the_next_update_on() -> None:
+    shown = [GOOD.replace("2300.0", f"230{n}.0", 1) for n in range(9)]
+    chroma, _ = meter({f"FETCh? {ITEMS}": shown, "CHANnel?": ["1", "1", "1", "2", "1", "2"]}, update_interval=0.01)
+    stream = chroma.stream()
+    assert len(next(stream).elements) == 1
+    chroma.configure(elements=(1, 2))
+    reading = next(stream)
+    assert reading.settings.elements == (1, 2)
+    assert len(reading.elements) == 2
+
+
+def test_a_fan_that_has_failed_leaves_no_number() -> None:
+    chroma, _ = meter({"PROTection?": "32768,0,0,0"})
+    assert Status.INVALID in chroma.read().status
+
+
+def test_the_last_digit_of_a_sum_is_that_of_its_parts_together() -> None:
+    chroma, _ = meter({"CHANnel?": ["1", "2"]})
+    chroma.configure(elements=(1, 2))
+    reading = chroma.read()
+    assert float(reading.active_power) == 4600.0
+    assert reading.active_power.resolution == pytest.approx(0.2)

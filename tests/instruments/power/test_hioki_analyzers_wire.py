@@ -121,7 +121,11 @@ def test_a_pw8001_refuses_what_is_not_confirmed(setting: Mapping[str, Any], refu
 
 def test_the_accuracy_of_a_pw8001_is_that_of_meter_and_sensor() -> None:
     hioki = pw8001(
-        "U1 +230.00E+0;I1 +500.00E+0;P1 +110.00E+3", current_range=1000.0, sensor_error=0.0005, sensor_phase_error=0.1
+        "U1 +230.00E+0;I1 +500.00E+0;P1 +110.00E+3",
+        current_range=1000.0,
+        frequency=50.0,
+        sensor_error=0.0005,
+        sensor_phase_error=0.1,
     )
     named = {one.name: one.half_width for one in hioki.components(hioki.read(fresh=False))}
     # 45 to 440 Hz: 0.01 % of 110 kW, 0.02 % of 300 V x 1000 A, 0.05 degree of sqrt(115^2 - 110^2) = 33.541 kvar
@@ -132,7 +136,15 @@ def test_the_accuracy_of_a_pw8001_is_that_of_meter_and_sensor() -> None:
     assert named["sensor phase"] == pytest.approx(33541.02 * 0.00174533, rel=1e-5)
 
 
-@pytest.mark.parametrize("known", [{}, {"current_range": 1000.0}, {"sensor_error": 0.001, "sensor_phase_error": 0.1}])
+@pytest.mark.parametrize(
+    "known",
+    [
+        {},
+        {"current_range": 1000.0, "frequency": 50.0},
+        {"sensor_error": 0.001, "sensor_phase_error": 0.1},
+        {"current_range": 1000.0, "sensor_error": 0.001, "sensor_phase_error": 0.1},
+    ],
+)
 def test_without_its_sensors_limits_a_pw8001_has_no_accuracy(known: Mapping[str, float]) -> None:
     hioki = pw8001(**known)
     assert hioki.capabilities.uncertainty is None

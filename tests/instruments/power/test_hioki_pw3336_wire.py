@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from aicalib_hw.errors import (
     AicalibError,
+    ConnectionLost,
+    DeadlineExceeded,
     IdentityMismatch,
     InstrumentReportedError,
     NotSupported,
@@ -334,3 +336,70 @@ def test_no_power_that_is_possible_is_taken_for_a_marker(value: float) -> None:
 def test_no_garbled_reply_passes_for_values_or_ends_in_a_foreign_error(reply: str) -> None:
     with pytest.raises(ProtocolError):
         meter(1, {asked(1): reply})[0].read(fresh=False)
+
+
+def test_a_range_that_auto_range_changes_in_a_stream_is_the_range_of_the_readings_after_it() -> None:
+    moving = {
+        ":CURRent1:AUTO?": ":CURRENT1:AUTO ON",
+        # asked with all settings, then once with each of three updates
+        ":CURRent1:RANGe?": [":CURRENT1:RANGE 20", ":CURRENT1:RANGE 20", ":CURRENT1:RANGE 50"],
+        asked(1): [shown(P1=f"+2.30{digit}0E+3") for digit in range(4)],
+    }
+    hioki, _ = meter(1, moving, update_interval=0.01)
+    readings = list(hioki.stream(duration=0.03))
+    assert [reading.active_power.range for reading in readings] == [6000.0, 15000.0, 15000.0]
+    assert [reading.status for reading in readings] == [Status.VALID, Status.NOT_SETTLED, Status.VALID]
+
+
+def test_what_no_accuracy_is_stated_for_keeps_its_value_and_is_invalid() -> None:
+    sensed = {":CURRent1:TYPE?": ":CURRENT1:TYPE TYPE1", asked(2): [shown(2, P1=f"+2.30{n}0E+3") for n in range(9)]}
+    hioki, _ = meter(2, sensed, update_interval=0.01)
+    measured = hioki.measure_power(0.03)
+    assert measured.value == pytest.approx(2302.0)
+    assert not measured.validity
+    assert "current sensor" in measured.validity.reasons[0]
+
+
+def test_behind_a_current_sensor_the_range_of_the_current_is_not_known() -> None:
+    reading = meter(1, {":CURRent1:TYPE?": ":CURRENT1:TYPE TYPE1"})[0].read(fresh=False)
+    assert (reading.voltage.range, reading.current.range, reading.active_power.range) == (300.0, None, None)
+
+
+@pytest.mark.parametrize("ratio", [1234.5, 0.33333, 10000.0])
+def test_a_ratio_that_the_instrument_would_round_is_refused_before_the_wire(ratio: float) -> None:
+    hioki, link = meter(1)
+    del link.sent[:]
+    with pytest.raises(OutOfRange):
+        hioki.configure(ct_ratio=ratio)
+    assert link.sent == []
+    hioki.configure(ct_ratio=1234.0)
+    assert ":SCALe1:CT 1234" in link.sent
+
+
+@pytest.mark.parametrize("word", ["00100000", "01000000"])
+def test_a_flag_against_the_calculation_or_of_unknown_meaning_leaves_no_number(word: str) -> None:
+    reading = meter(1, {asked(1): shown(status=word)})[0].read(fresh=False)
+    assert reading.status == Status.INVALID
+
+
+def test_a_question_that_is_refused_tells_why_and_is_not_blamed_on_the_next_command() -> None:
+    """There is no reply to it, and the reason stands in the standard event register (3332 manual p. 148)."""
+    hioki, _ = meter(1, {"*ESR?": ["0", "0", "8", "0"]})
+    with pytest.raises(DeadlineExceeded, match="device-dependent error"):
+        hioki.session.query(":INTEGrate:STATe?")
+    hioki.hold(False)
+
+
+def test_a_meter_that_was_switched_off_and_on_is_not_believed_until_it_is_opened_again() -> None:
+    events = ["0", "0", "8", "128", "0"]
+    hioki, link = meter(1, {"*ESR?": events})
+    del link.answers[asked(1)]
+    with pytest.raises(DeadlineExceeded):
+        hioki.read()
+    link.answers[asked(1)] = [shown()]
+    for attempt in (hioki.read, hioki.configure, lambda: next(iter(hioki.stream()))):
+        with pytest.raises(ConnectionLost, match="switched off and on"):
+            attempt()
+    hioki.close()
+    hioki.open()
+    assert float(hioki.read(fresh=False).active_power) == 2300.0

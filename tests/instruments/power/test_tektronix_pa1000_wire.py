@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aicalib_hw.instruments.power.tektronix_pa1000 import TektronixPA1000
 
-from aicalib_hw.errors import AicalibError, DeadlineExceeded, NotSupported, OutOfRange, ProtocolError
+from aicalib_hw.errors import AicalibError, ConnectionLost, DeadlineExceeded, NotSupported, OutOfRange, ProtocolError
 from aicalib_hw.readings import Status
 
 from .typed_link import TypedLink
@@ -124,3 +124,24 @@ def test_an_instrument_that_does_not_answer_is_a_deadline_with_the_question() ->
     del link.answers[":FRD?"]
     with pytest.raises(DeadlineExceeded, match="FRD"):
         tektronix.read()
+
+
+def test_after_an_exchange_that_failed_the_event_of_new_data_is_asked_for_anew() -> None:
+    tektronix, link = meter({":FRD?": [GOOD, "garbage", GOOD, NEXT]}, update_interval=0.01)
+    tektronix.read(fresh=False)
+    with pytest.raises(ProtocolError):
+        tektronix.read(fresh=False)
+    del link.sent[:]
+    assert float(tektronix.read().active_power) == 2310.0
+    assert link.sent.index(":DSE 2") < link.sent.index(":DSR?")
+
+
+def test_a_restart_that_lost_its_ratios_is_not_read_as_if_it_had_them() -> None:
+    tektronix, link = meter({":FRD?": [GOOD, "garbage", GOOD]})
+    tektronix.configure(ct_ratio=100.0)
+    link.answers["*ESR?"] = ["128", "0"]
+    tektronix.read(fresh=False)
+    with pytest.raises(ProtocolError):
+        tektronix.read(fresh=False)
+    with pytest.raises(ConnectionLost, match="switched off and on"):
+        tektronix.read(fresh=False)
