@@ -128,6 +128,7 @@ def _measure(bench: Any, tester: StorageTester, job: StorageJob, plan: Any, reco
                 for who, key in (("device", "device_counted"), ("kernel", "counted_for_program"))
                 for way in ("read", "written")
             },
+            "interval_rates": [rate for one in told for rate in one.get("interval_rates", ())],
             "device": told[0].get("device"),
             "memory_B": told[0].get("memory_B"),
             "host_clock_before": to_plain(before),

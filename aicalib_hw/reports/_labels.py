@@ -78,6 +78,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "intervals": ("intervals", "分段"),
     "bytes_read": ("bytes read", "读取字节数"),
     "bytes_written": ("bytes written", "写入字节数"),
+    "interval_rates": ("rates second by second", "逐秒速率"),
     "running": ("running time", "运行时间"),
     "device_bytes_read": ("bytes read that the device counted", "块设备计数的读取字节数"),
     "device_bytes_written": ("bytes written that the device counted", "块设备计数的写入字节数"),

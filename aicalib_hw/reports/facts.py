@@ -43,7 +43,7 @@ _RATIOS = (
     "efficiency_measured_clock",
     "efficiency_maximum_clock",
 )
-_OF_THE_VALUE = ("best_rate",)
+_OF_THE_VALUE = ("best_rate", "interval_rates")
 
 
 @dataclass(frozen=True, slots=True)

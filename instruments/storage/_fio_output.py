@@ -1,41 +1,35 @@
-"""What fio writes about a run, and whether it may be believed.
+"""What fio writes about a run: its accounts, the last of which is the whole run, and why a run did not come to its end.
 
 Source: fio(1), the JSON of fio 3.33. `io_bytes` and `runtime` (whole ms) are the measurement; `bw` is in KiB/s and is
-never used. Status 0 and `error` 0 prove little: a run may be short, at another depth, or served by a cache.
+never used. With `--status-interval` several accounts follow each other, each counted from the beginning.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aicalib_hw.interfaces import StorageJob
-from aicalib_hw.readings import Component
+DIRECTIONS = ("read", "write")
 
-from ._target import Count
+_LEAST_INTERVAL = 0.5
+"""s: the rate of a shorter interval says little, as fio counts in steps of 1 ms and in whole queues."""
 
-AGREEMENT = 0.005
-"""Share by which the kernel may have counted fewer bytes than fio reports."""
-
-_REPORTED_AGREEMENT = 1e-3
-_MOST_IN_FLIGHT = 1e-3
-_LEAST_DURATION = 10.0
-_SLEW = 5e-4
-_BUSY = 90.0
-_DIRECTIONS = ("read", "write")
+Jobs = tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One run as fio tells it: exit status, the jobs of its JSON, what it wrote besides."""
+    """One run as fio tells it: exit status, jobs of its last account, those of earlier ones, what it wrote besides."""
 
     status: int
-    jobs: tuple[Mapping[str, Any], ...]
+    jobs: Jobs
     remarks: str
+    earlier: tuple[Jobs, ...] = ()
 
     def bytes_of(self, direction: str) -> int:
         """Bytes that all jobs moved in one direction ("read" or "write")."""
@@ -44,12 +38,27 @@ class Said:
     @property
     def moved(self) -> int:
         """Bytes read and written by all jobs."""
-        return sum(self.bytes_of(direction) for direction in _DIRECTIONS)
+        return _moved(self.jobs)
 
     @property
     def seconds(self) -> float:
         """Longest running time of a job, s, in steps of 1 ms; 0.0 if nothing ran."""
-        return max((int(job[way]["runtime"]) for job in self.jobs for way in _DIRECTIONS), default=0) / 1000
+        return _seconds(self.jobs)
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes of all jobs over the longest running time, bit/s; None if nothing ran."""
+        return 8 * self.moved / self.seconds if self.moved and self.seconds else None
+
+    @property
+    def interval_rates(self) -> list[float]:
+        """The rate from each account to the next, bit/s, in their order."""
+        accounts = [(0, 0.0), *((_moved(jobs), _seconds(jobs)) for jobs in (*self.earlier, self.jobs))]
+        return [
+            8 * (later - former) / (end - begin)
+            for (former, begin), (later, end) in itertools.pairwise(accounts)
+            if end - begin >= _LEAST_INTERVAL
+        ]
 
     @property
     def plain(self) -> list[dict[str, Any]]:
@@ -58,18 +67,31 @@ class Said:
 
 
 def parse(status: int, output: str, errors: str) -> Said:
-    """Take apart what fio wrote into its output file: text may stand before and after the JSON.
+    """Take apart what fio wrote into its output file: accounts in JSON, with text before, between and after them.
 
-    Without JSON there are no jobs. Raises ValueError for JSON that is not fio's.
+    Without JSON there are no jobs. A last account that was cut off is left out. Raises ValueError for JSON that is
+    not fio's.
     """
-    start = output.find("{")
-    if start < 0:
-        return Said(status, (), f"{output}{errors}".strip())
-    said, end = json.JSONDecoder().raw_decode(output, start)
-    jobs = said.get("jobs")
-    if not isinstance(jobs, list) or any(not isinstance(job.get("read"), dict) for job in jobs):
-        raise ValueError(f"no jobs in it, but {', '.join(said)}")
-    return Said(status, tuple(jobs), f"{output[:start]}{output[end:]}{errors}".strip())
+    accounts: list[Jobs] = []
+    besides: list[str] = []
+    decoder = json.JSONDecoder()
+    at = 0
+    while (start := output.find("{", at)) >= 0:
+        besides.append(output[at:start])
+        try:
+            said, at = decoder.raw_decode(output, start)
+        except json.JSONDecodeError:
+            if not accounts:
+                raise
+            at = len(output)
+            break
+        jobs = said.get("jobs")
+        if not isinstance(jobs, list) or any(not isinstance(job.get("read"), dict) for job in jobs):
+            raise ValueError(f"no jobs in it, but {', '.join(said)}")
+        accounts.append(tuple(jobs))
+    besides.append(output[at:])
+    remarks = "\n".join(text for part in (*besides, errors) if (text := part.strip()))
+    return Said(status, accounts[-1] if accounts else (), remarks, tuple(accounts[:-1]))
 
 
 def breakdowns(said: Said) -> tuple[str, ...]:
@@ -97,108 +119,12 @@ def meaning(number: int) -> str:
     return os.strerror(number)
 
 
-def objections(said: Said, job: StorageJob) -> tuple[str, ...]:
-    """Return why a run that came to its end is no measurement of `job`, by fio's own account; nothing if it is."""
-    found = []
-    if len(said.jobs) != job.jobs:
-        found.append(f"{len(said.jobs)} jobs ran, and {job.jobs} were asked for")
-    if not said.moved or not said.seconds:
-        return (*found, "nothing was transferred")
-    timed = job.pattern != "checkpoint-write"
-    if timed and said.seconds < job.duration - 0.001:
-        found.append(f"it ran for {said.seconds:g} s, and {job.duration:g} s were asked for")
-    if not timed and said.moved != job.size:
-        found.append(f"{said.moved} bytes were written, and {job.size} were asked for")
-    for one in said.jobs:
-        for way in _DIRECTIONS:
-            told = one[way]
-            lost = int(told.get("short_ios", 0)) + int(told.get("drop_ios", 0))
-            if lost:
-                found.append(f"{lost} transfers were cut short or dropped")
-            if told["io_bytes"] and told["runtime"]:
-                again = int(told["io_bytes"]) / (int(told["runtime"]) / 1000)
-                if abs(int(told["bw_bytes"]) / again - 1) > _REPORTED_AGREEMENT:
-                    found.append(f"fio reports {told['bw_bytes']} byte/s, and its bytes and time give {again:.0f}")
-    reached = min(_at_depth(one, job.queue_depth) for one in said.jobs)
-    if job.rate_limit is None and reached < 50.0:
-        found.append(f"the queue depth of {job.queue_depth} was reached in {reached:.1f} % of the transfers only")
-    return tuple(found)
+def _moved(jobs: Jobs) -> int:
+    return sum(int(job[way]["io_bytes"]) for job in jobs for way in DIRECTIONS)
 
 
-def disagreements(
-    said: Said, job: StorageJob, *, device: Count | None, own: Count, name: str
-) -> tuple[tuple[str, ...], float]:
-    """Compare the bytes of fio with the kernel's counts; return the objections and the share that others moved.
-
-    device: of the block device `name`, None = there is none. own: what the kernel counted for fio alone.
-    """
-    found = []
-    others = 0
-    for way, of_device, of_own in (
-        ("read", None if device is None else device.read, own.read),
-        ("write", None if device is None else device.written, own.written),
-    ):
-        moved = said.bytes_of(way)
-        counts = {f"the device {name}": of_device, "the kernel for fio": of_own}
-        for who, count in counts.items():
-            if count is not None and count < moved * (1 - AGREEMENT):
-                found.append(
-                    f"fio reports {moved} bytes ({way}), and {who} counted {count}: "
-                    "a cache or an unwritten file, and no storage, gave the rest"
-                )
-        if of_device is not None:
-            others += max(0, of_device - moved)
-    share = others / said.moved if said.moved else 0.0
-    if share > job.disturbance:
-        found.append(
-            f"disturbed: others moved {share:.2%} of these bytes on {name} meanwhile, {job.disturbance:.2%} is allowed"
-        )
-    return tuple(found), share
-
-
-def components(said: Said, job: StorageJob, others: float) -> tuple[Component, ...]:
-    """State what the rate is not known better than: time base, its steps, the queue at either end, other users."""
-    in_flight = job.queue_depth * job.block_size * job.jobs / said.moved
-    stated = [
-        ("steps of the running time", 1e-3 / said.seconds, "fio(1): runtime in whole ms, cut at either end"),
-    ]
-    if job.pattern != "checkpoint-write":
-        stated.append(("filling and draining the queue", in_flight, "one queue of each job, moved by fewer transfers"))
-    if others:
-        stated.append(("others on the device", others, "bytes that the device's counters have beyond those of fio"))
-    return (
-        Component(
-            "time base",
-            "B",
-            "1",
-            "CLOCK_MONOTONIC: slewed by the kernel by at most 500 ppm (adjtimex(2)); its synchronisation is not asked",
-            half_width=_SLEW,
-            relative=True,
-            shared="host clock",
-        ),
-        *(
-            Component(name, "B", "1", source, half_width=size, relative=True, distribution="rectangular")
-            for name, size, source in stated
-        ),
-    )
-
-
-def remarks(said: Said, job: StorageJob, memory: int) -> list[str]:
-    """Return what a reader must know of a run that is a measurement. memory: bytes of RAM of this host."""
-    found = []
-    if job.size < 2 * memory:
-        found.append(
-            f"{job.size / 2**30:.3g} GiB are less than twice the memory of this host ({memory / 2**30:.3g} GiB): "
-            "caches that O_DIRECT does not pass (of a hypervisor, an array, a drive) may hold them"
-        )
-    if job.pattern != "checkpoint-write" and job.queue_depth * job.block_size * job.jobs > _MOST_IN_FLIGHT * said.moved:
-        found.append("the window is short for the queue: more than 0.1 % of the bytes are filling and draining it")
-    if job.pattern != "checkpoint-write" and said.seconds < _LEAST_DURATION:
-        found.append(f"a window of {job.duration:g} s shows no steady state: {_LEAST_DURATION:g} s or more do")
-    busiest = max(float(one.get("usr_cpu", 0)) + float(one.get("sys_cpu", 0)) for one in said.jobs)
-    if busiest > _BUSY:
-        found.append(f"a job kept its processor busy to more than {_BUSY:.0f} %: the processor may have been the limit")
-    return found
+def _seconds(jobs: Jobs) -> float:
+    return max((int(job[way]["runtime"]) for job in jobs for way in DIRECTIONS), default=0) / 1000
 
 
 def _errors_of(said: Said) -> Sequence[int]:
@@ -208,14 +134,6 @@ def _errors_of(said: Said) -> Sequence[int]:
         for name in ("error", "first_error")
         if int(job.get(name, 0)) and (name == "error" or int(job.get("total_err", 0)))
     ]
-
-
-def _at_depth(job: Mapping[str, Any], depth: int) -> float:
-    """Share of the transfers, %, that found the queue in the class of `depth` or above."""
-    levels: Mapping[str, Any] = job.get("iodepth_level", {})
-    bounds = {int(key.removeprefix(">=")): float(share) for key, share in levels.items()}
-    least = max((bound for bound in bounds if bound <= depth), default=0)
-    return sum(share for bound, share in bounds.items() if bound >= least)
 
 
 def _without_bins(value: Any) -> Any:

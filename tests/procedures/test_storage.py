@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 import aicalib_hw as hw
 from aicalib_hw.bench import StoragePlan
 from aicalib_hw.cli import main
-from aicalib_hw.errors import OutOfRange
+from aicalib_hw.errors import Aborted, OutOfRange
 from aicalib_hw.interfaces import StorageJob
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.procedures import calibrate_storage
 from aicalib_hw.procedures.storage import title
+from aicalib_hw.readings import ValidityStatus
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 from tests.disks import Disk
@@ -151,6 +153,37 @@ def test_a_disk_that_others_use_has_no_verdict_and_says_so(limited: Callable[...
     assert result.decision.verdict is Verdict.NOT_EVALUATED
     kept = [one for one in read_record(tmp_path / "record.sqlite").measurements if len(one.runs) == 1]
     assert [one.runs[0].value for one in kept] == [run.value for run in result.measurement.runs]
+
+
+def test_a_calibration_that_is_stopped_keeps_in_its_record_what_the_run_had_measured_and_leaves_no_file(
+    limited: Callable[..., Path], disk: Disk, tmp_path: Path
+) -> None:
+    plan = StoragePlan(
+        patterns=("sequential-read",),
+        size=4 * MIB,
+        block_size=32768,
+        queue_depth=1,
+        engine="psync",
+        duration=60,
+        warm_up=0,
+    )
+    with (
+        hw.open_bench(limited()) as bench,
+        Record.create(tmp_path / "record.sqlite", title="disk", bench={}, rule="none", plan={}) as record,
+    ):
+        begun = time.monotonic()
+
+        def stop_soon(done: float, note: str) -> None:
+            if "run 1" in note and time.monotonic() - begun > 3.0:
+                bench.abort()
+
+        with pytest.raises(Aborted):
+            calibrate_storage(bench, plan=plan, record=record, progress=stop_soon)
+    (kept,) = read_record(tmp_path / "record.sqlite").measurements
+    assert kept.validity.status is ValidityStatus.ABORTED
+    assert kept.value is None
+    assert kept.runs[0].value == pytest.approx(TRUTH, rel=0.05)
+    assert files_on(disk) == set()
 
 
 @pytest.mark.parametrize(

@@ -3,82 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aicalib_hw.instruments.storage import _fio_output, _target
+from aicalib_hw.instruments.storage import _fio_output, _fio_trust, _target
 from aicalib_hw.instruments.storage.fio import Fio
 
 from aicalib_hw.errors import (
-    Aborted,
     ConnectionFailed,
     IdentityMismatch,
-    InstrumentReportedError,
     MissingProgram,
     NotPermitted,
     NotSupported,
     OutOfRange,
     UsageError,
 )
-from aicalib_hw.interfaces import StorageJob
 from aicalib_hw.readings import ValidityStatus
 from tests.disks import Disk, run
 
-MIB = 1 << 20
-READ = StorageJob("", "sequential-read", 32 * MIB, block_size=MIB // 4, queue_depth=4, ramp=0.0, duration=1.0)
-
-
-def job(pattern: Any = "sequential-read", **more: Any) -> StorageJob:
-    stated = {name: getattr(READ, name) for name in StorageJob.__slots__}
-    return StorageJob(**{**stated, "pattern": pattern, **more})
-
-
-def fio_of(directory: Path) -> list[int]:
-    """The processes named fio that work in `directory`."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "comm").read_text().strip() == "fio" and (process / "cwd").resolve() == directory.resolve():
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
-def left_in(disk: Disk) -> list[str]:
-    return [path.name for path in disk.directory.iterdir() if path.name != "lost+found"]
-
-
-def during(disk: Disk, act: Callable[[int], object], after: float = 0.6) -> threading.Thread:
-    """Do something to fio once it has run for so many seconds in its measured window."""
-
-    def wait() -> None:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            for number in fio_of(disk.directory):
-                if b"--time_based" in Path(f"/proc/{number}/cmdline").read_bytes():
-                    time.sleep(after)
-                    act(number)
-                    return
-            time.sleep(0.05)
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    return thread
-
-
-def of_real_fio(folder: Path, *options: str) -> _fio_output.Said:
-    """Run fio with other options than the driver's, and let the driver's reader judge what it writes."""
-    result = folder / "result.json"
-    command = ["fio", f"--output={result}", "--output-format=json+", "--name=x", "--thread", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=folder)
-    return _fio_output.parse(ended.returncode, result.read_text(), ended.stderr)
+from .real_fio import MIB, READ, job, left_in, of_real_fio
 
 
 def test_a_limited_rate_is_measured_within_half_a_per_cent_and_the_device_counted_the_same(disk: Disk) -> None:
@@ -156,7 +101,7 @@ def test_a_page_cache_is_found_by_what_the_kernel_counted(disk: Disk) -> None:
     (disk.directory / "cached").unlink()
     (disk.directory / "result.json").unlink()
     assert _fio_output.breakdowns(said) == ()
-    found, _ = _fio_output.disagreements(said, READ, name=disk.device, **counts)
+    found, _ = _fio_trust.disagreements(said, READ, name=disk.device, **counts)
     assert len(found) == 2
     assert all("a cache" in one for one in found)
 
@@ -213,45 +158,6 @@ def test_a_file_of_somebody_else_is_never_overwritten_unasked(disk: Disk) -> Non
         precious.unlink()
 
 
-@pytest.mark.parametrize(
-    ("number", "named"), [(signal.SIGINT, "status 128"), (signal.SIGKILL, "signal 9")], ids=["SIGINT", "SIGKILL"]
-)
-def test_a_fio_that_somebody_ends_gives_no_value_says_so_and_leaves_nothing_behind(
-    disk: Disk, number: signal.Signals, named: str
-) -> None:
-    with Fio(disk.address) as tester:
-        thread = during(disk, lambda process: os.kill(process, number))
-        result = tester.measure_throughput(job(duration=20.0))
-        thread.join()
-        assert fio_of(disk.directory) == []
-    assert result.value is None
-    assert result.validity.status is ValidityStatus.ERROR
-    assert any(named in reason for reason in result.validity.reasons)
-    assert result.evidence["device_counted"]["read"] > 0
-    if number is signal.SIGINT:
-        assert 0 < result.evidence["running_s"] < 19
-        assert "terminating on signal 2" in result.evidence["fio_remarks"]
-    assert left_in(disk) == []
-
-
-def test_abort_from_another_thread_ends_fio_and_its_workers_within_a_second(disk: Disk) -> None:
-    with Fio(disk.address) as tester:
-        asked: list[float] = []
-
-        def act(_: int) -> None:
-            asked.append(time.monotonic())
-            tester.abort()
-
-        thread = during(disk, act)
-        with pytest.raises(Aborted):
-            tester.measure_throughput(job(duration=60.0, jobs=2))
-        assert time.monotonic() - asked[0] < 1.0
-        thread.join()
-        assert fio_of(disk.directory) == []
-        assert left_in(disk) == []
-        assert tester.measure_throughput(READ).validity
-
-
 def test_others_on_the_device_make_a_measurement_invalid(disk: Disk) -> None:
     done = threading.Event()
 
@@ -270,44 +176,6 @@ def test_others_on_the_device_make_a_measurement_invalid(disk: Disk) -> None:
     (disk.directory / "other").unlink()
     assert result.validity.status is ValidityStatus.INVALID
     assert "others moved" in result.validity.reasons[0]
-
-
-def test_a_full_disk_is_named(small_disk: Disk) -> None:
-    said = of_real_fio(small_disk.directory, "--rw=write", "--bs=1m", "--size=64m", "--direct=1", "--fallocate=none")
-    assert "error 28 of fio: the disk is full" in _fio_output.breakdowns(said)
-    assert 0 < said.moved < 64 * MIB
-
-
-def test_a_run_that_is_shorter_than_asked_is_no_measurement(disk: Disk, tmp_path: Path) -> None:
-    for options in (["--runtime=1"], ["--runtime=1", "--ramp_time=5"]):
-        said = of_real_fio(tmp_path, "--rw=read", "--bs=256k", "--size=1m", "--direct=1", *options)
-        assert said.status == 0
-        assert any("were asked for" in one for one in _fio_output.objections(said, READ)), options
-
-
-def test_data_that_come_back_changed_are_an_error_even_where_fio_goes_on_and_ends_with_0(
-    disk: Disk, tmp_path: Path
-) -> None:
-    common = ["--bs=64k", "--size=1m", "--direct=1", "--verify=crc32c", f"--filename={tmp_path / 'file'}"]
-    assert _fio_output.breakdowns(of_real_fio(tmp_path, "--rw=write", "--do_verify=0", *common)) == ()
-    with open(tmp_path / "file", "r+b") as file:
-        file.seek(300_000)
-        file.write(b"changed")
-    going_on = of_real_fio(tmp_path, "--rw=read", "--continue_on_error=verify", *common)
-    assert going_on.status == 0
-    stopping = of_real_fio(tmp_path, "--rw=read", "--verify_fatal=1", *common)
-    assert stopping.status == 1
-    for said in (going_on, stopping):
-        assert any("not those that were written" in one for one in _fio_output.breakdowns(said))
-
-
-def test_words_before_the_json_are_kept_apart_from_it() -> None:
-    said = _fio_output.parse(128, '\nfio: terminating on signal 2\n{"jobs": []}\ntail', "")
-    assert said.jobs == ()
-    assert "terminating on signal 2" in said.remarks
-    assert "tail" in said.remarks
-    with pytest.raises(ValueError, match="client_stats"):
-        _fio_output.parse(0, '{"client_stats": []}', "")
 
 
 def test_a_rate_in_kibibytes_is_never_taken_for_one_in_bytes(disk: Disk) -> None:
@@ -329,16 +197,6 @@ def test_a_path_or_a_program_that_is_missing_or_another_is_told(disk: Disk, tmp_
         program.chmod(0o755)
         with pytest.raises(IdentityMismatch, match=r"3\.33"):
             Fio(f"{disk.address}&program={program}").open()
-
-
-def test_a_disk_that_goes_away_while_the_file_is_filled_is_told(disk: Disk, tmp_path: Path) -> None:
-    program = tmp_path / "program"
-    program.write_text('#!/bin/sh\n[ "$1" = --version ] && exec fio --version\nulimit -f 8192\nexec fio "$@"\n')
-    program.chmod(0o755)
-    with Fio(f"{disk.address}&program={program}") as tester, pytest.raises(InstrumentReportedError) as failed:
-        tester.measure_throughput(READ)
-    assert "filling the file" in str(failed.value)
-    assert left_in(disk) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""The files in which fio measures: made in a directory, filled once and removed; or the one that the address names."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from aicalib_hw.errors import NotPermitted, OutOfRange, UsageError
+from aicalib_hw.interfaces import StorageJob
+
+from ._target import Target, require_space
+
+
+class MeasuredFiles:
+    """The files of one shape (place, size, number) that lie on the disk, and whether all of them was written."""
+
+    def __init__(self) -> None:
+        self._paths: list[Path] = []
+        self._shape: tuple[str, int, int] | None = None
+
+    def options(self, job: StorageJob, target: Target, *, fresh: bool) -> list[str]:
+        """Return the options that name the files, new ones where none of this shape are there; fresh: in any case.
+
+        Raises OutOfRange where they do not fit.
+        """
+        if not target.path.is_dir():
+            return [f"--filename={target.path.name.replace(':', chr(92) + ':')}", f"--size={job.size}"]
+        if fresh or not self.filled(job, target):
+            self.remove()
+            require_space(target.path, job.size)
+            name = f"aicalib-fio-{secrets.token_hex(4)}"
+            self._paths = [target.path / f"{name}.{number}" for number in range(job.jobs)]
+        stem = self._paths[0].name.rpartition(".")[0]
+        return [f"--filename_format={stem}.$jobnum", f"--size={job.size // job.jobs}"]
+
+    def filled(self, job: StorageJob, target: Target) -> bool:
+        """True if every block of what this job measures was written here."""
+        return self._shape == _shape(job, target)
+
+    def note_filled(self, job: StorageJob, target: Target) -> None:
+        """Keep in mind that every block of what this job measures has been written."""
+        self._shape = _shape(job, target)
+
+    def remove(self) -> tuple[bool, tuple[str, ...]]:
+        """Remove what was made; return whether there was anything, and what could not be removed; never raises."""
+        removed, failures = False, []
+        for path in self._paths:
+            try:
+                path.unlink()
+                removed = True
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                failures.append(f"removing {path}: {error}")
+        self._paths = [path for path in self._paths if path.exists()]
+        self._shape = None
+        return removed, tuple(failures)
+
+
+def require_allowed(job: StorageJob, target: Target, *, overwrite: bool, where: str) -> None:
+    """Raise NotPermitted or OutOfRange for what must not, or cannot, be done with a file that was not made here."""
+    if job.jobs != 1 or job.pattern == "checkpoint-write":
+        raise OutOfRange("one existing file is measured by one job, and takes no checkpoint", where=where)
+    if writes(job) and not overwrite:
+        raise NotPermitted(
+            f"{target.path} was not made here, and this job would overwrite it",
+            where=where,
+            advice="name a directory; or say overwrite=yes in the address; or only read, with precondition=False",
+        )
+    if target.path.is_file() and target.path.stat().st_size < job.size:
+        raise OutOfRange(
+            f"{target.path} has {target.path.stat().st_size} bytes, and {job.size} were asked for",
+            where=where,
+            why="it would be made longer",
+            advice="choose a smaller size, or name a directory",
+        )
+
+
+def writes(job: StorageJob) -> bool:
+    """True if a job changes what its file holds."""
+    return job.pattern not in ("sequential-read", "random-read") or job.precondition or job.verify
+
+
+def require_written(path: Path) -> None:
+    """Refuse a file with holes: what is read from a hole comes from no device."""
+    state = path.stat()
+    if path.is_file() and state.st_blocks * 512 < state.st_size:
+        raise UsageError(
+            f"{path} is sparse: {state.st_blocks * 512} of its {state.st_size} bytes lie on the disk",
+            where=str(path),
+            why="holes are read from no device",
+            advice="let it be filled first: precondition=True",
+        )
+
+
+def _shape(job: StorageJob, target: Target) -> tuple[str, int, int]:
+    return str(target.path), job.size, job.jobs

@@ -1,0 +1,136 @@
+"""Runs of fio that somebody or something ends: nothing that was measured is lost, nothing of it is called a result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from aicalib_hw.instruments.storage.fio import Fio
+
+from aicalib_hw.errors import Aborted, DeadlineExceeded, InstrumentReportedError
+from aicalib_hw.readings import Measurement, ValidityStatus
+from tests.disks import Disk
+
+from .real_fio import MIB, READ, during, fio_of, job, left_in, program
+
+LONG_ENOUGH = 1.8
+"""s after which a run has certainly written an account of itself, which it does each second."""
+
+
+def assert_kept(partial: object, status: ValidityStatus, disk: Disk) -> Measurement:
+    """What broke off is kept as evidence with a rate that is not used, and leaves nothing behind."""
+    assert isinstance(partial, Measurement)
+    assert partial.value is None
+    assert partial.validity.status is status
+    assert partial.validity.reasons
+    (run,) = partial.runs
+    assert run.value is not None
+    assert not run.used
+    assert 0 < partial.evidence["running_s"] < 19
+    moved = partial.evidence["bytes_read"]
+    assert run.value == pytest.approx(8 * moved / partial.evidence["running_s"])
+    # The device goes on counting until fio is gone, after the last account.
+    assert 0 < moved <= partial.evidence["device_counted"]["read"] * 1.005
+    assert fio_of(disk.directory) == []
+    assert left_in(disk) == []
+    return partial
+
+
+@pytest.mark.parametrize(
+    ("number", "named"), [(signal.SIGINT, "status 128"), (signal.SIGKILL, "signal 9")], ids=["SIGINT", "SIGKILL"]
+)
+def test_a_fio_that_somebody_ends_gives_no_value_says_so_and_what_it_had_done_is_kept(
+    disk: Disk, number: signal.Signals, named: str
+) -> None:
+    with Fio(disk.address) as tester:
+        thread = during(disk, lambda process: os.kill(process, number), LONG_ENOUGH)
+        result = tester.measure_throughput(job(duration=20.0))
+        thread.join()
+    assert_kept(result, ValidityStatus.ERROR, disk)
+    assert any(named in reason for reason in result.validity.reasons)
+    assert ("terminating on signal 2" in result.evidence["fio_remarks"]) is (number is signal.SIGINT)
+
+
+def test_abort_from_another_thread_ends_fio_and_its_workers_within_a_second_and_keeps_what_was_measured(
+    disk: Disk,
+) -> None:
+    with Fio(disk.address) as tester:
+        asked: list[float] = []
+
+        def act(_: int) -> None:
+            asked.append(time.monotonic())
+            tester.abort()
+
+        thread = during(disk, act, LONG_ENOUGH)
+        with pytest.raises(Aborted) as aborted:
+            tester.measure_throughput(job(duration=60.0, jobs=2))
+        assert time.monotonic() - asked[0] < 1.0
+        thread.join()
+        assert_kept(aborted.value.partial, ValidityStatus.ABORTED, disk)
+        assert tester.measure_throughput(READ).validity
+
+
+def test_a_fio_that_does_not_end_in_time_is_ended_and_what_it_had_done_is_kept(disk: Disk, tmp_path: Path) -> None:
+    endless = program(tmp_path, 'case "$*" in *time_based*) exec fio "$@" --runtime=60;; esac\nexec fio "$@"')
+    with (
+        Fio(f"{disk.address}&program={endless}", timeout=2.0) as tester,
+        pytest.raises(DeadlineExceeded) as late,
+    ):
+        tester.measure_throughput(READ)
+    partial = assert_kept(late.value.partial, ValidityStatus.ERROR, disk)
+    assert "did not end" in partial.validity.reasons[0]
+
+
+def test_whoever_is_told_of_the_progress_can_stop_the_measurement_by_raising(disk: Disk) -> None:
+    def stop(done: float, note: str) -> None:
+        if done > 0.41:
+            raise Aborted("enough of it")
+
+    quiet = threading.excepthook
+    heard: list[object] = []
+    threading.excepthook = heard.append
+    try:
+        with Fio(disk.address) as tester, pytest.raises(Aborted, match="enough"):
+            tester.measure_throughput(job(duration=60.0), progress=stop)
+    finally:
+        threading.excepthook = quiet
+    assert heard == []
+    assert fio_of(disk.directory) == []
+    assert left_in(disk) == []
+
+
+def test_a_disk_that_fills_up_meanwhile_is_named_and_what_was_written_is_kept(small_disk: Disk, tmp_path: Path) -> None:
+    other = small_disk.directory / "other"
+    greedy = program(
+        tmp_path,
+        f'case "$*" in *checkpoint*) dd if=/dev/zero of={other} bs=1M count=12 2>/dev/null;; esac\nexec fio "$@"',
+    )
+    with Fio(f"{small_disk.address}&program={greedy}") as tester:
+        result = tester.measure_throughput(job("checkpoint-write", size=12 * MIB, disturbance=1.0))
+    assert result.validity.status is ValidityStatus.ERROR
+    assert result.value is None
+    assert "error 28 of fio: the disk is full" in result.validity.reasons
+    assert 0 < result.evidence["bytes_written"] < 12 * MIB
+    assert left_in(small_disk) == ["other"]
+
+
+def test_a_disk_that_goes_away_while_the_file_is_filled_is_told(disk: Disk, tmp_path: Path) -> None:
+    small = program(tmp_path, 'case "$1" in --version|--enghelp) exec fio "$1";; esac\nulimit -f 8192\nexec fio "$@"')
+    with Fio(f"{disk.address}&program={small}") as tester, pytest.raises(InstrumentReportedError) as failed:
+        tester.measure_throughput(READ)
+    assert "filling the file" in str(failed.value)
+    assert left_in(disk) == []
+
+
+def test_a_directory_that_goes_away_is_told_by_name(disk: Disk) -> None:
+    below = disk.directory / "below"
+    below.mkdir()
+    with Fio(f"fio://{below}?loop=yes") as tester:
+        below.rmdir()
+        with pytest.raises(Exception, match="nothing at") as gone:
+            tester.measure_throughput(READ)
+    assert str(below) in str(gone.value)
