@@ -7,17 +7,18 @@ a reply never comes), the protocol ("garble", "wrong_identity", "stuck", "header
 "no_data", "frozen", "gain", "range_edge": auto range hunts at the edge of two ranges and shows nonsense meanwhile,
 "spike": one peak fools auto range), the ownership ("locked"; "stolen": somebody takes our ports, "force_refused":
 nobody gives theirs up, "licence": it is missing) and the network under test ("loss", "link_down" while traffic runs,
-"counter_wrap").
+"counter_wrap"). Those of inference services are told in `inference/harm.py`, those of training jobs in
+`training/harm.py`.
 """
 
 from __future__ import annotations
 
-import random
-import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from ..occasions import Occasions
 
 Kind = Literal[
     "refuse",
@@ -48,6 +49,25 @@ Kind = Literal[
     "loss",
     "link_down",
     "counter_wrap",
+    "coalesced",
+    "split_events",
+    "split_characters",
+    "crlf",
+    "comments",
+    "bundled",
+    "no_usage",
+    "false_usage",
+    "early_stop",
+    "overrun",
+    "truncated",
+    "http_error",
+    "error_event",
+    "slow_first",
+    "stall",
+    "dies",
+    "unauthorised",
+    "wrong_content_type",
+    "counters_frozen",
 ]
 
 
@@ -73,32 +93,23 @@ class FaultPlan:
     """The faults of one simulated instrument; asked at every occasion whether one strikes."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._guard = threading.Lock()
-        self._armed: list[tuple[Fault, int, int]] = []
+        self._occasions: Occasions[Fault] = Occasions(seed)
 
     def inject(self, fault: Fault | Mapping[str, Any] | str) -> None:
         """Arm a fault: a Fault, its data, or just its kind; raises ValidationError for anything else."""
-        if isinstance(fault, str):
-            fault = {"kind": fault}
-        made = fault if isinstance(fault, Fault) else Fault.model_validate(fault)
-        with self._guard:
-            self._armed.append((made, 0, 0))
+        self._occasions.arm(checked(fault))
 
     def clear(self) -> None:
         """Disarm every fault."""
-        with self._guard:
-            self._armed.clear()
+        self._occasions.clear()
 
     def strikes(self, kind: Kind) -> Fault | None:
         """Return the fault of this kind that strikes at this occasion, None if none does."""
-        with self._guard:
-            for index, (fault, seen, struck) in enumerate(self._armed):
-                if fault.kind != kind:
-                    continue
-                due = seen >= fault.after and (fault.count is None or struck < fault.count)
-                hit = due and self._random.random() < fault.probability
-                self._armed[index] = (fault, seen + 1, struck + hit)
-                if hit:
-                    return fault
-        return None
+        return self._occasions.strikes(kind)
+
+
+def checked(fault: Fault | Mapping[str, Any] | str) -> Fault:
+    """Return a fault made of its data, or of just its kind; raises ValidationError."""
+    if isinstance(fault, str):
+        fault = {"kind": fault}
+    return fault if isinstance(fault, Fault) else Fault.model_validate(fault)

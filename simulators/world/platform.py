@@ -38,6 +38,8 @@ class PlatformSettings(BaseModel):
     efficiency: of the supplies at 10, 50 and 100 % of rated_power. power_factor: likewise.
     crest_factor: of the current at 10 and 100 %. leakage: extra DC power at +40 K, ratio.
     ripple: relative amplitude of the swing of each iteration at ripple_frequency.
+    throttle_above: degC, from where the highest clock falls by the ratio throttle_slope a kelvin, to half at most; the
+    power of the load falls with it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +64,8 @@ class PlatformSettings(BaseModel):
     time_constant: float = Field(default=20.0, gt=0)
     clock_idle: float = Field(default=0.8e9, gt=0)
     clock_full: float = Field(default=1.85e9, gt=0)
+    throttle_above: float = 90.0
+    throttle_slope: float = Field(default=0.02, ge=0)
 
 
 def _curve(points: Sequence[tuple[float, float]], x: float) -> float:
@@ -114,6 +118,7 @@ class Platform:
         self._lock = threading.RLock()
         self._host = HostLoad() if settings.load_source == "host" else None
         self._commanded = 0.0
+        self._demands: dict[str, float] = {}
         self._phase = random.Random(seed).uniform(0, 2 * math.pi)
         self._time = 0.0
         self._temperature = settings.ambient
@@ -129,7 +134,7 @@ class Platform:
         with self._lock:
             self.advance()
             self._node = node
-            node.load(self._commanded)
+            node.load(self._wanted(self._commanded))
             self._devices_energy = node.energy_at(self._time)
 
     def detach(self) -> None:
@@ -145,8 +150,26 @@ class Platform:
         with self._lock:
             self.advance()
             self._commanded = fraction
-            if self._node is not None:
-                self._node.load(fraction)
+            self._load_node()
+
+    def demand(self, source: str, fraction: float) -> None:
+        """Load the platform from now on with the work of `source` too, 0…1: it adds to every other load, up to 1."""
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"a load of {fraction} is none; 0 to 1")
+        with self._lock:
+            self.advance()
+            if fraction > 0:
+                self._demands[source] = fraction
+            else:
+                self._demands.pop(source, None)
+            self._load_node()
+
+    def load_beside(self, source: str) -> float:
+        """Return the load now without that of `source`, 0…1."""
+        with self._lock:
+            self.advance()
+            others = math.fsum(fraction for name, fraction in self._demands.items() if name != source)
+            return min(1.0, self._source(self._time) + others)
 
     @property
     def load(self) -> float:
@@ -166,7 +189,12 @@ class Platform:
     def clock_frequency(self) -> float:
         """Clock of the processors, Hz."""
         settings = self.settings
-        return settings.clock_idle + (settings.clock_full - settings.clock_idle) * self.load
+        return settings.clock_idle + (self.clock_limit - settings.clock_idle) * self.load
+
+    @property
+    def clock_limit(self) -> float:
+        """Highest clock that the heat permits now, Hz."""
+        return self.settings.clock_full * self._throttle(self.temperature)
 
     @property
     def ac_power(self) -> float:
@@ -214,8 +242,19 @@ class Platform:
             t0, t1 = self._stamps[index - 1], self._stamps[index]
             return values[index - 1] + (values[index] - values[index - 1]) * (moment - t0) / (t1 - t0)
 
+    def _wanted(self, load: float) -> float:
+        return min(1.0, load + math.fsum(self._demands.values()))
+
+    def _load_node(self) -> None:
+        if self._node is not None and self.settings.load_source == "commanded":
+            self._node.load(self._wanted(self._commanded))
+
+    def _throttle(self, temperature: float) -> float:
+        settings = self.settings
+        return max(0.5, 1 - settings.throttle_slope * max(0.0, temperature - settings.throttle_above))
+
     def _step(self, dt: float) -> None:
-        load = self._source(self._time)
+        load = self._wanted(self._source(self._time))
         if self._node is not None and load != self._load and self.settings.load_source != "commanded":
             self._node.load(load)
         self._load = load
@@ -243,6 +282,7 @@ class Platform:
         settings = self.settings
         swing = 1 + settings.ripple * load * math.sin(2 * math.pi * settings.ripple_frequency * moment + self._phase)
         dynamic = (settings.full_power - settings.idle_power) * math.pow(load, settings.exponent) * swing
+        dynamic *= self._throttle(self._temperature)
         warmth = 1 + settings.leakage * (self._temperature - settings.ambient) / 40.0
         dc = (settings.idle_power + dynamic) * warmth + devices
         return dc / _curve(self._points(settings.efficiency), self._relative(dc))
