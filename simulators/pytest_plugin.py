@@ -91,6 +91,29 @@ def simulated_accelerator(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
+def simulated_inference_service(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A simulated OpenAI-compatible server on a world of its own in real time, idle; a process of its own.
+
+    `.address` for a driver, without `openai+` for any other client; `.truth` for what was really sent and when,
+    `.inject(fault)`, `.world`. Options by indirect parametrisation: a dict of the simulator's options, and of the
+    world's under "world".
+    """
+    from aicalib_hw import registry
+
+    options: dict[str, Any] = {"world": {}, **getattr(request, "param", {})}
+    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
+    service = registry.simulator("openai")(world, "service", **options)
+    request.node.stash.setdefault(_simulated, []).append(service)
+    world.start()
+    service.start()
+    try:
+        yield service
+    finally:
+        service.stop()
+        world.stop()
+
+
+@pytest.fixture
 def simulated_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
     """A function that opens a bench with every instrument simulated: `simulated_bench("simulated-server")`.
 
