@@ -159,8 +159,11 @@ def at_layer(run: Measurement, layer: Layer) -> Measurement:
     One of layer 4 stays what it is: what programs get cannot be told from frames, nor the other way round.
     """
     _, present, size, *rest = run.definition.split("/")
-    if present == "L4" or present == layer or run.value is None:
+    if present == "L4" or present == layer:
         return run
+    definition = "/".join(("rate", layer, size, *rest))
+    if run.value is None:
+        return replace(run, definition=definition)
     frame = rates.Frame(int(size.removesuffix("B")), gap=run.evidence["gap_B"])
     origin: Layer = "L2-fcs"
 
@@ -170,7 +173,7 @@ def at_layer(run: Measurement, layer: Layer) -> Measurement:
     return replace(
         run,
         value=converted(run.value),
-        definition="/".join(("rate", layer, size, *rest)),
+        definition=definition,
         runs=tuple(replace(one, value=converted(one.value)) for one in run.runs),
     )
 

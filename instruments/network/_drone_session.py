@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from aicalib_hw.errors import (
@@ -166,3 +167,8 @@ def _exactly(wire: PromptSocket, size: int) -> bytes:
     while len(found) < size:
         found += wire.recv(size - len(found))
     return bytes(found)
+
+
+def numbered(ports: Sequence[int]) -> dict[str, Any]:
+    """Return the argument by which a call names ports."""
+    return {"port_id": [{"id": number} for number in ports]}

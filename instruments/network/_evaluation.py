@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aicalib_hw import rates
-from aicalib_hw.errors import DeadlineExceeded
+from aicalib_hw.errors import DeadlineExceeded, InstrumentError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import Counters, Rate, Stream
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
@@ -86,6 +86,11 @@ def throughput(
                 f"the generator is limited: {one.sent / gate.seconds:.6g} frames/s sent on {one.stream.name}, "
                 f"{one.intended:.6g} intended; this says nothing about the platform"
             )
+        if one.intended is not None and one.sent > one.intended * gate.seconds * (1 + shortfall) + gate.edges:
+            objections.append(
+                f"{one.sent} frames sent on {one.stream.name} are more than the {one.intended * gate.seconds:.6g} of "
+                "the gate: the tester did not keep it, or counters were changed"
+            )
         if one.received > one.sent:
             objections.append(
                 f"{one.received} frames received on {one.stream.name}, only {one.sent} sent: traffic of others, "
@@ -100,7 +105,6 @@ def throughput(
     slowest = min(streams, key=lambda one: one.received)
     frame = rates.Frame(slowest.stream.frame_size, gap=gap)
     value = slowest.received * frame.bits("L2-fcs") / gate.seconds
-    direction = "unidirectional" if len(streams) == 1 else "bidirectional"
     counted = {
         one.stream.name: {
             "tx": one.stream.tx,
@@ -116,7 +120,7 @@ def throughput(
     validity = Validity(ValidityStatus.INVALID if objections else ValidityStatus.VALID, tuple(objections))
     return Measurement(
         quantity="network",
-        definition=f"rate/L2-fcs/{slowest.stream.frame_size}B/{direction}",
+        definition=_definition([one.stream for one in streams]),
         value=value,
         unit="bit/s",
         window=window,
@@ -135,6 +139,36 @@ def throughput(
         },
         validity=validity,
     )
+
+
+def broken_off(
+    streams: Sequence[Stream],
+    error: InstrumentError,
+    *,
+    identity: Identity,
+    window: Window,
+    settings: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+) -> Measurement:
+    """Return what is left of a transmission that did not come to its end: no value, the reason, and the evidence."""
+    reason = f"the measurement broke off: {error.what}" + (f" ({error.why})" if error.why else "")
+    return Measurement(
+        quantity="network",
+        definition=_definition(streams),
+        value=None,
+        unit="bit/s",
+        window=window,
+        identity=identity,
+        runs=(Run(None, window, used=False, reasons=(reason,)),),
+        settings=settings,
+        evidence={"error": type(error).__name__, **evidence},
+        validity=Validity(ValidityStatus.ERROR, (reason,)),
+    )
+
+
+def _definition(streams: Sequence[Stream]) -> str:
+    direction = "unidirectional" if len(streams) == 1 else "bidirectional"
+    return f"rate/L2-fcs/{streams[0].frame_size}B/{direction}"
 
 
 def intended_frames(stream: Stream, speed: float | None, gap: float) -> float | None:

@@ -12,6 +12,7 @@ from aicalib_hw.errors import (
     Aborted,
     AicalibError,
     DeadlineExceeded,
+    InstrumentError,
     LinkDown,
     NotSupported,
     OutOfRange,
@@ -28,18 +29,17 @@ from aicalib_hw.interfaces import (
     Reservation,
     Stream,
 )
-from aicalib_hw.readings import Instant, Measurement, Window
+from aicalib_hw.readings import Instant, Measurement, Window, to_plain
 from aicalib_hw.transport.deadline import Deadline
 
 from . import _evaluation
+from ._limits import require_possible
 
 _POLL = 0.05
 """s between questions whether transmission has ended."""
 
 _LOOKS = 50
 """How often a gate is looked at while it lasts."""
-
-_TOLERANCE = 1e-6
 
 
 class Tester(Protocol):
@@ -76,6 +76,7 @@ class GatedReservation(Reservation):
         self._base = tester
         self._ports = tuple(ports)
         self._streams: tuple[Stream, ...] = ()
+        self._seen: Counters | None = None
 
     @abc.abstractmethod
     def _begin(self, gate: Gate) -> None:
@@ -92,9 +93,10 @@ class GatedReservation(Reservation):
     def measure_throughput(self, gate: Gate, *, settle: float) -> Measurement:
         """Transmit through the tester's own gate and return what was received, bit/s at layer 2 with FCS.
 
-        gate: of a kind and amount that the tester has. settle: s without change that tell that all has arrived.
-        Raises LinkDown, NotSupported or OutOfRange for the gate, DeadlineExceeded, Aborted; traffic is stopped on
-        every way out.
+        gate: of a kind and amount that the tester has. settle: s without change that tell that all has arrived. A
+        transmission that broke off, as when the tester vanishes, gives a Measurement without value whose reasons say
+        why and whose evidence holds the last counters seen. Raises LinkDown, LockedByOther, NotSupported or OutOfRange
+        for the gate, Aborted, and before it transmits whatever an exchange raises; traffic is stopped on every way out.
         """
         tester = self._base
         if not self._streams:
@@ -104,23 +106,43 @@ class GatedReservation(Reservation):
         expected = self._expected(gate)
         self._require_links()
         tester.stopping.clear()
+        self._seen = None
         began = Instant.now()
+        rule = f"the tester's gate of {gate.amount:g} {gate.kind}"
         try:
             self._begin(gate)
-            started = Instant.now()
-            self._await_end(expected)
-            elapsed = Instant.now().seconds_since(started)
-            last = _evaluation.when_quiet(
-                self.read,
-                settle=max(settle, self.refresh),
-                deadline=Deadline(expected + 10 * tester.patience),
-                every=self.poll,
-            )
-            in_force = self._gate_of(gate, last, elapsed)
+            try:
+                last, in_force = self._through(gate, expected, settle)
+                problems = self._lost_meanwhile()
+                speeds = {port.port: port.speed for port in tester.ports()}
+                further = self._evidence(last)
+            except (Aborted, NotSupported, OutOfRange):
+                raise
+            except InstrumentError as error:
+                return _evaluation.broken_off(
+                    self._streams,
+                    error,
+                    identity=tester.identity,
+                    window=Window(began, Instant.now(), rule),
+                    settings=self._settings,
+                    evidence={"gate_asked": to_plain(gate), "last_seen": to_plain(self._seen)},
+                )
         finally:
             self._stop_quietly()
-        window = Window(began, Instant.now(), f"the tester's gate of {gate.amount:g} {gate.kind}")
-        return self._evaluated(last, in_force, window)
+        return self._evaluated(last, in_force, Window(began, Instant.now(), rule), speeds, problems, further)
+
+    def _through(self, gate: Gate, expected: float, settle: float) -> tuple[Counters, _evaluation.Gate]:
+        """Wait through a gate of `expected` s that has begun; return the counters at rest and the gate as it was."""
+        started = Instant.now()
+        self._await_end(expected)
+        elapsed = Instant.now().seconds_since(started)
+        last = _evaluation.when_quiet(
+            self._look,
+            settle=max(settle, self.refresh),
+            deadline=Deadline(expected + 10 * self._base.patience),
+            every=self.poll,
+        )
+        return last, self._gate_of(gate, last, elapsed)
 
     def release(self) -> ReleaseReport:
         """Stop traffic, delete our streams and give the ports back; idempotent, never raises."""
@@ -129,37 +151,7 @@ class GatedReservation(Reservation):
     def _require_possible(self, streams: Sequence[Stream]) -> None:
         """Raise OutOfRange before the wire for what this tester, these ports or the line do not have."""
         tester = self._base
-        can = tester.capabilities
-        speeds = {port.port: port.speed for port in tester.ports()}
-        for stream in streams:
-            for port in (stream.tx, stream.rx):
-                if port not in self._ports:
-                    raise OutOfRange(f"port {port!r} is not reserved", where=tester.address, why=", ".join(self._ports))
-            if not (can.min_frame_size or 0) <= stream.frame_size <= (can.max_frame_size or 0):
-                raise OutOfRange(
-                    f"a frame of {stream.frame_size} bytes is not offered",
-                    where=tester.address,
-                    why=f"{can.min_frame_size} to {can.max_frame_size} bytes with FCS",
-                )
-            if stream.latency_mode is not None and stream.latency_mode not in (can.latency_modes or ()):
-                offered = ", ".join(can.latency_modes or ()) or "none"
-                raise OutOfRange(f"there is no latency mode {stream.latency_mode!r}", why=f"this tester has {offered}")
-            if not isinstance(stream.load, float | int):
-                self._require_below_line(stream, speeds.get(stream.tx))
-            elif not 0 < stream.load <= 1:
-                raise OutOfRange(f"a load of {stream.load:g} of the line is none", why="above 0, up to 1")
-
-    def _require_below_line(self, stream: Stream, speed: float | None) -> None:
-        asked = _evaluation.intended_frames(stream, speed, self.gap)
-        if speed is None or asked is None:
-            return
-        most = rates.most_frames_per_second(speed, rates.Frame(stream.frame_size, gap=self.gap))
-        if asked > most * (1 + _TOLERANCE):
-            raise OutOfRange(
-                f"{asked:.6g} frames/s of {stream.frame_size} bytes are above the line",
-                where=self._base.address,
-                why=f"{speed / 1e9:g} Gbit/s carry {most:.6g}",
-            )
+        require_possible(streams, tester.capabilities, self._ports, tester.ports(), gap=self.gap, where=tester.address)
 
     def _require_links(self) -> None:
         used = {port for stream in self._streams for port in (stream.tx, stream.rx)}
@@ -194,11 +186,32 @@ class GatedReservation(Reservation):
                 raise Aborted("the measurement was aborted", where=tester.address)
             if not self.running:
                 return
+            self._look()
             if deadline.expired:
                 raise DeadlineExceeded(
                     f"transmission did not end {3 * tester.patience:g} s after its gate of {expected:g} s",
                     where=tester.address,
                 )
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"ports": list(self._ports), "owner": self.owner}
+
+    def _look(self) -> Counters:
+        """Read the counters, and keep them for the case that they are the last."""
+        self._seen = self.read()
+        return self._seen
+
+    def _lost_meanwhile(self) -> list[str]:
+        """What speaks against the result because of the ports: taken by others, or without link, by now."""
+        used = {port for stream in self._streams for port in (stream.tx, stream.rx)}
+        found = []
+        for port in self._base.ports():
+            if port.port in used and not port.owned_by_us:
+                found.append(f"port {port.port} is no longer ours: {port.owner or 'nobody'} has it")
+            if port.port in used and port.link_up is False:
+                found.append(f"port {port.port} has lost its link")
+        return found
 
     def _stop_quietly(self) -> None:
         """Stop as the way out of a measurement; what cannot be stopped here is told by `release()`."""
@@ -207,9 +220,16 @@ class GatedReservation(Reservation):
         except AicalibError:
             return
 
-    def _evaluated(self, last: Counters, gate: _evaluation.Gate, window: Window) -> Measurement:
+    def _evaluated(
+        self,
+        last: Counters,
+        gate: _evaluation.Gate,
+        window: Window,
+        speeds: Mapping[str, float | None],
+        problems: Sequence[str],
+        further: Mapping[str, Any],
+    ) -> Measurement:
         tester = self._base
-        speeds = {port.port: port.speed for port in tester.ports()}
         counted = []
         for stream in self._streams:
             of = last.streams.get(stream.name)
@@ -232,7 +252,7 @@ class GatedReservation(Reservation):
             gap=self.gap,
             identity=tester.identity,
             window=window,
-            settings={"ports": list(self._ports), "owner": self.owner},
+            settings=self._settings,
             evidence={
                 "evicted": dict(self.evicted),
                 "skew_s": last.after.seconds_since(last.before),
@@ -241,6 +261,7 @@ class GatedReservation(Reservation):
                     for name, one in last.streams.items()
                     if one.latency is not None
                 },
-                **self._evidence(last),
+                **further,
             },
+            reasons=problems,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aicalib_hw import rates
 from aicalib_hw.errors import OutOfRange
@@ -128,6 +128,11 @@ class XenaReservation(GatedReservation):
         clock = f"clock of the ports, ±{self._tester.clock * 1e6:g} ppm as the bench states"
         # The limit of a port is in whole microseconds.
         return _evaluation.Gate(gate.amount, "instrument", self._tester.clock, clock, jitter=1 / _MILLION, edges=2)
+
+    def _evidence(self, last: Counters) -> dict[str, Any]:
+        sending = list(dict.fromkeys(stream.tx for stream in self._streams))
+        elapsed = self._tester.session.ask(*(f"{port} P_TXTIME ?" for port in sending))
+        return {"time_elapsed_s": {port: one.numbers[0] / _MILLION for port, one in zip(sending, elapsed, strict=True)}}
 
     def _definition(self, stream: Stream, index: int, number: int) -> list[str]:
         """The commands that make one stream; `number` ties what is received to it."""

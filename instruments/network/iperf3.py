@@ -22,38 +22,32 @@ from aicalib_hw.errors import (
     ConnectionFailed,
     IdentityMismatch,
     NotSupported,
-    OutOfRange,
     ProtocolError,
     UsageError,
 )
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
-    Counters,
     DriverInfo,
-    EffectiveConfig,
     Gate,
     NetworkTester,
     NetworkTesterCapabilities,
-    PortCounters,
     PortInfo,
     Rate,
     ReleaseReport,
-    Reservation,
     Setting,
     Stream,
 )
-from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
+from aicalib_hw.readings import Instant
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import Process, find_program
 
 from . import _iperf3_output as output_of
 from ._iperf3_address import Place, place_of
+from ._iperf3_reservation import LOCAL, REMOTE, Iperf3Reservation, require_end
 
 OLDEST = (3, 7)
 """First version whose JSON has all that is read here."""
 
-LOCAL, REMOTE = "local", "remote"
-_LONGEST = 86_400
 _VERSION = re.compile(r"iperf (\d+)\.(\d+)(\S*)")
 _INSTALL = "sudo apt-get install iperf3, or see https://iperf.fr"
 
@@ -81,9 +75,9 @@ class Iperf3(NetworkTester):
         super().__init__(address)
         self.timeout = timeout
         self._trace = trace
-        self._place = place_of(address)
+        self.place = place_of(address)
         self._program = ""
-        self._running: Process | None = None
+        self.client: Process | None = None
         self._server: Process | None = None
         self._aborted = False
 
@@ -94,10 +88,10 @@ class Iperf3(NetworkTester):
         return ("iperf3://127.0.0.1?serve=yes",)
 
     def _connect(self) -> None:
-        self._program = find_program(self._place.program, purpose="measuring with iperf3", install=_INSTALL)
+        self._program = find_program(self.place.program, purpose="measuring with iperf3", install=_INSTALL)
 
     def _opened(self) -> None:
-        if self._place.serve:
+        if self.place.serve:
             self._serve()
 
     def _disconnect(self) -> None:
@@ -108,15 +102,15 @@ class Iperf3(NetworkTester):
 
     def _serve(self) -> None:
         """Run a server on a free port of loopback; raises ConnectionFailed if it does not listen in time."""
-        with socket.create_server((self._place.host, 0)) as free:
+        with socket.create_server((self.place.host, 0)) as free:
             port = free.getsockname()[1]
         listening = threading.Event()
-        command = [self._program, "-s", "-B", self._place.host, "-p", str(port), "--forceflush"]
+        command = [self._program, "-s", "-B", self.place.host, "-p", str(port), "--forceflush"]
         self._server = Process(command, trace=self._trace, on_line=lambda line: _note_listening(line, listening))
         self._server.start()
         if not listening.wait(self.timeout):
             raise ConnectionFailed("the iperf3 server that was started here does not listen", where=" ".join(command))
-        self._place = replace(self._place, port=port)
+        self.place = replace(self.place, port=port)
 
     def identify(self) -> Identity:
         """Ask the client for its version; raises IdentityMismatch for another program or a version too old."""
@@ -136,7 +130,7 @@ class Iperf3(NetworkTester):
     @property
     def capabilities(self) -> NetworkTesterCapabilities:
         """What iperf3 can do: layer 4, a gate in seconds, loss with UDP alone."""
-        udp = self._place.transport == "udp"
+        udp = self.place.transport == "udp"
         return NetworkTesterCapabilities(
             native_layer="L4",
             min_frame_size=rates.ETHERNET + rates.IPV4_UDP + 16 if udp else None,
@@ -156,7 +150,7 @@ class Iperf3(NetworkTester):
         Raises OutOfRange for an end that is none, NotSupported for `force`.
         """
         for port in ports:
-            _require_end(port)
+            require_end(port)
         if force:
             raise NotSupported("iperf3 has no owners to evict", where=self.address)
         _ = self.identity
@@ -167,13 +161,13 @@ class Iperf3(NetworkTester):
         now = Instant.now()
         units = {"omit": "s"}
         return {
-            name: Setting(getattr(self._place, name), units.get(name, ""), now, "driver") for name in Place.__slots__
+            name: Setting(getattr(self.place, name), units.get(name, ""), now, "driver") for name in Place.__slots__
         }
 
     def abort(self) -> None:
         """End the client now; from any thread; never raises."""
         self._aborted = True
-        running = self._running
+        running = self.client
         if running is not None:
             running.abort()
 
@@ -182,7 +176,7 @@ class Iperf3(NetworkTester):
         return ReleaseReport(("traffic stopped",)) if self._stop() else ReleaseReport()
 
     def _stop(self) -> bool:
-        running = self._running
+        running = self.client
         if running is None or not running.running:
             return False
         running.stop()
@@ -191,17 +185,17 @@ class Iperf3(NetworkTester):
     def _run(self, arguments: Sequence[str], limit: float) -> str:
         self._aborted = False
         with self._lock, Process([self._program, *arguments], trace=self._trace) as process:
-            self._running = process
+            self.client = process
             try:
                 if self._aborted:
                     raise Aborted("the measurement was aborted", where=self.address)
                 return process.wait(limit).output
             finally:
-                self._running = None
+                self.client = None
 
-    def _measure(self, stream: Stream, gate: Gate) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def run_through(self, stream: Stream, gate: Gate) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Run the client through `gate`; return the JSON it printed and its arguments."""
-        place = self._place
+        place = self.place
         arguments = ["-c", place.host, "-p", str(place.port), "-J", "-t", str(round(gate.amount))]
         arguments += ["-O", str(place.omit), "-P", str(place.parallel)]
         arguments += ["--connect-timeout", str(round(self.timeout * 1000))]
@@ -227,184 +221,6 @@ class Iperf3(NetworkTester):
         return rates.convert(stream.load.value, stream.load.layer, "L4", frame)
 
 
-class Iperf3Reservation(Reservation):
-    """One stream between here and the server."""
-
-    def __init__(self, tester: Iperf3) -> None:
-        self.evicted: Mapping[str, str] = {}
-        self._tester = tester
-        self._stream: Stream | None = None
-        self._last: Counters | None = None
-
-    def configure(self, streams: Sequence[Stream]) -> EffectiveConfig:
-        """Take the one stream; raises NotSupported for more, OutOfRange for what iperf3 cannot offer.
-
-        With TCP the frame size is what the network's MTU makes it, which `differences` says, and the load
-        is 1.0 (as much as TCP gets through) or a Rate at L4. With UDP it is a Rate at any layer.
-        """
-        if len(streams) != 1:
-            raise NotSupported(f"iperf3 sends one stream at a time, not {len(streams)}", where=self._tester.address)
-        (stream,) = streams
-        _require_end(stream.tx)
-        _require_end(stream.rx)
-        if stream.tx == stream.rx:
-            raise OutOfRange(f"a stream from {stream.tx} to itself is none", where=self._tester.address)
-        differences: tuple[str, ...] = ()
-        if self._tester._place.transport == "udp":
-            can = self._tester.capabilities
-            if not (can.min_frame_size or 0) <= stream.frame_size <= (can.max_frame_size or 0):
-                raise OutOfRange(
-                    f"a frame of {stream.frame_size} bytes cannot be sent",
-                    where=self._tester.address,
-                    why=f"{can.min_frame_size} to {can.max_frame_size} bytes with FCS over UDP",
-                )
-            if not isinstance(stream.load, Rate):
-                raise OutOfRange(
-                    "UDP needs a rate to send at",
-                    where=self._tester.address,
-                    why="iperf3 does not know the speed of the line",
-                    advice='load=Rate(1e9, "L4")',
-                )
-        else:
-            if isinstance(stream.load, Rate) and stream.load.layer != "L4":
-                raise OutOfRange(
-                    f"TCP cannot offer a rate at {stream.load.layer}",
-                    where=self._tester.address,
-                    advice="give it at L4",
-                )
-            if not isinstance(stream.load, Rate) and stream.load != 1.0:
-                raise OutOfRange(
-                    f"a load of {stream.load:g} of the line cannot be offered",
-                    where=self._tester.address,
-                    why="iperf3 does not know the speed of the line",
-                    advice='load=1.0 for as much as TCP gets through, or Rate(…, "L4")',
-                )
-            differences = ("frame size: as TCP and the MTU of the path make it",)
-        self._stream = stream
-        return EffectiveConfig((stream,), differences)
-
-    def clear(self) -> None:
-        """Forget the counters of the last run."""
-        self._last = None
-
-    def start(self) -> None:
-        """Raise NotSupported: iperf3 tells what arrived only at the end of a run of known length."""
-        raise NotSupported(
-            "iperf3 cannot be started without a gate", where=self._tester.address, advice="use measure_throughput()"
-        )
-
-    def stop(self) -> None:
-        """End a run; idempotent."""
-        self._tester.release()
-
-    @property
-    def running(self) -> bool:
-        """True while the client runs."""
-        process = self._tester._running
-        return process is not None and process.running
-
-    def read(self) -> Counters:
-        """Return the bytes of the last run; raises NotSupported before there was one."""
-        if self._last is None:
-            raise NotSupported("iperf3 has counted nothing yet", where=self._tester.address)
-        return self._last
-
-    def measure_throughput(self, gate: Gate, *, settle: float) -> Measurement:
-        """Send through `gate` (whole s) and return what the receiver got, bit/s at layer 4.
-
-        settle: is not needed, as counts come with the end of the run. A run that broke off gives a Measurement
-        without value whose evidence holds what was seen. Raises OutOfRange for another gate, ConnectionFailed,
-        LockedByOther for a busy server, InstrumentReportedError, DeadlineExceeded, Aborted.
-        """
-        tester = self._tester
-        if self._stream is None:
-            raise UsageError("no stream is set up", where=tester.address, advice="configure() one first")
-        if gate.kind != "seconds" or not 1 <= gate.amount <= _LONGEST or gate.amount != round(gate.amount):
-            raise OutOfRange(
-                f"a gate of {gate.amount:g} {gate.kind} cannot be set",
-                where=tester.address,
-                why=f"iperf3 takes whole seconds, 1 to {_LONGEST}",
-            )
-        began = Instant.now()
-        said, arguments = tester._measure(self._stream, gate)
-        window = Window(began, Instant.now(), f"{gate.amount:g} s of the receiver, after {tester._place.omit} s")
-        failure = said.get("error")
-        if failure and not said.get("intervals"):
-            raise output_of.failure_of(
-                str(failure), f"{tester._place.host}:{tester._place.port}", "iperf3 " + " ".join(arguments)
-            )
-        return self._evaluated(said, arguments, window, str(failure) if failure else "")
-
-    def release(self) -> ReleaseReport:
-        """End a run; idempotent, never raises."""
-        return self._tester.release()
-
-    def _evaluated(
-        self, said: Mapping[str, Any], arguments: tuple[str, ...], window: Window, failure: str
-    ) -> Measurement:
-        tester = self._tester
-        transport = tester._place.transport
-        evidence: dict[str, Any] = {
-            "command": " ".join(arguments),
-            "end": said.get("end", {}),
-            "intervals": [one.get("sum", {}) for one in said.get("intervals", [])],
-            "remarks": list(_remarks(tester._place)),
-        }
-        reasons: tuple[str, ...] = ()
-        value: float | None = None
-        components: tuple[Component, ...] = ()
-        if failure:
-            reasons = (f"iperf3 ended early: {failure}",)
-        else:
-            received, seconds = output_of.received(said, tester.address)
-            value = 8 * received / seconds
-            evidence |= {"received_bytes": received, "received_s": seconds}
-            components = output_of.components(said, received)
-            self._count(said, received, window)
-        status = ValidityStatus.ERROR if failure else ValidityStatus.VALID
-        return Measurement(
-            quantity="network",
-            definition=f"rate/L4/{transport}/unidirectional",
-            value=value,
-            unit="bit/s",
-            window=window,
-            identity=tester.identity,
-            runs=(Run(value, window, used=not reasons, reasons=reasons),),
-            components=components,
-            settings={name: getattr(tester._place, name) for name in Place.__slots__},
-            evidence=evidence,
-            validity=Validity(status, reasons),
-        )
-
-    def _count(self, said: Mapping[str, Any], received: int, window: Window) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        sent = said["end"].get("sum_sent", {})
-        counted = PortCounters(
-            tx_frames=None,
-            tx_bytes=int(sent["bytes"]) if "bytes" in sent else None,
-            rx_frames=None,
-            rx_bytes=received,
-            lost=output_of.lost(said),
-        )
-        tx = PortCounters(None, counted.tx_bytes, None, None)
-        rx = PortCounters(None, None, None, received)
-        ports = {stream.tx: tx, stream.rx: rx}
-        self._last = Counters(window.start, window.stop, ports, {stream.name: counted})
-
-
-def _remarks(place: Place) -> tuple[str, ...]:
-    if place.host in ("127.0.0.1", "::1", "localhost"):
-        return ("over loopback: this is what the host's own network stack carries, and no port",)
-    return ()
-
-
 def _note_listening(line: str, listening: threading.Event) -> None:
     if "listening" in line:
         listening.set()
-
-
-def _require_end(port: str) -> None:
-    if port not in (LOCAL, REMOTE):
-        raise OutOfRange(f"{port!r} is no port of iperf3", advice=f"{LOCAL} or {REMOTE}")

@@ -2,9 +2,9 @@
 
 Source: XOA CLI documentation, command reference and "concurrent sessions". All of its counts are of layer 2, whole
 frames with FCS. Not covered: filters, modifiers, histograms, advanced timing, impairment, Layer 4-7 chassis.
-Unconfirmed and
-therefore not relied on: whether reservations end with the session (traffic may go on, so our streams carry a mark), and
-what exactly P_TXTIME counts (so there is no gate of packets).
+P_TXTIME, the time elapsed, is kept as evidence. Unconfirmed and therefore not relied on: whether reservations end with
+the session (traffic may go on, so our streams carry a mark), and whether P_TXTIME stands still after the last packet of
+a limited stream (so there is no gate of packets).
 """
 
 from __future__ import annotations

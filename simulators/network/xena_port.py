@@ -160,7 +160,9 @@ class XenaPort:
     def started(self, streams: Sequence[Transmitted]) -> None:
         """Note that these streams have been started."""
         self._running = list(streams)
-        self.on, self._begun = True, self.model.network.now()
+        starts = [stream.runs[-1].start for stream in self._running if stream.runs]
+        # What P_TXTIME counts begins with the first frame, and not when the command has been carried out.
+        self.on, self._begun = True, min(starts, default=self.model.network.now())
 
     def stop(self) -> None:
         """End traffic; what is under way still arrives."""

@@ -122,6 +122,7 @@ def test_a_rate_of_layer_2_is_stated_at_the_layer_that_was_asked_for(size: int, 
     assert at_layer(measured, "L2-fcs") is measured
 
 
-def test_a_run_without_value_keeps_its_definition() -> None:
-    empty = of_layer_2(None, 64)
-    assert at_layer(empty, "L1") is empty
+def test_a_run_without_value_is_of_the_layer_of_those_it_stands_beside() -> None:
+    empty = at_layer(of_layer_2(None, 64), "L1")
+    assert (empty.value, empty.definition) == (None, "rate/L1/64B/unidirectional")
+    assert empty.definition == at_layer(of_layer_2(1e9, 64), "L1").definition

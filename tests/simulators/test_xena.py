@@ -326,6 +326,17 @@ def test_packets_are_limited_in_number_and_lengths_vary_as_asked(bench: Bench) -
     assert values(line.ask("0/1 PR_TOTALEXT ?"))[3:] == [3 * sum(range(64, 164)), 300, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("rate", [1.0, 100.0])
+def test_the_time_elapsed_of_a_limited_transmission_is_its_limit_however_fast_the_world_is(
+    bench: Bench, rate: float
+) -> None:
+    _, line = bench(rate=rate)
+    prepare(line, 1518, "P_TXTIMELIMIT 200000", "P_TRAFFIC ON")
+    while line.ask("0/0 P_TRAFFIC ?").endswith("ON"):
+        pass
+    assert line.ask("0/0 P_TXTIME ?") == "0/0  P_TXTIME  200000"
+
+
 def test_the_clock_trim_moves_the_rate_and_not_the_gate(bench: Bench) -> None:
     xena, line = bench()
     assert line.ask("0 M_RESERVATION RESERVE") == "<OK>"
