@@ -197,6 +197,20 @@ _add(
     "R = 8 x sum(bytes of all files) / time from the common start to the end of the slowest job's last flush",
     "specification, item 'storage capability'; pattern and time rule are assumptions of this project",
 )
+_add(
+    "token/training/applied-steps/timed-here",
+    "token/s",
+    "tokens of whole, applied optimizer steps over a window that all devices began and ended together, padding counted",
+    "rate = steps x sequences in a step x tokens in a sequence / (end of the last step - end of the warm-up)",
+    "specification, procedure 5; step-aligned window after a warm-up is an assumption of this project",
+)
+_add(
+    "token/training/applied-steps/timed-by-job",
+    "token/s",
+    "tokens of whole, applied optimizer steps over the times that the job's log states for them, padding as it has it",
+    "rate = sum(applied steps x sequences in a step x tokens in a sequence) / sum(steps x logged time of a step)",
+    "specification, procedure 5; the job's stop-watch is held against the arrival of its lines or their stamps",
+)
 
 _SIZE = re.compile(r"/([1-9][0-9]{1,4})B/")
 

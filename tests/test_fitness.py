@@ -41,6 +41,7 @@ def nowhere(kind: Any) -> str:
         "ascend": "ascend://0/0",
         "cpu": "cpu://local",
         "fio": "fio:///var/tmp",
+        "log": "log:///var/log/training.log?framework=megatron",
         "nvidia": "nvidia://0",
         "opencl": "opencl://0/0",
     }

@@ -21,9 +21,14 @@ class TrainingJobCapabilities(Capabilities):
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What is run or followed: batch in sequences, lengths in tokens, counts in steps.
+    """What is run or followed: batch in sequences of all devices, lengths in tokens, counts in steps, times in s.
 
-    parameters: of the model, for FLOP-based figures; None = not known.
+    warm_up_steps: at least so many are let pass before the window. parameters: in matrix products, for FLOP-based
+    figures; None = not known. command: program and arguments that start the job, empty = it runs already, or is the
+    driver's own. processors: devices that share the work. step_timeout: s without a step before the job is taken for
+    one that hangs. outside: share of the window that may pass outside the times that a followed job states for its
+    steps, before the measurement is invalid. peak: FLOP/s of all devices together at this precision, for the model
+    FLOP utilisation; None = not known.
     """
 
     global_batch: int
@@ -34,11 +39,18 @@ class TrainingPlan:
     precision: str = "fp32"
     command: tuple[str, ...] = ()
     seed: int = 0
+    processors: int = 1
+    step_timeout: float = 300.0
+    outside: float = 0.01
+    peak: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepRate:
-    """One optimizer step: its number, tokens, duration window, rate in token/s, and loss where logged."""
+    """One optimizer step, or the steps up to it that a log sums up: its number, their tokens, window, rate in token/s.
+
+    loss: of the last of them, where it is told. The rate's status is NO_DATA where none of the steps was applied.
+    """
 
     step: int
     tokens: int

@@ -20,12 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from aicalib_hw.errors import Aborted, DeadlineExceeded, MissingProgram, NotOpen
+from aicalib_hw.errors import Aborted, ConnectionLost, DeadlineExceeded, MissingProgram, NotOpen
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 
 GRACE = 2.0
 """s that a program is given to end by itself after it was asked to."""
+
+_GUARD = Path(__file__).with_name("_guard.py")
+_GUARD_ENDS_ALL = 0.7
+"""s that the guard is given for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ class Process:
 
     arguments: program and arguments; no shell is involved. on_line: gets each line of the output as it
     comes, in a thread of its own, and must return quickly; what it raises, `wait` raises. directory: where it runs,
-    None = here.
+    None = here. merged: what it writes to its error stream is part of its output, in order. guarded: whatever it
+    starts ends with it, in sessions of their own too, and all of it when this process dies (Linux; elsewhere its
+    process group); it reads what `send()` gives it.
     """
 
     def __init__(
@@ -64,8 +70,12 @@ class Process:
         trace: Trace | None = None,
         on_line: Callable[[str], None] | None = None,
         directory: Path | None = None,
+        merged: bool = False,
+        guarded: bool = False,
     ) -> None:
         self.arguments = tuple(arguments)
+        self._merged = merged
+        self._guarded = guarded and sys.platform != "win32"
         self._trace = trace
         self._on_line = on_line
         self._directory = directory
@@ -88,10 +98,10 @@ class Process:
         self._began = time.monotonic()
         try:
             self._program = subprocess.Popen(
-                self.arguments,
-                stdin=subprocess.DEVNULL,
+                (sys.executable, "-I", "-S", str(_GUARD), *self.arguments) if self._guarded else self.arguments,
+                stdin=subprocess.PIPE if self._guarded else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if self._merged else subprocess.PIPE,
                 cwd=self._directory,
                 encoding="utf-8",
                 errors="replace",
@@ -103,10 +113,26 @@ class Process:
                 f"{self.arguments[0]} cannot be run", where=self.arguments[0], why=str(error), advice="install it anew"
             ) from error
         for name, stream in (("output", self._program.stdout), ("errors", self._program.stderr)):
+            if stream is None:
+                continue
             reader = threading.Thread(target=self._read, args=(name, stream), name=f"{name}-of-program", daemon=True)
             self._readers.append(reader)
             reader.start()
         return self
+
+    def send(self, line: str) -> None:
+        """Give a guarded program one line to read; raises ConnectionLost if it has ended."""
+        program = self._started()
+        self._note("write", line)
+        try:
+            if program.stdin is None:
+                raise BrokenPipeError("it reads nothing")
+            program.stdin.write(f"{line}\n")
+            program.stdin.flush()
+        except (OSError, ValueError) as error:
+            raise ConnectionLost(
+                f"{self.arguments[0]} takes no more input", where=" ".join(self.arguments), why=self._last_words()
+            ) from error
 
     def wait(self, timeout: float) -> Finished:
         """Return what the program did once it has ended.
@@ -203,10 +229,21 @@ class Process:
         if self._cleared:
             return
         self._cleared = True
+        if self._guarded:
+            self._dismiss_guard()
         if sys.platform != "win32":
             self._signal(signal.SIGKILL)
         elif self.running:
             self._started().kill()
+
+    def _dismiss_guard(self) -> None:
+        """Let the guard end all that it guards, which it does when its input ends."""
+        program = self._started()
+        with contextlib.suppress(OSError):
+            if program.stdin is not None:
+                program.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(_GUARD_ENDS_ALL)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(OSError):

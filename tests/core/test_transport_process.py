@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aicalib_hw.errors import Aborted, DeadlineExceeded, MissingProgram, NotOpen
+from aicalib_hw.errors import Aborted, ConnectionLost, DeadlineExceeded, MissingProgram, NotOpen
 from aicalib_hw.trace import Trace, read_trace
 from aicalib_hw.transport.process import Process, find_program
 
@@ -152,3 +152,50 @@ def test_output_that_was_not_read_to_its_end_is_not_given_out_as_whole() -> None
     slow = Process([PYTHON, "-c", "print('a\\n' * 5)"], on_line=lambda line: time.sleep(0.7))
     with slow, pytest.raises(DeadlineExceeded, match="read to its end"):
         slow.wait(1.0)
+
+
+def test_both_streams_of_a_program_can_be_one_in_the_order_in_which_it_wrote_them() -> None:
+    code = "import sys\nfor n in range(4): print(n, file=(sys.stdout, sys.stderr)[n % 2], flush=True)"
+    lines: list[str] = []
+    with Process([PYTHON, "-c", code], merged=True, on_line=lines.append) as process:
+        finished = process.wait(30.0)
+    assert (finished.output, finished.errors) == ("0\n1\n2\n3\n", "")
+    assert lines == ["0", "1", "2", "3"]
+
+
+ADOPTED = (
+    "import subprocess, sys, time; "
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); "
+    "print(child.pid); "
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what loses its parent is adopted under Linux only")
+@pytest.mark.parametrize("how", ["ends", "is stopped", "is aborted"])
+def test_what_a_guarded_program_has_started_in_a_session_of_its_own_ends_with_it(how: str) -> None:
+    lines: list[str] = []
+    code = ADOPTED + ("sys.exit(3)" if how == "ends" else "time.sleep(60)")
+    with Process([PYTHON, "-c", code], guarded=True, on_line=lines.append) as process:
+        if how == "ends":
+            assert process.wait(30.0).status == 3
+            child = int(lines[0])
+        else:
+            child = child_of(process, lines)
+            began = time.monotonic()
+            process.abort() if how == "is aborted" else process.stop(grace=0.1)
+            assert time.monotonic() - began < 1.5
+    assert gone(child, within=1.0)
+
+
+def test_a_guarded_program_shows_its_status_and_its_signal_and_reads_what_it_is_given() -> None:
+    with Process([PYTHON, "-c", "import os; os.kill(os.getpid(), 11)"], guarded=True) as process:
+        assert process.wait(30.0).status == -11
+    with Process(["no-such-program-anywhere"], guarded=True) as process:
+        finished = process.wait(30.0)
+    assert finished.status == 127
+    assert "no-such-program-anywhere" in finished.errors
+    with Process([PYTHON, "-c", "print(input()[::-1])"], guarded=True) as process:
+        process.send("abc")
+        assert process.wait(30.0).output == "cba\n"
+        with pytest.raises(ConnectionLost):
+            process.send("more")

@@ -1,0 +1,293 @@
+"""A training job followed by its log: one that runs already, or a command that is started here.
+
+Source: the log lines of Megatron-LM `training_log`, torchtitan `metrics.py`, DeepSpeed `ThroughputTimer`, nanoGPT
+`train.py` and the Trainer of transformers (`_formats`). Token/s is tokens of applied steps over the times that the job
+states for them, never a rate, TFLOP/s or MFU that it prints; the arrival of the lines here and the log's time stamps
+must agree with those times. Not covered: logs in other languages than Python's English, Weights & Biases, TensorBoard.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from aicalib_hw.errors import Aborted, DeadlineExceeded, InstrumentError, ProtocolError, UsageError
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import (
+    DriverInfo,
+    Progress,
+    ReleaseReport,
+    Setting,
+    StepRate,
+    TrainingJob,
+    TrainingJobCapabilities,
+    TrainingPlan,
+)
+from aicalib_hw.readings import Instant, Measurement, ValidityStatus
+from aicalib_hw.trace import Trace
+from aicalib_hw.transport.process import find_program
+
+from . import _evaluation as evaluation
+from ._following import Following, mark_in
+from ._formats import FORMATS, Format
+from ._lines import head_of
+from ._tally import Span
+
+FORM = "log:///path?framework=megatron, or log://command?framework=megatron"
+_COMMAND = "command"
+BEGINNINGS = ("end", "start", "command")
+_COUNTS = ("global_batch", "sequence_length", "processors")
+
+
+class TrainingLog(TrainingJob):
+    """A log file, or the output of the command that a plan names.
+
+    address: log:///path?framework=NAME&from=end, or log://command?framework=NAME. framework: megatron, mindspeed,
+    torchtitan, deepspeed, nanogpt or hf-trainer. from=start takes the steps that the file holds already, from=command
+    waits for the file that the plan's command writes. global_batch,
+    sequence_length and processors (devices) may stand there too; `stream()` needs them, and a plan must agree. timeout:
+    s for a command to end after it was asked to.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="training-log",
+        role="training_job",
+        summary="logs of Megatron-LM, MindSpeed-LLM, torchtitan, DeepSpeed, nanoGPT and the Trainer of transformers",
+        manual="training_log, ThroughputTimer, metrics.py, train.py, Trainer",
+        schemes=("log",),
+        wires=("file", "process"),
+        verified="samples of each framework's lines; no job of theirs yet",
+    )
+
+    def __init__(self, address: str, *, timeout: float = 30.0, trace: Trace | None = None) -> None:
+        super().__init__(address)
+        self.timeout = timeout
+        self._trace = trace
+        self._place = place_of(address)
+        self._following: Following | None = None
+        self._aborted = threading.Event()
+
+    def _connect(self) -> None:
+        if self._place.path is not None and not self._place.awaited:
+            head_of(self._place.path)
+
+    def _disconnect(self) -> None:
+        self.release()
+
+    def identify(self) -> Identity:
+        """Tell whose log it is; a job that introduces itself as simulated is. Raises ConnectionFailed, NotPermitted."""
+        path = self._place.path
+        head = head_of(path) if path is not None and path.exists() else ""
+        following = self._following
+        return identity_of(self._place.format, self.address, head, following.mark if following else "")
+
+    @property
+    def capabilities(self) -> TrainingJobCapabilities:
+        """The one framework whose log is read; a command can be started."""
+        return TrainingJobCapabilities(
+            frameworks=(self._place.format.name,),
+            launch=True,
+            loss=self._place.format.name != "deepspeed",
+            notes={"time": "the job's own step times; its TFLOP/s, MFU and rates are not used"},
+        )
+
+    def stream(self, *, duration: float | None = None) -> Iterator[StepRate]:
+        """Yield the steps of every new line, token/s, for `duration` s or until closed.
+
+        Raises UsageError if the address does not say global_batch and sequence_length, ProtocolError if the log
+        changes its form or goes back, DeadlineExceeded if no step comes within 300 s, Aborted.
+        """
+        plan = self._stated_plan()
+        self._aborted.clear()
+        following = Following(self._place.format, plan, self._place.path, self._place.history, self._trace)
+        end = None if duration is None else time.monotonic() + duration
+        try:
+            for span in following.spans(self._aborted, until=end):
+                if span is not None:
+                    yield evaluation.step_rate(span, self.identity)
+        finally:
+            following.close()
+
+    def measure_tokens(self, plan: TrainingPlan, *, progress: Progress | None = None) -> Measurement:
+        """Follow `plan.steps` whole steps after the warm-up and return token/s, by the job's own step times.
+
+        A command of the plan is started if it does not run yet, and runs on for the next measurement until
+        `release()`. What breaks off after at least one step (an end, an abort, a hang, a log that changes) is a
+        Measurement that is not valid, says why, and keeps its steps. Raises OutOfRange or UsageError for a plan that
+        does not fit, MissingProgram, ConnectionFailed; and where no step was seen ProtocolError, DeadlineExceeded,
+        ConnectionLost, Aborted.
+        """
+        report = progress or (lambda done, note: None)
+        self._require_fitting(plan)
+        with self._lock:
+            self._aborted.clear()
+            began = Instant.now()
+            following = self._follow(plan)
+            error: InstrumentError | None = None
+            report(0.0, "waiting for the first step")
+            try:
+                spans = self._window(following, plan, report)
+            except InstrumentError as broken:
+                error = broken
+                spans = following.since(plan)
+                if not spans:
+                    self._let_go()
+                    raise
+            following.used = len(following.tally.spans)
+            identity = self._identified(following)
+            result = evaluation.of_log(
+                following.tally,
+                spans,
+                plan,
+                identity=identity,
+                began=began,
+                broken=() if error is None else (_in_words(error),),
+                status=ValidityStatus.ABORTED if isinstance(error, Aborted) else ValidityStatus.ERROR,
+                evidence={"framework": self._place.format.name, "log": following.facts()},
+            )
+            if error is not None:
+                self._let_go()
+            else:
+                report(1.0, "done")
+            return result
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Return what the address sets."""
+        now = Instant.now()
+        place = self._place
+        settings = {
+            "framework": place.format.name,
+            "path": str(place.path) if place.path else "",
+            "from": "command" if place.awaited else "start" if place.history else "end",
+            **place.counts,
+        }
+        return {name: Setting(value, "", now, "driver") for name, value in settings.items()}
+
+    def abort(self) -> None:
+        """End the command, if there is one, and stop following; from any thread; never raises."""
+        self._aborted.set()
+        following = self._following
+        if following is not None:
+            following.abort()
+
+    def release(self) -> ReleaseReport:
+        """End the command with all it has started and stop following; idempotent; never raises."""
+        stopped = self._let_go()
+        return ReleaseReport(("the job was stopped",) if stopped else ())
+
+    def _let_go(self) -> bool:
+        following, self._following = self._following, None
+        return following.close() if following is not None else False
+
+    def _follow(self, plan: TrainingPlan) -> Following:
+        """Go on with what is followed already if it is the same job, else begin."""
+        following = self._following
+        if following is not None and following.same_as(plan):
+            return following
+        self._let_go()
+        if plan.command:
+            find_program(plan.command[0], purpose="this training job", install=f"put {plan.command[0]} on the path")
+        following = Following(self._place.format, plan, self._place.path, self._place.history, self._trace)
+        path = self._place.path
+        if path is not None and path.exists() and not plan.command:
+            following.introduce(head_of(path))
+        self._following = following
+        return following
+
+    def _window(self, following: Following, plan: TrainingPlan, report: Progress) -> list[Span]:
+        for _ in following.spans(self._aborted):
+            spans = following.since(plan)
+            steps = sum(span.steps for span in spans)
+            if spans:
+                report(min(1.0, steps / plan.steps), f"step {spans[-1].last}")
+            if steps >= plan.steps:
+                return spans
+        raise ProtocolError("the log ended", where=self.address)
+
+    def _identified(self, following: Following) -> Identity:
+        if following.mark and not self.identity.simulated:
+            self._identity = identity_of(self._place.format, self.address, "", following.mark)
+        return self.identity
+
+    def _require_fitting(self, plan: TrainingPlan) -> None:
+        evaluation.require_measurable(plan)
+        for name, stated in self._place.counts.items():
+            if getattr(plan, name) != stated:
+                raise UsageError(
+                    f"the plan's {name} is {getattr(plan, name)}, and the address says {stated}", where=self.address
+                )
+        if (self._place.by_command or self._place.awaited) and not plan.command:
+            raise UsageError(
+                "the plan names no command that could be started and followed",
+                where=self.address,
+                advice="give the plan a command, or address the log of a running job: log:///path?framework=…",
+            )
+
+    def _stated_plan(self) -> TrainingPlan:
+        counts = self._place.counts
+        missing = [name for name in _COUNTS[:2] if name not in counts]
+        needs_plan = self._place.by_command or self._place.awaited
+        if missing or needs_plan:
+            raise UsageError(
+                "the steps of this log cannot be told in tokens",
+                where=self.address,
+                why="a command needs a plan" if needs_plan else f"it does not say {', '.join(missing)}",
+                advice="log:///path?framework=…&global_batch=…&sequence_length=…",
+            )
+        return TrainingPlan(
+            counts["global_batch"], counts["sequence_length"], warm_up_steps=0, processors=counts.get("processors", 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address taken apart; path None: the output of the plan's command; awaited: a file that it has yet to write."""
+
+    format: Format
+    path: Path | None
+    history: bool
+    awaited: bool
+    counts: Mapping[str, int]
+
+    @property
+    def by_command(self) -> bool:
+        """True for the output of a command."""
+        return self.path is None
+
+
+def place_of(address: str) -> Place:
+    """Take an address apart; raises UsageError naming what does not belong there."""
+    try:
+        parts = urlsplit(address)
+        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        counts = {name: int(options.pop(name)) for name in _COUNTS if name in options}
+    except ValueError as error:
+        raise UsageError(f"{address!r} is no address of a log", why=str(error), advice=FORM) from error
+    framework, begin = options.pop("framework", ""), options.pop("from", "end")
+    if framework not in FORMATS:
+        why = f"the framework {framework!r} is unknown" if framework else "it names no framework"
+        raise UsageError(f"{address!r} is no address of a log", why=why, advice=f"one of {', '.join(FORMATS)}")
+    if parts.scheme != "log" or options or begin not in BEGINNINGS or any(one < 1 for one in counts.values()):
+        why = f"unknown: {', '.join(options)}" if options else f"from is {', '.join(BEGINNINGS)}; counts are 1 or more"
+        raise UsageError(f"{address!r} is no address of a log", why=why, advice=FORM)
+    if parts.netloc == _COMMAND and not parts.path.strip("/"):
+        return Place(FORMATS[framework], None, True, False, counts)
+    if parts.netloc or not parts.path.startswith("/"):
+        raise UsageError(f"{address!r} names no path of this host", why="a host, or a relative path", advice=FORM)
+    return Place(FORMATS[framework], Path(unquote(parts.path)), begin == "start", begin == "command", counts)
+
+
+def identity_of(format: Format, address: str, head: str, mark: str) -> Identity:
+    """Return who a log is of, as far as it says."""
+    build = mark or mark_in(head)
+    return Identity("", format.title, "", "", address, {"build": build} if build else {})
+
+
+def _in_words(error: InstrumentError) -> str:
+    kind = "no step came" if isinstance(error, DeadlineExceeded) else ""
+    return ": ".join(part for part in (kind, error.what, error.why) if part)

@@ -1,0 +1,219 @@
+"""What each framework's lines say, on samples that the frameworks' sources and users' logs give."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from aicalib_hw.instruments.training._formats import FORMATS, plain
+from hypothesis import given
+from hypothesis import strategies as st
+
+# The forms of the frameworks' sources: Megatron-LM d98e8a64dd, torchtitan b5bcd76c6, DeepSpeed edaa72212, nanoGPT
+# 3adf61e1; DeepSpeed's and the forks' values from users' published logs; the Trainer's from a run of 5.23.
+MEGATRON = (
+    " [2026-04-28 14:23:45.123456] iteration       42/    500 | consumed samples:        10752 | elapsed time per "
+    "iteration (ms): 892.1 | throughput per GPU (TFLOP/s/GPU): 245.3 | learning rate: 3.000000E-04 | global batch "
+    "size:   256 | lm loss: 3.214500E+00 | loss scale: 1.0 | grad norm: 0.543 | number of skipped iterations:   0 | "
+    "number of nan iterations:   0 |"
+)
+WITH_ENERGY = MEGATRON.replace(
+    " | learning", " | energy per GPU (J/iter/GPU): 312.4 | power per GPU (W/GPU): 350.2 | learning"
+)
+OLDER = MEGATRON.replace(".123456]", "]").replace(" | throughput per GPU (TFLOP/s/GPU): 245.3", "")
+PRIMUS = (
+    "\x1b[32m[20260428 14:23:45][rank-7/8][INFO ] \x1b[0m iteration 42/ 500 | consumed samples: 10752 | elapsed time "
+    "per iteration (ms): 13100.0/13240.9 | throughput per GPU (TFLOP/s/GPU): 579.4/573.6 | tokens per GPU "
+    "(tokens/s/GPU): 10005.5/9903.7 | global batch size: 256 |"
+)
+FORK = " iteration 42/ 500 | iteration time: 270.125 s samples/sec: 3.8 | tokens/sec/GPU: 74994 |"
+OVERFLOW = (
+    " iteration       10/     500 | consumed samples:        10240 | elapsed time per iteration (ms): 512.0 | "
+    "global batch size:  1024 | loss scale: 65536.0 | number of skipped iterations:  10 | "
+    "number of nan iterations:   0 |"
+)
+TITAN = (
+    "[titan] 2025-01-31 10:00:01,123 - root - INFO - \x1b[31mstep: 10  \x1b[32mloss:  7.12345  grad_norm:  1.2345  "
+    "memory: 12.34GiB(15.00%)  tps: 5,432  tflops: 345.67  mfu: N/A\x1b[39m"
+)
+DEEPSPEED = (
+    "[2023-08-02 00:41:17,936] [INFO] [timer.py:215:stop] epoch=0/micro_step=10/global_step=5, "
+    "RunningAvgSamplesPerSec=220.69530887096045, CurrSamplesPerSec=222.88787331278564, MemAllocated=0.07GB, "
+    "MaxMemAllocated=1.36GB"
+)
+OLD_DEEPSPEED = "[INFO] 0/20, RunningAvgSamplesPerSec=220.69530887096045, CurrSamplesPerSec=222.88787331278564"
+NANOGPT = "iter 100: loss 2.1234, time 135.20ms, mfu 43.21%"
+TRAINER = (
+    "{'loss': '7.648', 'grad_norm': '1.097', 'learning_rate': '3.75e-05', 'epoch': '0.25', "
+    "'num_input_tokens_seen': 2048, 'train_runtime': '0.3181', 'train_tokens_per_second': '6439'}"
+)
+SAMPLES = {
+    "megatron": [MEGATRON, WITH_ENERGY, OLDER, PRIMUS, FORK, OVERFLOW],
+    "torchtitan": [TITAN],
+    "deepspeed": [DEEPSPEED, OLD_DEEPSPEED],
+    "nanogpt": [NANOGPT],
+    "hf-trainer": [TRAINER],
+}
+EACH = [(name, line) for name, lines in SAMPLES.items() for line in lines]
+
+
+def said(framework: str, line: str) -> object:
+    return FORMATS[framework].read(plain(line))
+
+
+def test_a_line_of_megatron_says_step_time_batch_sequences_loss_and_when() -> None:
+    found = FORMATS["megatron"].read(MEGATRON)
+    assert found is not None
+    assert (found.step, found.batch, found.samples, found.skipped, found.spoiled) == (42, 256, 10752, 0, 0)
+    assert (found.pace, found.half_digit, found.loss) == (pytest.approx(0.8921), pytest.approx(5e-5), 3.2145)
+    assert found.at is not None
+    assert found.at % 60 == pytest.approx(45.123456)
+
+
+@pytest.mark.parametrize("line", [WITH_ENERGY, OLDER])
+def test_fields_that_other_versions_add_or_leave_out_change_nothing(line: str) -> None:
+    found, usual = FORMATS["megatron"].read(line), FORMATS["megatron"].read(MEGATRON)
+    assert found is not None
+    assert usual is not None
+    assert (found.step, found.pace, found.samples, found.loss) == (usual.step, usual.pace, usual.samples, usual.loss)
+
+
+def test_of_a_pair_of_current_and_average_the_current_one_counts() -> None:
+    found = FORMATS["megatron"].read(plain(PRIMUS))
+    assert found is not None
+    assert found.pace == pytest.approx(13.1)
+
+
+def test_a_fork_that_writes_seconds_is_not_read_as_milliseconds() -> None:
+    found = FORMATS["megatron"].read(FORK)
+    assert found is not None
+    assert (found.pace, found.half_digit) == (270.125, pytest.approx(5e-4))
+
+
+def test_skipped_iterations_are_told_although_their_samples_are_consumed() -> None:
+    found = FORMATS["megatron"].read(OVERFLOW)
+    assert found is not None
+    assert (found.samples, found.skipped) == (10240, 10)
+
+
+def test_the_rate_of_torchtitan_has_thousands_separators_and_the_resolution_of_a_whole_number() -> None:
+    found = FORMATS["torchtitan"].read(plain(TITAN))
+    assert found is not None
+    assert (found.step, found.pace, found.half_digit, found.loss) == (10, 5432.0, 0.5, 7.12345)
+
+
+def test_deepspeed_counts_optimizer_steps_and_not_the_parts_of_them_and_the_last_step_not_the_average() -> None:
+    found = FORMATS["deepspeed"].read(DEEPSPEED)
+    assert found is not None
+    assert (found.step, found.pace, found.remark) == (5, 222.88787331278564, "")
+    old = FORMATS["deepspeed"].read(OLD_DEEPSPEED)
+    assert old is not None
+    assert old.step == 20
+    assert "parts" in old.remark
+
+
+def test_a_line_of_nanogpt_has_its_time_in_milliseconds_or_says_otherwise() -> None:
+    found = FORMATS["nanogpt"].read(NANOGPT)
+    in_seconds = FORMATS["nanogpt"].read(NANOGPT.replace("135.20ms", "0.1352s"))
+    assert found is not None
+    assert in_seconds is not None
+    assert found.pace == in_seconds.pace == pytest.approx(0.1352)
+
+
+def test_a_record_of_the_trainer_counts_tokens_and_time_since_the_beginning_also_behind_a_progress_bar() -> None:
+    bar = " 25%|##5       | 5/20 [00:00<00:00, 41.44it/s]\r" + TRAINER
+    for line in (TRAINER, bar):
+        found = FORMATS["hf-trainer"].read(plain(line))
+        assert found is not None
+        assert (found.tokens, found.pace, found.loss) == (2048, 0.3181, 7.648)
+
+
+def test_a_loss_that_is_not_a_number_is_told_as_such() -> None:
+    for framework, line in (
+        ("megatron", MEGATRON.replace("3.214500E+00", "nan")),
+        ("hf-trainer", TRAINER.replace("'7.648'", "nan")),
+        ("nanogpt", NANOGPT.replace("2.1234", "nan")),
+    ):
+        found = FORMATS[framework].read(line)
+        assert found is not None
+        assert found.loss is not None
+        assert math.isnan(found.loss)
+
+
+@pytest.mark.parametrize(
+    ("framework", "line", "told"),
+    [
+        ("megatron", MEGATRON.replace("(ms): 892.1", "(min): 892.1"), "'min'"),
+        ("megatron", MEGATRON.replace("elapsed time per iteration (ms): 892.1 | ", ""), "elapsed time"),
+        ("megatron", MEGATRON.replace("892.1", "0.0"), "0.0"),
+        ("megatron", MEGATRON.replace("892.1", "nan"), "nan"),
+        ("torchtitan", plain(TITAN).replace("tps", "wps"), "tps"),
+        ("deepspeed", DEEPSPEED.replace("222.88787331278564", "inf"), "inf"),
+        ("deepspeed", DEEPSPEED.partition(", CurrSamples")[0], "CurrSamplesPerSec"),
+        ("nanogpt", NANOGPT.replace("135.20ms", "135.20"), "unit"),
+        ("hf-trainer", TRAINER.replace("'num_input_tokens_seen': 2048, ", ""), "include_num_input_tokens_seen"),
+    ],
+)
+def test_a_step_that_does_not_say_what_it_should_is_no_step_but_an_error(framework: str, line: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        FORMATS[framework].read(line)
+
+
+@pytest.mark.parametrize(
+    ("framework", "line"),
+    [
+        ("megatron", " validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 12.2 |"),
+        ("megatron", "  successfully saved checkpoint from iteration      10 to checkpoints"),
+        ("torchtitan", "validate step: 10  loss:  7.1  memory: 12.34GiB(15.00%)  tps: 9,999"),
+        ("nanogpt", "step 250: train loss 2.0, val loss 2.1"),
+        ("hf-trainer", "{'eval_loss': '7.1', 'eval_runtime': '0.2', 'epoch': '1'}"),
+        (
+            "hf-trainer",
+            "{'train_runtime': '1.23', 'train_samples_per_second': '52', 'train_loss': '7.5', 'epoch': '1'}",
+        ),
+    ],
+)
+def test_evaluation_checkpoints_and_the_end_are_no_steps(framework: str, line: str) -> None:
+    assert said(framework, line) is None
+
+
+@pytest.mark.parametrize(("framework", "line"), EACH)
+def test_no_other_framework_takes_the_line_for_its_own(framework: str, line: str) -> None:
+    takers = [name for name, form in FORMATS.items() if form.read(plain(line)) is not None]
+    assert set(takers) - {"mindspeed"} == {framework}
+
+
+@given(st.text(max_size=300), st.sampled_from(sorted(FORMATS)))
+def test_no_text_whatever_does_more_than_be_refused(text: str, framework: str) -> None:
+    try:
+        found = FORMATS[framework].read(plain(text))
+    except ValueError:
+        return
+    assert found is None or found.pace > 0
+
+
+@given(st.sampled_from(EACH), st.data())
+def test_a_line_that_was_cut_off_never_gives_another_time(sample: tuple[str, str], data: st.DataObject) -> None:
+    framework, line = sample
+    whole = FORMATS[framework].read(plain(line))
+    cut = plain(line)[: data.draw(st.integers(0, len(plain(line)) - 1))]
+    try:
+        found = FORMATS[framework].read(cut)
+    except ValueError:
+        return
+    assert whole is not None
+    if found is not None and found.pace != whole.pace:
+        # Digits may be missing at the very end, which only a line without its end has: none such is ever read.
+        assert cut[-1] in "0123456789.,-m"
+
+
+@given(st.integers(1, 10**7), st.floats(0.0006, 86400.0))
+def test_a_megatron_line_gives_back_the_time_that_was_written_within_half_its_last_digit(
+    step: int, seconds: float
+) -> None:
+    from .jobs import megatron
+
+    found = FORMATS["megatron"].read(megatron(step, seconds))
+    assert found is not None
+    assert found.step == step
+    assert abs(found.pace - seconds) <= found.half_digit * 1.0001
