@@ -114,6 +114,29 @@ def simulated_inference_service(request: pytest.FixtureRequest) -> Iterator[Any]
 
 
 @pytest.fixture
+def simulated_storage_tester(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A simulated fio and its disk on a world of its own, 20 times faster than real time, idle.
+
+    `.address` for a driver, `.program` to be started by hand, `.truth` for what truly moved, `.witness` for what the
+    kernel would count, `.inject(fault)`, `.world`. Options by indirect parametrisation: a dict of the simulator's
+    options, and of the world's under "world".
+    """
+    from aicalib_hw import registry
+
+    options: dict[str, Any] = {"world": {"rate": 20}, **getattr(request, "param", {})}
+    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
+    tester = registry.simulator("fio")(world, "storage", **options)
+    request.node.stash.setdefault(_simulated, []).append(tester)
+    world.start()
+    tester.start()
+    try:
+        yield tester
+    finally:
+        tester.stop()
+        world.stop()
+
+
+@pytest.fixture
 def simulated_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
     """A function that opens a bench with every instrument simulated: `simulated_bench("simulated-server")`.
 

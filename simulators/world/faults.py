@@ -6,9 +6,11 @@ a reply never comes), the protocol ("garble", "wrong_identity", "stuck", "header
 "reboot": the instrument starts anew with its settings at their defaults), the measurement ("over_range", "peak_over",
 "no_data", "frozen", "gain", "range_edge": auto range hunts at the edge of two ranges and shows nonsense meanwhile,
 "spike": one peak fools auto range), the ownership ("locked"; "stolen": somebody takes our ports, "force_refused":
-nobody gives theirs up, "licence": it is missing) and the network under test ("loss", "link_down" while traffic runs,
-"counter_wrap"). Those of inference services are told in `inference/harm.py`, those of training jobs in
-`training/harm.py`.
+nobody gives theirs up, "licence": it is missing), the network under test ("loss", "link_down" while traffic runs,
+"counter_wrap") and the disk under test ("full", "io_error", "corrupt": what is read is not what was written,
+"no_direct", "short_io", "shallow": the queue never fills, "overrun": it goes on after its time, "neighbour": somebody
+else uses the disk). A program may say more than its results ("chatter"). Those of inference services are told in
+`inference/harm.py`, those of training jobs in `training/harm.py`.
 """
 
 from __future__ import annotations
@@ -68,6 +70,14 @@ Kind = Literal[
     "unauthorised",
     "wrong_content_type",
     "counters_frozen",
+    "full",
+    "io_error",
+    "corrupt",
+    "no_direct",
+    "short_io",
+    "shallow",
+    "neighbour",
+    "chatter",
 ]
 
 
@@ -77,7 +87,9 @@ class Fault(BaseModel):
     An occasion is an update of the measurement, a message, a connection: what the kind strikes at. probability: of
     striking at each occasion. amount: real s for "delay", "stuck" and "reboot" (until it answers again), a factor for
     "gain", how far beyond the limit of peaks for "spike" (1 = at twice the limit), the ratio of frames lost for "loss",
-    world s after the start of traffic for "link_down", frames (and bytes) until the counters wrap for "counter_wrap".
+    world s after the start of traffic for "link_down", frames (and bytes) until the counters wrap for "counter_wrap",
+    bytes until "full", "io_error" or "corrupt", how many for "short_io", world s for "overrun", how much more than we
+    somebody else moves for "neighbour".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

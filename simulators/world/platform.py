@@ -12,7 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -128,6 +128,20 @@ class Platform:
         self._loads = [0.0]
         self._node: Node | None = None
         self._devices_energy = 0.0
+        self._consumers: list[Callable[[], float]] = []
+
+    def add_consumer(self, power: Callable[[], float]) -> None:
+        """Feed a device from the supplies of this platform. power: what it draws just now, W; it asks us nothing."""
+        with self._lock:
+            self.advance()
+            self._consumers.append(power)
+
+    def remove_consumer(self, power: Callable[[], float]) -> None:
+        """Unplug a device; idempotent."""
+        with self._lock:
+            self.advance()
+            if power in self._consumers:
+                self._consumers.remove(power)
 
     def attach(self, node: Node) -> None:
         """Feed a node of accelerators from the supplies of this platform, and load it with what loads the platform."""
@@ -201,7 +215,7 @@ class Platform:
         """Active power at the mains now, W."""
         with self._lock:
             self.advance()
-            if len(self._energies) > 1 and self._node is not None:
+            if len(self._energies) > 1 and (self._node is not None or self._consumers):
                 return (self._energies[-1] - self._energies[-2]) / (self._stamps[-1] - self._stamps[-2])
             return self._ac_power(self._time, self._load, 0.0)
 
@@ -262,6 +276,7 @@ class Platform:
         if self._node is not None:
             energy = self._node.energy_at(self._time + dt)
             devices, self._devices_energy = (energy - self._devices_energy) / dt, energy
+        devices += sum(power() for power in self._consumers)
         power = self._ac_power(self._time + dt / 2, self._load, devices)
         goal = self.settings.ambient + self.settings.heating * self._load
         self._temperature += (goal - self._temperature) * (1 - math.exp(-dt / self.settings.time_constant))

@@ -16,7 +16,8 @@ FOLDERS = {CORE: "aicalib_hw", INSTRUMENTS: "aicalib_hw.instruments", SIMULATORS
 SIMULATORS_MAY_USE = {"registry", "units", "errors", "bench"}
 INTERFACES_MAY_USE = {"readings", "units", "identity", "errors", "interfaces"}
 _ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
-MAY_READ_ENVIRONMENT = {CORE / "bench.py", CORE / "transport" / "library.py"}
+MAY_READ_ENVIRONMENT = {CORE / "bench.py", CORE / "transport" / "library.py", SIMULATORS / "servers" / "relay.py"}
+"""The last is a program by itself, which tells its world what its caller set for it."""
 
 
 def modules(folder: Path) -> list[Path]:

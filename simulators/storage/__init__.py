@@ -1,0 +1,1 @@
+"""Simulated storage and the programs that measure it."""
