@@ -78,6 +78,23 @@ for _precision in ("tf32", "fp16", "bf16"):
             "rate = max over launches of 2 m n k x instructions / duration by the device's events",
             "definition of this project; rates by different instructions are not comparable",
         )
+for _precision in ("tf32", "fp16", "bf16", "fp8e4m3"):
+    _name = f"{_precision}-accumulate-fp32/gemm-cublasLt"
+    _what = f"{_precision} matrix product by cuBLASLt, accumulated in what the library calls 32F"
+    _add(
+        f"flop/{_name}/sustained",
+        "FLOP/s",
+        f"{_what}: all repeated calls over the whole time they took",
+        "rate = calls x 2 m n k / (end of the last - begin of the first), by the device's events",
+        "operation count of a dense matrix product without Strassen, as the TOP500 rules demand",
+    )
+    _add(
+        f"flop/{_name}/best-call",
+        "FLOP/s",
+        f"{_what}: the fastest group of calls between two events",
+        "rate = calls x 2 m n k / duration by the device's events",
+        "operation count of a dense matrix product without Strassen; not comparable with kernels that stay on the chip",
+    )
 # (precision as it is asked for, accumulator as far as it is documented, cubeMathType of the operator)
 for _precision, _accumulator, _mode in (
     ("fp16", "by-operator", 0),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aicalib_hw.instruments.accelerators.ascend import AscendAccelerator, theory
 from aicalib_hw.instruments.accelerators.cpu import CpuAccelerator, gemm, native
-from aicalib_hw.instruments.accelerators.nvidia import NvidiaAccelerator, ptx
+from aicalib_hw.instruments.accelerators.nvidia import NvidiaAccelerator, cublaslt, ptx
 from aicalib_hw.instruments.accelerators.opencl import OpenCLAccelerator
 
 PAGE = Path(__file__).parents[1] / "reference" / "accelerators.md"
@@ -39,6 +39,10 @@ def table() -> str:
     rows += [
         (NvidiaAccelerator, one.path, one.precision, one.accumulator, one.implementation, _TARGETS[one.target])
         for one in ptx.kernels()
+    ]
+    rows += [
+        (NvidiaAccelerator, "gemm", name, "fp32", "cublasLt", "where cuBLASLt is installed and has it on the device")
+        for name in cublaslt.MODES
     ]
     for name, mode in theory.MODES.items():
         where = "all that have AscendCL" if name in theory.precisions("910A") else "910B1 to 910B4, 910C, 950"

@@ -175,10 +175,19 @@ class Session:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Wait for what runs, then give everything back, the newest first; never raises."""
+    @property
+    def stream(self) -> c_void_p:
+        """The stream that everything is queued on."""
+        return self._stream
+
+    def settle(self) -> None:
+        """Wait for what runs; never raises."""
         if self._stream:
             self.cuda.quietly("cuStreamSynchronize", self._stream)
+
+    def close(self) -> None:
+        """Wait for what runs, then give everything back, the newest first; never raises."""
+        self.settle()
         while self._undo:
             symbol, made = self._undo.pop()
             if symbol == "cuDevicePrimaryCtxRelease_v2":

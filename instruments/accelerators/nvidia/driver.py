@@ -2,8 +2,9 @@
 
 Covered: telemetry (NVML API reference), clocks, and rates by our own kernels through the CUDA driver (CUDA Driver API):
 fp64, fp32 and fp16 on the vector units, tf32, fp16 and bf16 on the matrix units by wgmma (compute capability 9.0) or
-mma.sync (8.0 and later, a lower bound on 9.0). Not covered: MIG parts, fp8, int8, sparsity, tcgen05 of compute
-capability 10. The kernels have been assembled for every target that they declare; not yet run on hardware.
+mma.sync (8.0 and later, a lower bound on 9.0); by the product of cuBLASLt, where it is installed and has one on the
+device, path "gemm", tf32, fp16, bf16 and fp8. Not covered: MIG parts, int8, sparsity, tcgen05 of compute capability 10.
+The kernels have been assembled for every target that they declare; not yet run on hardware.
 """
 
 from __future__ import annotations
@@ -30,18 +31,20 @@ from aicalib_hw.interfaces.instrument import DriverInfo, ReleaseReport, Setting
 from aicalib_hw.readings import Instant
 
 from ..offload import Circumstances, OffloadAccelerator, PreparedKernel
-from . import cuda, nvml, ptx, theory
+from . import cublaslt, cuda, nvml, product, ptx, theory
 from .kernel import prepared
 from .sample import Round
 
 NOT_RUN = "not yet run on hardware"
+CUBLASLT = "cublasLt"
 
 
 class NvidiaAccelerator(OffloadAccelerator):
     """One NVIDIA device: telemetry by NVML, rates by the CUDA driver, joined by UUID or PCI address.
 
     address: "nvidia://0" counts as NVML does, by PCI address. implementation: "wgmma" or "mma.sync" for the path
-    "matrix", None = the better one that the device has. seed: of the random matrix operands. foreign_processes: what
+    "matrix", None = the better one that the device has. seed: of the random matrix operands. edge: m = n = k of
+    cuBLASLt's product, a multiple of 16. foreign_processes: what
     to do when others compute on the device: "refuse" makes the result invalid, "allow" only says so (in a container
     NVML may know this very process by another number). timeout, trace: accepted as in every driver.
     """
@@ -64,6 +67,7 @@ class NvidiaAccelerator(OffloadAccelerator):
         trace: Any = None,
         implementation: str | None = None,
         seed: int = 1,
+        edge: int = 8192,
         foreign_processes: str = "refuse",
     ) -> None:
         super().__init__(address)
@@ -77,6 +81,7 @@ class NvidiaAccelerator(OffloadAccelerator):
         self._name = place[1]
         self._implementation = implementation
         self._seed = seed
+        self._edge = self._checked(edge)
         self._foreign = foreign_processes
         self._nvml: nvml.Nvml | None = None
         self._device: nvml.Device | None = None
@@ -84,6 +89,9 @@ class NvidiaAccelerator(OffloadAccelerator):
         self._cuda: cuda.Cuda | None = None
         self._cuda_device = -1
         self._without_cuda = ""
+        self._lt: cublaslt.CublasLt | None = None
+        self._multiplies: tuple[str, ...] | None = None
+        self._without_lt: dict[str, str] = {}
         self._multiprocessors: int | None = None
         self._measured_clock: dict[tuple[str, str], float] = {}
         self._locked_mhz: int | None = None
@@ -118,8 +126,22 @@ class NvidiaAccelerator(OffloadAccelerator):
         except AicalibError as error:
             self._without_cuda = "; ".join(part for part in (error.what, error.why) if part)
 
+    def _products(self) -> tuple[str, ...]:
+        """The precisions that cuBLASLt has a product for on this device; asked once, as it makes a context there."""
+        if self._cuda is not None and self._multiplies is None:
+            try:
+                lt = cublaslt.CublasLt(self.address)
+            except AicalibError as error:
+                self._multiplies, self._without_lt = (), {"cublasLt": f"{error.what} ({error.advice})"}
+            else:
+                device, edge = self._cuda_device, self._edge
+                told = {name: product.why_not(self._cuda, lt, device, name, edge) for name in cublaslt.MODES}
+                self._lt, self._multiplies = lt, tuple(name for name, why in told.items() if not why)
+                self._without_lt = {f"cublasLt {name}": why for name, why in told.items() if why}
+        return self._multiplies or ()
+
     def _disconnect(self) -> None:
-        self._cuda = self._device = self._round = None
+        self._lt = self._multiplies = self._cuda = self._device = self._round = None
         if self._nvml is not None:
             self._nvml.close()
         self._nvml = None
@@ -137,6 +159,8 @@ class NvidiaAccelerator(OffloadAccelerator):
             notes["cuda"] = self._without_cuda
         if device.is_divided():
             notes["MIG"] = "MIG is on: the whole device cannot be measured"
+        multiplies = self._products()
+        notes |= self._without_lt
         return AcceleratorCapabilities(
             notes=notes,
             supports=tuple(
@@ -144,12 +168,29 @@ class NvidiaAccelerator(OffloadAccelerator):
                     cast(Precision, one.precision), one.accumulator, cast(Path, one.path), one.implementation
                 )
                 for one in self._kernels()
-            ),
+            )
+            + tuple(PrecisionSupport(cast(Precision, name), "fp32", "gemm", CUBLASLT) for name in multiplies),
             units=self._multiprocessors,
             telemetry=self._round.provided if self._round is not None else (),
             clock_lock=bool(device.supported_clocks()),
             load=self._cuda is not None,
         )
+
+    def configure(self, *, edge: int | None = None, seed: int | None = None) -> Mapping[str, Setting]:
+        """Set m = n = k of cuBLASLt's product and the seed of matrix operands, None = as they are; return the snapshot.
+
+        edge: 16 or more, a multiple of 16; a product should last longer than the host takes to launch it, some 10 µs.
+        Raises UsageError, LockedByOther while a measurement or a load runs.
+        """
+        edge = self._edge if edge is None else self._checked(edge)
+        with self._computing():
+            self._edge, self._seed = edge, self._seed if seed is None else seed
+        return self.snapshot()
+
+    def _checked(self, edge: int) -> int:
+        if edge < 16 or edge % 16:
+            raise UsageError(f"a matrix of {edge} is not a multiple of 16", where=self.address)
+        return edge
 
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:
         """Return power (W), energy (J), clocks (Hz), temperature (degC), utilisation (1), memory (B), throttle reasons.
@@ -219,6 +260,7 @@ class NvidiaAccelerator(OffloadAccelerator):
             "MIG": Setting(device.is_divided(), "", now, "instrument"),
             "implementation": Setting(self._implementation or "best", "", now, "driver"),
             "seed": Setting(self._seed, "1", now, "driver"),
+            "edge": Setting(self._edge, "1", now, "driver"),
         }
         if limit is not None:
             shown["power limit"] = Setting(limit / 1e3, "W", now, "instrument")
@@ -242,6 +284,12 @@ class NvidiaAccelerator(OffloadAccelerator):
     def _prepare(self, support: PrecisionSupport) -> Iterator[PreparedKernel]:
         if self._cuda is None or self._multiprocessors is None:
             raise NotSupported("rates cannot be measured here", where=self.address, why=self._without_cuda)
+        if support.path == "gemm" and self._lt is not None:
+            with product.prepared(
+                self._cuda, self._lt, self._cuda_device, support.precision, self._edge, self._seed
+            ) as multiplied:
+                yield multiplied
+            return
         kernel = next(
             one
             for one in self._kernels()
@@ -253,7 +301,8 @@ class NvidiaAccelerator(OffloadAccelerator):
 
     def _circumstances(self, support: PrecisionSupport, strangers: tuple[str, ...]) -> Circumstances:
         device, per_cycle = self._here(), self._per_cycle(support)
-        way = "vector" if support.path == "vector" else f"matrix-{support.implementation}"
+        way = "vector" if support.path == "vector" else f"{support.path}-{support.implementation}"
+        of_product = {"edge": self._edge, "library": self._lt.version()} if support.path == "gemm" and self._lt else {}
         told = f"others computed on the device: {', '.join(strangers)}" if strangers else ""
         return Circumstances(
             identity=self.identity,
@@ -265,7 +314,13 @@ class NvidiaAccelerator(OffloadAccelerator):
             clock_locked=self._locked_mhz is not None,
             strangers=strangers if self._foreign == "refuse" else (),
             remarks=(NOT_RUN, *((told,) if told and self._foreign == "allow" else ())),
-            settings={"seed": self._seed, "multiprocessors": self._multiprocessors, "locked_mhz": self._locked_mhz},
+            peak_word="best-call" if support.path == "gemm" else "peak",
+            settings={
+                "seed": self._seed,
+                "multiprocessors": self._multiprocessors,
+                "locked_mhz": self._locked_mhz,
+                **of_product,
+            },
         )
 
     def _counters(self) -> Mapping[str, int]:

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import c_double, c_float, c_uint, c_void_p
-from dataclasses import dataclass
 from typing import Any
 
 from ..offload import CHAINS
+from ..offload.timing import Timing, Token
 from . import operands, ptx
 from .cuda import Cuda, Session
 
 _VALUES: dict[str, Any] = {"fp64": c_double, "fp32": c_float}
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    start: c_void_p
-    stop: c_void_p
 
 
 @contextmanager
@@ -46,8 +40,7 @@ class CudaKernel:
         self._kernel = kernel
         self._blocks = blocks
         self._count = blocks * kernel.threads
-        self._events: list[c_void_p] = []
-        self._origin: c_void_p | None = None
+        self._timing = Timing(session)
         self._launched = False
         self._arguments: list[Any]
         if kernel.path == "vector":
@@ -66,35 +59,24 @@ class CudaKernel:
         """Operations a round x rounds x groups of threads, exactly."""
         return self._kernel.flop * self.size * (self._count // self._kernel.shared_by)
 
-    def launch(self) -> _Token:
+    def launch(self) -> Token:
         """Queue one launch between two events."""
-        token = _Token(self._event(), self._event())
-        self._session.record(token.start)
         arguments = [self._wrong, self._sums, c_uint(self.size), *self._arguments]
-        self._session.launch(self._function, self._blocks, self._kernel.threads, arguments)
-        self._session.record(token.stop)
         self._launched = True
-        if self._origin is None:
-            self._origin = token.start
-        return token
+        return self._timing.around(
+            lambda: self._session.launch(self._function, self._blocks, self._kernel.threads, arguments)
+        )
 
-    def finish(self, token: _Token) -> tuple[float, float]:
+    def finish(self, token: Token) -> tuple[float, float]:
         """Wait for a launch; begin since the first launch, and duration, in s by the device's events."""
-        self._session.wait(token.stop)
-        origin = self._origin if self._origin is not None else token.start
-        begin = self._session.seconds(origin, token.start) if token.start is not origin else 0.0
-        lasted = self._session.seconds(token.start, token.stop)
-        self._events += [event for event in (token.start, token.stop) if event is not self._origin]
-        return begin, lasted
+        return self._timing.finish(token)
 
     def reset(self) -> None:
         """Clear the results."""
         self._session.clear(self._wrong, 4 * self._count)
         self._session.clear(self._sums, 4 * len(self._gains))
         self._launched = False
-        if self._origin is not None:
-            self._events.append(self._origin)
-            self._origin = None
+        self._timing.reset()
 
     def wrong(self) -> str:
         """Look for marks that threads have left, and compare the sums of the first group with what they must be."""
@@ -110,13 +92,7 @@ class CudaKernel:
 
     def close(self) -> None:
         """Give the events back."""
-        if self._origin is not None:
-            self._events.append(self._origin)
-        while self._events:
-            self._session.forget(self._events.pop())
-
-    def _event(self) -> c_void_p:
-        return self._events.pop() if self._events else self._session.event()
+        self._timing.close()
 
 
 def _operand(precision: str, value: int) -> Any:

@@ -49,6 +49,17 @@ def test_a_matrix_rate_is_right_in_every_thread(device: NvidiaAccelerator, preci
     assert result.sustained.validity, result.sustained.validity.reasons
 
 
+@pytest.mark.parametrize("precision", ["tf32", "fp16", "bf16", "fp8e4m3"])
+def test_the_librarys_product_is_right_and_no_faster_than_theory_allows(
+    device: NvidiaAccelerator, precision: Any
+) -> None:
+    if device.capabilities.supported(precision, "gemm") is None:
+        pytest.skip(f"cuBLASLt has no {precision} product here")
+    result = device.measure_peak(precision, path="gemm", duration=10.0)
+    assert result.sustained.validity, result.sustained.validity.reasons
+    assert result.efficiency_measured_clock is None or 0.5 < result.efficiency_measured_clock <= 1.02
+
+
 def test_energy_by_counter_agrees_with_integrated_power(device: NvidiaAccelerator) -> None:
     result = device.measure_peak("fp32", duration=20.0)
     assert result.energy["counter"] == pytest.approx(result.energy["integral"], rel=0.05)
