@@ -132,7 +132,7 @@ class Bench:
         try:
             if self._simulation_needed():
                 self._simulation.start()
-            self.settings = with_found(self.settings)
+            self.settings = with_found(self.settings, self._simulation.names)
             self.left_out |= self._simulation.left_out
             for name, entry in self.settings.instruments.items():
                 if name in self._simulation.left_out:

@@ -25,6 +25,7 @@ class SimulatedAscendNpu(SimulatedDevice):
     simulates: ClassVar[str] = "ascend"
     Options: ClassVar[type[DeviceOptions]] = Options
     libraries: ClassVar[tuple[str, ...]] = ASCEND
+    wires: ClassVar[tuple[str, ...]] = ASCEND
 
     @property
     def model(self) -> str:

@@ -125,7 +125,7 @@ class SimulatedDevice:
     """One device of the world's node. Drivers in this process find it through the libraries that `start()` loads."""
 
     simulates: ClassVar[str]
-    wires: ClassVar[tuple[str, ...]] = ("shared library",)
+    wires: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[DeviceOptions]]
     libraries: ClassVar[tuple[str, ...]]
 

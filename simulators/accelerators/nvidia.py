@@ -24,6 +24,7 @@ class SimulatedNvidiaGpu(SimulatedDevice):
     simulates: ClassVar[str] = "nvidia"
     Options: ClassVar[type[DeviceOptions]] = Options
     libraries: ClassVar[tuple[str, ...]] = NVIDIA
+    wires: ClassVar[tuple[str, ...]] = NVIDIA
 
     @property
     def model(self) -> str:

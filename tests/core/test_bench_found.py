@@ -57,3 +57,14 @@ def test_each_device_that_is_found_becomes_an_entry_of_its_own(file: Path) -> No
             assert serials == [gpu.identity_serial for gpu in gpus]
     finally:
         world.stop()
+
+
+def test_simulated_one_device_of_the_simulator_stands_for_all_of_its_family(file: Path) -> None:
+    text = file.read_text(encoding="utf-8").replace('"nvidia://*"', '"nvidia://*"\nsimulator = "nvidia"')
+    file.write_text(text, encoding="utf-8")
+    with hw.open_bench(file, simulate=True) as bench:
+        assert list(bench.instruments) == ["cpu", "gpu"]
+        assert bench.instruments["gpu"].identity.serial == bench.simulated["gpu"].identity_serial
+        assert bench.address_of("gpu") == "nvidia://0"
+    with hw.open_bench(file) as bench:
+        assert list(bench.instruments) == ["cpu"]

@@ -18,7 +18,7 @@ world = registry.simulator(registry.WORLD).from_settings({"rate": 20})
 for name, entry in registry.entries(registry.SIMULATORS).items():
     if name == registry.WORLD:
         continue
-    if entry.load().wires == ("shared library",):
+    if any(".so" in wire for wire in entry.load().wires):
         continue  # no network instrument: vendor libraries are loaded where the platform runs, on Linux
     if entry.load().wires == ("serial",):
         continue  # pseudo-terminals are of Linux and macOS; a real port is pySerial's business

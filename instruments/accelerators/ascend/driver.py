@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, cast
 
@@ -50,7 +50,8 @@ class AscendAccelerator(OffloadAccelerator):
         summary="a Huawei Ascend processor, by DCMI and AscendCL",
         manual="Ascend DCMI API, CANN AscendCL API",
         schemes=("ascend",),
-        wires=("libdcmi.so", "libascendcl.so"),
+        wires=("libdcmi.so", "libascendcl.so", "libnnopbase.so", "libopapi.so"),
+        simulator="ascend",
         verified=NEVER_RUN,
     )
 
@@ -207,12 +208,12 @@ class AscendAccelerator(OffloadAccelerator):
         }
 
     @contextmanager
-    def _prepare(self, support: PrecisionSupport) -> Iterator[PreparedKernel]:
+    def _prepare(self, support: PrecisionSupport, stopped: Callable[[], bool]) -> Iterator[PreparedKernel]:
         if self._acl is None:
             raise NotSupported("rates cannot be measured here", where=self.address, why=self._without_acl)
         mode = theory.MODES[support.precision]
         product = Product(mode.data_type, mode.cube_math_type, self._edge)
-        with prepared(self._acl, self._acl_device, product, self._seed) as made:
+        with prepared(self._acl, self._acl_device, product, self._seed, stopped) as made:
             yield made
 
     def _circumstances(self, support: PrecisionSupport, strangers: tuple[str, ...]) -> Circumstances:
@@ -246,6 +247,9 @@ class AscendAccelerator(OffloadAccelerator):
 
     def _support_for_load(self, precision: Precision) -> PrecisionSupport:
         return self._require_supported(precision, "gemm")
+
+    def _obstacle(self) -> str:
+        return self._without_acl
 
     def _strangers(self) -> tuple[str, ...]:
         return tuple(f"process {pid}" for pid in self._here().processes() if pid != os.getpid())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import c_void_p
 from dataclasses import dataclass
 from typing import Any
 
-from ..offload.matrices import CHECKED, FORMATS, operands, wrong_elements
+from ..offload.matrices import CHECKED, FORMATS, Operands, operands, wrong_elements
 from ..offload.timing import Timing, Token
 from .acl import DATA_TYPES, Acl, Session
 
@@ -23,10 +23,10 @@ class Product:
 
 
 @contextmanager
-def prepared(acl: Acl, device: int, product: Product, seed: int) -> Iterator[Matmul]:
+def prepared(acl: Acl, device: int, product: Product, seed: int, stopped: Callable[[], bool]) -> Iterator[Matmul]:
     """The operands on the device; what runs is waited for, and all given back, on leaving."""
     with Session(acl, device) as session:
-        made = Matmul(session, product, seed)
+        made = Matmul(session, product, seed, operands(product.edge, product.data_type, seed, stopped))
         try:
             yield made
         finally:
@@ -38,7 +38,7 @@ class Matmul:
 
     most_size = 10_000
 
-    def __init__(self, session: Session, product: Product, seed: int) -> None:
+    def __init__(self, session: Session, product: Product, seed: int, made: Operands) -> None:
         import numpy as np
 
         self.size = 1
@@ -48,7 +48,7 @@ class Matmul:
         self._chance = np.random.default_rng((seed, CHECKED))
         edge, kind = product.edge, DATA_TYPES[product.data_type]
         total = edge * edge * FORMATS[product.data_type].bytes
-        self._operands = operands(edge, product.data_type, seed)
+        self._operands = made
         self._out = session.memory(total)
         tensors = [
             session.tensor(session.memory(total, matrix.ctypes.data), edge, edge, kind)

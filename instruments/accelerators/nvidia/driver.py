@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
@@ -56,6 +56,7 @@ class NvidiaAccelerator(OffloadAccelerator):
         manual="NVML API reference, CUDA Driver API",
         schemes=("nvidia",),
         wires=("libnvidia-ml.so.1", "libcuda.so.1"),
+        simulator="nvidia",
         verified=NOT_RUN,
     )
 
@@ -281,12 +282,12 @@ class NvidiaAccelerator(OffloadAccelerator):
         return report
 
     @contextmanager
-    def _prepare(self, support: PrecisionSupport) -> Iterator[PreparedKernel]:
+    def _prepare(self, support: PrecisionSupport, stopped: Callable[[], bool]) -> Iterator[PreparedKernel]:
         if self._cuda is None or self._multiprocessors is None:
             raise NotSupported("rates cannot be measured here", where=self.address, why=self._without_cuda)
         if support.path == "gemm" and self._lt is not None:
             with product.prepared(
-                self._cuda, self._lt, self._cuda_device, support.precision, self._edge, self._seed
+                self._cuda, self._lt, self._cuda_device, support.precision, self._edge, self._seed, stopped
             ) as multiplied:
                 yield multiplied
             return
@@ -339,6 +340,9 @@ class NvidiaAccelerator(OffloadAccelerator):
                 where=self.address,
                 advice="switch MIG off (nvidia-smi -mig 0), which needs root and an idle device",
             )
+
+    def _obstacle(self) -> str:
+        return self._without_cuda
 
     def _strangers(self) -> tuple[str, ...]:
         return tuple(f"process {pid}" for pid in self._here().processes() if pid != os.getpid())

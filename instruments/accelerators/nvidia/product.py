@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import c_uint64
 
-from ..offload.matrices import CHECKED, FORMATS, operands, wrong_elements
+from ..offload.matrices import CHECKED, FORMATS, Operands, operands, wrong_elements
 from ..offload.timing import Timing, Token
 from . import cublaslt
 from .cublaslt import CublasLt, Mode, Plan
@@ -14,11 +14,19 @@ from .cuda import Cuda, Session
 
 
 @contextmanager
-def prepared(cuda: Cuda, lt: CublasLt, device: int, precision: str, edge: int, seed: int) -> Iterator[LtProduct]:
+def prepared(
+    cuda: Cuda,
+    lt: CublasLt,
+    device: int,
+    precision: str,
+    edge: int,
+    seed: int,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[LtProduct]:
     """The operands on the device; what runs is waited for, and all given back, on leaving."""
     mode = cublaslt.MODES[precision]
     with Session(cuda, device) as session, cublaslt.planned(lt, mode, edge) as plan:
-        made = LtProduct(session, plan, mode, edge, seed)
+        made = LtProduct(session, plan, mode, edge, seed, operands(edge, mode.operands, seed, stopped))
         try:
             yield made
         finally:
@@ -42,7 +50,7 @@ class LtProduct:
 
     most_size = 10_000
 
-    def __init__(self, session: Session, plan: Plan, mode: Mode, edge: int, seed: int) -> None:
+    def __init__(self, session: Session, plan: Plan, mode: Mode, edge: int, seed: int, made: Operands) -> None:
         import numpy as np
 
         self.size = 1
@@ -52,7 +60,7 @@ class LtProduct:
         self._edge = edge
         self._timing = Timing(session)
         self._chance = np.random.default_rng((seed, CHECKED))
-        self._operands = operands(edge, mode.operands, seed)
+        self._operands = made
         size = edge * edge * FORMATS[mode.operands].bytes
         self._left, self._right = (
             session.memory(size, matrix.tobytes()) for matrix in (self._operands.left, self._operands.right)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import abc
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from aicalib_hw.errors import Aborted, LockedByOther, NotOpen, NotSupported, UsageError
@@ -49,8 +50,10 @@ class OffloadAccelerator(Accelerator):
         """What this very device can do, from probing."""
 
     @abc.abstractmethod
-    def _prepare(self, support: PrecisionSupport) -> AbstractContextManager[PreparedKernel]:
-        """Put the kernel and its operands on the device, for the calling thread."""
+    def _prepare(
+        self, support: PrecisionSupport, stopped: Callable[[], bool]
+    ) -> AbstractContextManager[PreparedKernel]:
+        """Put the kernel and its operands on the device, for the calling thread; stopped: whether to give up."""
 
     @abc.abstractmethod
     def _circumstances(self, support: PrecisionSupport, strangers: tuple[str, ...]) -> Circumstances:
@@ -66,6 +69,10 @@ class OffloadAccelerator(Accelerator):
     def _strangers(self) -> tuple[str, ...]:
         """Processes of others that are on the device now."""
         return ()
+
+    def _obstacle(self) -> str:
+        """Why the device can compute nothing at all from here, "" if it can."""
+        return ""
 
     def _counters(self) -> Mapping[str, int]:
         """Counters of the device that only grow, for the evidence, as they stand now."""
@@ -112,7 +119,7 @@ class OffloadAccelerator(Accelerator):
             strangers, counted = self._strangers(), self._counters()
             seen = Observation()
             try:
-                with self._prepare(support) as kernel:
+                with self._prepare(support, stop.is_set) as kernel:
                     work = measure(
                         kernel,
                         duration,
@@ -150,7 +157,7 @@ class OffloadAccelerator(Accelerator):
         support = self._support_for_load(precision)
 
         with self._computing():
-            load = OffloadLoad(lambda: self._prepare(support), fraction, duration=duration, name=self.address)
+            load = OffloadLoad(partial(self._prepare, support), fraction, duration=duration, name=self.address)
             self._loads.append(load)
         return load
 
@@ -190,7 +197,9 @@ class OffloadAccelerator(Accelerator):
             raise NotSupported(
                 f"this device has no {path} path for {precision}",
                 where=self.address,
-                why=capabilities.notes.get(precision, "there is no kernel for it, or the device lacks it"),
+                why=self._obstacle()
+                or capabilities.notes.get(precision)
+                or "there is no kernel, or the device lacks it",
                 advice=f"what it can compute: {has or 'nothing'}",
             )
         return found

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Self
 
-from aicalib_hw.errors import MeasurementInvalid
+from aicalib_hw.errors import Aborted, MeasurementInvalid
 
 from .run import PreparedKernel, size_for
 
@@ -28,13 +28,14 @@ _running: weakref.WeakSet[OffloadLoad] = weakref.WeakSet()
 class OffloadLoad:
     """A load that runs in the background until its duration is over or `stop()`; ends with its `with`.
 
-    make: puts the kernel on the device; called on the thread that computes.
+    make: puts the kernel on the device, unless what it is given says that the load is over; called on the thread that
+    computes.
     period: s of one turn. What one turn gave too little, by the device's clock, the next makes good.
     """
 
     def __init__(
         self,
-        make: Callable[[], AbstractContextManager[PreparedKernel]],
+        make: Callable[[Callable[[], bool]], AbstractContextManager[PreparedKernel]],
         fraction: float,
         *,
         duration: float | None,
@@ -94,8 +95,10 @@ class OffloadLoad:
                 while not self._over():
                     self._stop.wait(_IDLE_S)
                 return
-            with self._make() as kernel:
+            with self._make(self._over) as kernel:
                 self._work(kernel)
+        except Aborted:
+            return
         except BaseException as error:  # noqa: BLE001 - kept for the thread that asks
             self._failure = error
 

@@ -9,8 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from aicalib_hw.errors import Aborted
+
 CHECKED = 64
 """Elements of a product that are compared."""
+
+_ROWS = 256
+_PATIENCE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,12 @@ FORMATS = {
 class Operands:
     """Two square matrices as they stand in memory, row by row."""
 
-    def __init__(self, edge: int, kind: str, seed: int) -> None:
+    def __init__(self, edge: int, kind: str, seed: int, stopped: Callable[[], bool] = lambda: False) -> None:
         import numpy as np
 
         chance = np.random.default_rng(seed)
         self.kind = kind
-        self.left, self.right = (_random(chance, edge, kind) for _ in range(2))
+        self.left, self.right = (_random(chance, edge, kind, stopped) for _ in range(2))
 
     def element(self, row: int, column: int, *, transposed: bool = False) -> tuple[float, float]:
         """Return the right value of an element of the product, and the sum of its absolute products.
@@ -63,13 +68,20 @@ _in_use: weakref.WeakValueDictionary[tuple[int, str, int], Operands] = weakref.W
 _making = threading.Lock()
 
 
-def operands(edge: int, kind: str, seed: int) -> Operands:
-    """Return the matrices of a seed: made once for all devices that multiply them at the same time."""
-    with _making:
+def operands(edge: int, kind: str, seed: int, stopped: Callable[[], bool] = lambda: False) -> Operands:
+    """Return the matrices of a seed: made once for all devices that multiply them at the same time.
+
+    stopped: whether to give up, which raises Aborted.
+    """
+    while not _making.acquire(timeout=_PATIENCE_S):
+        _require_going_on(stopped)
+    try:
         found = _in_use.get((edge, kind, seed))
         if found is None:
-            found = _in_use[edge, kind, seed] = Operands(edge, kind, seed)
+            found = _in_use[edge, kind, seed] = Operands(edge, kind, seed, stopped)
         return found
+    finally:
+        _making.release()
 
 
 def wrong_elements(
@@ -117,18 +129,30 @@ def e4m3(bits: int) -> float:
     return -size if sign else size
 
 
-def _random(chance: Any, edge: int, kind: str) -> Any:
+def _random(chance: Any, edge: int, kind: str, stopped: Callable[[], bool]) -> Any:
     """Random numbers below 2 with random sign, exact in the format: never zero, all bits of the significand in use."""
     import numpy as np
 
+    values: Any
     if kind == "fp8e4m3":
-        values = np.array([bits for bits in range(256) if 0.125 <= abs(e4m3(bits)) < 2], dtype=np.uint8)
+        sizes = [bits for bits in range(128) if 0.125 <= e4m3(bits) < 2]
+        values = np.array([*sizes, *(bits | 0x80 for bits in sizes)] * (256 // (2 * len(sizes))), dtype=np.uint8)
     else:
-        positive = np.arange(1, 256, dtype=np.float32) / 128
+        positive = np.arange(1, 256, 2, dtype=np.float32) / 128
         values = np.concatenate((positive, -positive))
     if kind == "fp16":
         values = values.astype(np.float16)
     elif kind == "bf16":
         values = (values.view(np.uint32) >> 16).astype(np.uint16)
-    # Looked up in a table of all there are: a matrix may have 67 million.
-    return values[chance.integers(0, len(values), size=(edge, edge), dtype=np.uint16)]
+    made = np.empty((edge, edge), values.dtype)
+    # 256 values, so that one random byte chooses one: a matrix may have 67 million.
+    for row in range(0, edge, _ROWS):
+        _require_going_on(stopped)
+        block = made[row : row + _ROWS]
+        np.take(values, chance.integers(0, len(values), size=block.shape, dtype=np.uint8), out=block, mode="clip")
+    return made
+
+
+def _require_going_on(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Aborted("the measurement was aborted", why="nothing had been launched")

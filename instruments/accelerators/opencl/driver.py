@@ -9,7 +9,7 @@ Source: The OpenCL Specification, version 1.2 (Khronos).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path as FilePath
 from typing import Any, ClassVar
@@ -170,7 +170,7 @@ class OpenCLAccelerator(OffloadAccelerator):
         return shown
 
     @contextmanager
-    def _prepare(self, support: PrecisionSupport) -> Iterator[PreparedKernel]:
+    def _prepare(self, support: PrecisionSupport, stopped: Callable[[], bool]) -> Iterator[PreparedKernel]:
         opencl, device = self._here()
         with prepared(opencl, device, support.precision, self._binary) as kernel:
             yield kernel

@@ -61,7 +61,7 @@ def test_the_operations_claimed_are_those_that_the_device_counted(npu: Npu) -> N
     made, device = npu()
     support = device.capabilities.supported("fp16", "gemm")
     assert support is not None
-    with device._prepare(support) as work:
+    with device._prepare(support, lambda: False) as work:
         before = sum(made.truth.operations.values())
         work.size = 5
         claimed = 0
