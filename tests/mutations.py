@@ -88,6 +88,13 @@ MUTATIONS = (
         "flop = PAIRS * 4 * count * number.lanes * 2",
         ("tests/instruments/accelerators/test_nvidia_rates.py",),
     ),
+    Mutation(
+        "the driver counts each product of matrices twice",
+        "aicalib_hw/instruments/accelerators/ascend/*.py",
+        "return 2 * self._product.edge**3 * self.size",
+        "return 4 * self._product.edge**3 * self.size",
+        ("tests/instruments/accelerators/test_ascend_rates.py",),
+    ),
 )
 
 
