@@ -95,6 +95,37 @@ MUTATIONS = (
         "return 4 * self._product.edge**3 * self.size",
         ("tests/instruments/accelerators/test_ascend_rates.py",),
     ),
+    Mutation(
+        "the drivers of traffic testers count preamble and gap as bits of layer 2",
+        "aicalib_hw/instruments/network/*.py",
+        'value = slowest.received * frame.bits("L2-fcs") / gate.seconds',
+        'value = slowest.received * frame.bits("L1") / gate.seconds',
+        (
+            "tests/instruments/network/test_gated_testers.py"
+            "::test_800_gbit_is_measured_within_the_stated_uncertainty_at_every_frame_size",
+        ),
+    ),
+    Mutation(
+        "the procedure takes a rate of layer 2 for one of layer 1",
+        "aicalib_hw/procedures/network.py",
+        'origin: Layer = "L2-fcs"',
+        'origin: Layer = "L1"',
+        ("tests/procedures/test_network.py::test_a_rate_of_layer_2_is_stated_at_the_layer_that_was_asked_for",),
+    ),
+    Mutation(
+        "the Xena driver gives ports back that still transmit",
+        "aicalib_hw/instruments/network/xena.py",
+        'self.session.command(f"{name} P_TRAFFIC OFF")',
+        'self.session.command(f"{name} P_TRAFFIC ON")',
+        ("tests/instruments/network/test_killed_client.py",),
+    ),
+    Mutation(
+        "the TRex driver takes counters that run on for those of the gate",
+        "aicalib_hw/instruments/network/*.py",
+        "(value - self._before.get(place, 0)) % _WRAPS_AT",
+        "value",
+        ("tests/instruments/network/test_trex_wire.py::test_a_rate_is_what_was_counted_since_traffic_began",),
+    ),
 )
 
 

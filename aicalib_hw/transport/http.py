@@ -11,6 +11,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -31,6 +32,12 @@ from aicalib_hw.trace import Trace
 
 if TYPE_CHECKING:
     import httpx
+
+_LARGEST = 64 * 2**20
+"""Bytes of a reply: more than any instrument has to say."""
+
+_LOOK = 0.1
+"""s between looks whether an exchange is overdue."""
 
 
 class JsonLink:
@@ -63,6 +70,9 @@ class JsonLink:
         self._sockets: set[socket.socket] = set()
         self._aborted = threading.Event()
         self._expired = threading.Event()
+        self._guard = threading.Lock()
+        self._due: float | None = None
+        self._closed = threading.Event()
 
     def open(self) -> None:
         """Make ready; the first exchange connects. Raises MissingExtra, UsageError for an unreadable certificate."""
@@ -73,12 +83,23 @@ class JsonLink:
         with self.lock:
             if self._client is None:
                 self._aborted.clear()
-                self._client = httpx.Client(base_url=self.base, verify=self._verification(), trust_env=False)
+                self._client = httpx.Client(
+                    base_url=self.base,
+                    verify=self._verification(),
+                    trust_env=False,
+                    headers={"Accept-Encoding": "identity"},
+                    event_hooks={"response": [_bounded]},
+                )
+                self._closed = threading.Event()
+                threading.Thread(
+                    target=self._watch_time, args=(self._closed,), name=f"deadlines of {self.base}", daemon=True
+                ).start()
 
     def close(self) -> None:
         """Drop the connection; idempotent, never raises."""
         with self.lock:
             client, self._client = self._client, None
+            self._closed.set()
             self._sockets.clear()
             if client is not None:
                 with contextlib.suppress(Exception):
@@ -112,11 +133,7 @@ class JsonLink:
         with self.lock:
             self._aborted.clear()
             self._note("write", f"{method} {path}" + (f" {text}" if text is not None else ""))
-            # httpx bounds each wait by itself: a server that sends a byte now and then would never be late
-            self._expired.clear()
-            watch = threading.Timer(limit, self._expire)
-            watch.daemon = True
-            watch.start()
+            self._bound(limit)
             try:
                 response = self._client.request(
                     method,
@@ -129,7 +146,7 @@ class JsonLink:
             except (httpx.HTTPError, OSError) as error:
                 raise self._mapped(error, f"{method} {path}", limit) from error
             finally:
-                watch.cancel()
+                self._bound(None)
             self._note("read", response.text, status=response.status_code)
         return _content(response, f"{method} {path}", self.base)
 
@@ -138,9 +155,24 @@ class JsonLink:
         self._aborted.set()
         self._cut()
 
-    def _expire(self) -> None:
-        self._expired.set()
-        self._cut()
+    def _bound(self, limit: float | None) -> None:
+        """Let what begins now end within `limit` s; None: it has ended."""
+        with self._guard:
+            self._due = None if limit is None else time.monotonic() + limit
+            if limit is not None:
+                self._expired.clear()
+
+    def _watch_time(self, closed: threading.Event) -> None:
+        """End what is overdue: httpx bounds each wait alone, so a server that sends a byte now and then is never late.
+
+        One thread for the whole link: one for each exchange would cost a tenth of it.
+        """
+        while not closed.wait(_LOOK):
+            with self._guard:
+                if self._due is not None and time.monotonic() > self._due:
+                    self._due = None
+                    self._expired.set()
+                    self._cut()
 
     def _cut(self) -> None:
         for one in tuple(self._sockets):
@@ -201,6 +233,13 @@ class JsonLink:
     def _note(self, direction: str, data: str, **more: Any) -> None:
         if self._trace is not None:
             self._trace.add(self.base, direction, data, **more)
+
+
+def _bounded(response: httpx.Response) -> None:
+    """Let the body of a reply be read up to a size, whatever the server sends."""
+    from aicalib_hw.transport._http_body import Bounded
+
+    response.stream = Bounded(response.stream, _LARGEST, str(response.url))
 
 
 def _content(response: httpx.Response, request: str, where: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aicalib_hw import rates
-from aicalib_hw.errors import OutOfRange
+from aicalib_hw.errors import LockedByOther, OutOfRange
 from aicalib_hw.interfaces import Counters, EffectiveConfig, Gate, Latency, PortCounters, Rate, Stream
 from aicalib_hw.readings import Instant
 
@@ -69,8 +69,15 @@ class XenaReservation(GatedReservation):
         self._traffic("ON")
 
     def stop(self) -> None:
-        """Stop transmitting; idempotent."""
-        self._traffic("OFF")
+        """Stop transmitting, also where the reservation ended with a broken session; idempotent.
+
+        Raises LockedByOther where somebody else has a port by now: what it sends is no longer ours to stop.
+        """
+        try:
+            self._traffic("OFF")
+        except LockedByOther:
+            self._tester.take_again(self._ports)
+            self._traffic("OFF")
 
     @property
     def running(self) -> bool:

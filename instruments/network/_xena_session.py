@@ -68,11 +68,12 @@ class Answer:
     @property
     def values(self) -> list[str]:
         """The values of a query, without port, name and index; raises ProtocolError for an answer to something else."""
-        name = next(word for word in self.command.split() if word[0].isalpha())
+        asked = self.command.split()
+        place = 0 if asked[0][0].isalpha() else 1
         words = self.line.split()
-        if name.upper() not in (word.upper() for word in words):
+        if len(words) <= place or words[place].upper() != asked[place].upper():
             raise ProtocolError(f"{self.line!r} is no answer to {self.command!r}")
-        rest = words[[word.upper() for word in words].index(name.upper()) + 1 :]
+        rest = words[place + 1 :]
         return rest[1:] if rest and rest[0].startswith("[") else rest
 
     @property
@@ -115,9 +116,9 @@ class XenaSession(MessageLink):
             line = next(rest, None)
             if line is None:
                 raise ProtocolError(f"{command!r} was not answered", where=self.resource, why=repr(reply)[:200])
-            if _POINTER.fullmatch(line):
+            if "^" in line and _POINTER.fullmatch(line):
                 line = next(rest, line)
-            if line.startswith("#") or (_STATUS.fullmatch(line.strip()) and line.strip() != "<OK>"):
+            if line.startswith("#") or ("<" in line and _STATUS.fullmatch(line.strip()) and line.strip() != "<OK>"):
                 raise _refusal(line.strip(), command, self.resource)
             answers.append(Answer(command, line))
         if (further := next(rest, None)) is not None:
@@ -138,7 +139,10 @@ class XenaSession(MessageLink):
         except OSError as error:
             wire.close()
             raise ConnectionFailed(
-                f"{self.resource} does not let us in", where=self.resource, why=str(error)
+                f"{self.resource} does not let us in",
+                where=self.resource,
+                why=f"{error}, as it does after a wrong password" if isinstance(error, ConnectionError) else str(error),
+                advice="check the password, and whether the chassis takes another session",
             ) from error
         if said != ["<OK>"] * 3:
             wire.close()
@@ -173,6 +177,8 @@ class _XenaWire:
         try:
             while True:
                 found += self._socket.recv(65536)
+                if end not in found:
+                    continue
                 lines = found.split(b"\n")
                 if any(line.strip() == end for line in lines[:-1]):
                     return bytes(b"\n".join(line.rstrip(b"\r") for line in lines if line.strip() != end))

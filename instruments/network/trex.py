@@ -203,17 +203,19 @@ class Trex(NetworkTester):
         report = ReleaseReport()
         with self._lock:
             try:
-                mine = {
-                    name: status
-                    for name, status in self.statuses(self._names()).items()
-                    if status.get("owner") == self.user
-                }
+                found = self.statuses(self._names())
+                mine = {name: status for name, status in found.items() if status.get("owner") == self.user}
             except AicalibError as error:
                 why = f"who holds the ports cannot be told, traffic may still run: {error.what}"
                 return ReleaseReport(failures=(why,))
             for name, status in mine.items():
                 report += self._release(name, status)
-            self._handlers = {name: held for name, held in self._handlers.items() if name in mine}
+            for name in [name for name in self._handlers if name not in mine]:
+                del self._handlers[name]
+                thief = found[name].get("owner") if name in found else None
+                if thief:
+                    why = f"{name}: {thief} has taken it, our streams may still run there"
+                    report += ReleaseReport(failures=(why,))
         return report
 
     def held(self, port: str) -> dict[str, Any]:

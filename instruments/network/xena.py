@@ -14,7 +14,6 @@ import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
-from urllib.parse import parse_qsl, urlsplit
 
 from aicalib_hw.errors import AicalibError, DeadlineExceeded, LockedByOther, OutOfRange, UsageError
 from aicalib_hw.identity import Identity
@@ -30,15 +29,15 @@ from aicalib_hw.readings import Instant
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 
+from ._xena_address import place_of
 from ._xena_reservation import XenaReservation
-from ._xena_session import PORT, XenaSession
+from ._xena_session import XenaSession
 
 LATENCY_MODES = ("LAST2LAST", "FIRST2LAST", "LAST2FIRST", "FIRST2FIRST")
 _RELINQUISHED_WITHIN = 63.0
 """s that the maker's own script waits for a port to be given up."""
 
 _SNAPSHOT = (("P_SPEED", ""), ("P_INTERFRAMEGAP", "B"), ("P_LATENCYMODE", ""), ("P_TRAFFIC", ""))
-_FORM = "xena://HOST:22611?ports=0/0,0/1&clock_ppm=100"
 
 
 class Xena(NetworkTester):
@@ -61,15 +60,19 @@ class Xena(NetworkTester):
 
     def __init__(self, address: str, *, timeout: float = 5.0, trace: Trace | None = None) -> None:
         super().__init__(address)
-        host, port, self._chosen, self.clock, password = _place(address)
-        if trace is not None and password:
-            trace.hide(password)
+        place = place_of(address)
+        self._chosen, self.clock, self._shown = place.ports, place.clock, place.shown
+        if trace is not None and place.password:
+            trace.hide(place.password)
         # At most 8 letters, the same on every run on this host, so that what a dead process left is known as ours.
         owner = f"aic{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"
-        self.session = XenaSession(host, port, password=password or "xena", owner=owner, timeout=timeout, trace=trace)
+        self.session = XenaSession(
+            place.host, place.port, password=place.password or "xena", owner=owner, timeout=timeout, trace=trace
+        )
         self._lock = self.session.lock
         self.stopping = threading.Event()
         self.patience = timeout
+        self._taken: set[str] = set()
 
     def _connect(self) -> None:
         self.session.open()
@@ -81,7 +84,7 @@ class Xena(NetworkTester):
         """Ask the chassis for model, serial number and version."""
         answers = self.session.ask("C_MODEL ?", "C_SERIALNO ?", "C_VERSIONSTR ?", "C_BUILDSTRING ?")
         model, serial, version, build = (" ".join(answer.values).strip('"') for answer in answers)
-        return Identity("Teledyne LeCroy Xena", model, serial, version, self.address, {"build": build})
+        return Identity("Teledyne LeCroy Xena", model, serial, version, self._shown, {"build": build})
 
     @property
     def capabilities(self) -> NetworkTesterCapabilities:
@@ -149,6 +152,7 @@ class Xena(NetworkTester):
             for name in taken:
                 self.session.command(f"{name} P_RESERVATION RELEASE")
             raise
+        self._taken |= set(ports)
         return XenaReservation(self, tuple(ports), owner, evicted)
 
     def snapshot(self) -> Mapping[str, Setting]:
@@ -156,12 +160,7 @@ class Xena(NetworkTester):
         now = Instant.now()
         found: dict[str, Setting] = {"clock": Setting(self.clock, "1", now, "driver")}
         for name in self._names():
-            for parameter, unit in (
-                ("P_SPEED", ""),
-                ("P_INTERFRAMEGAP", "B"),
-                ("P_LATENCYMODE", ""),
-                ("P_TRAFFIC", ""),
-            ):
+            for parameter, unit in _SNAPSHOT:
                 (answer,) = self.session.ask(f"{name} {parameter} ?")
                 found[f"{name} {parameter}"] = Setting(" ".join(answer.values), unit, Instant.now(), "instrument")
         return found
@@ -177,12 +176,29 @@ class Xena(NetworkTester):
             return ReleaseReport()
         report = ReleaseReport()
         try:
-            mine = [port for port in self.ports() if port.owner == self.session.owner or self._left_running(port)]
+            ports = self.ports()
+            mine = [port for port in ports if port.owner == self.session.owner or self._left_running(port)]
         except AicalibError as error:
             return ReleaseReport(failures=(f"who holds the ports cannot be told, traffic may still run: {error.what}",))
         for port in mine:
             report += self._release(port)
+        lost = [port for port in ports if port.port in self._taken and port.owner and port not in mine]
+        report += ReleaseReport(
+            failures=tuple(f"{port.port}: {port.owner} has taken it, our streams may still run there" for port in lost)
+        )
+        self._taken.clear()
         return report
+
+    def take_again(self, ports: Sequence[str]) -> None:
+        """Reserve ports whose reservation ended with a broken session; raises LockedByOther naming who has one now."""
+        for port in self.ports():
+            if port.port not in ports or port.owned_by_us:
+                continue
+            if port.owner not in (None, self.session.owner):
+                raise LockedByOther(f"port {port.port} is reserved by {port.owner}", where=self.address)
+            if port.owner is not None:
+                self._take_away(port.port)
+            self.session.command(f"{port.port} P_RESERVATION RESERVE")
 
     def streams_of(self, port: str) -> list[int]:
         """Return the indices of the streams that are defined on a port."""
@@ -249,30 +265,3 @@ class Xena(NetworkTester):
                 f"the chassis has no port {', '.join(missing)}", where=self.address, why=f"it has {', '.join(present)}"
             )
         return self._chosen or tuple(present)
-
-
-def _place(address: str) -> tuple[str, int, tuple[str, ...], float, str]:
-    """Take an address apart: host, port, ports, clock tolerance, password; raises UsageError."""
-    problem = ""
-    try:
-        parts = urlsplit(address)
-        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-        host, port = parts.hostname or "", parts.port or PORT
-        ports = tuple(name for name in options.pop("ports", "").split(",") if name)
-        clock = float(options.pop("clock_ppm", "100")) * 1e-6
-        password = options.pop("password", "")
-    except ValueError as error:
-        raise UsageError(f"{address!r} is no address of a Xena chassis", why=str(error), advice=_FORM) from error
-    if parts.scheme != "xena" or not host or parts.path not in ("", "/"):
-        problem = "it names no chassis"
-    elif options:
-        problem = f"unknown: {', '.join(options)}"
-    elif any(not all(part.isdigit() for part in name.split("/")) or name.count("/") != 1 for name in ports):
-        problem = "a port is written MODULE/PORT"
-    elif not 0 <= clock < 1e-2:
-        problem = "clock_ppm is 0 to 10000"
-    elif '"' in password or not password.isascii():
-        problem = "the password has a character that cannot be sent"
-    if problem:
-        raise UsageError(f"{address!r} is no address of a Xena chassis", why=problem, advice=_FORM)
-    return host, port, ports, clock, password

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import pytest
 
 import aicalib_hw as hw
 from aicalib_hw.bench import NetworkPlan, load_bench
-from aicalib_hw.errors import BenchError, MissingProgram, UsageError
+from aicalib_hw.errors import BenchError, InstrumentError, MissingProgram, UsageError
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.procedures import calibrate_network
 from aicalib_hw.procedures.network import at_layer
-from aicalib_hw.readings import Instant, Measurement, Run, Window
+from aicalib_hw.readings import Instant, Measurement, Run, ValidityStatus, Window
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 
@@ -95,6 +96,89 @@ def test_ports_that_the_tester_lacks_are_refused(bench_file: Callable[..., Path]
     with hw.open_bench(bench_file()) as bench, pytest.raises(UsageError, match="two ports") as refused:
         calibrate_network(bench, plan=NetworkPlan(ports=ports))
     assert "local, remote" in str(refused.value)
+
+
+SIMULATED = """
+[bench]
+name = "port"
+[decision]
+rule = "jjf1094"
+[instruments.tester]
+driver = "{driver}"
+simulator = "{driver}"
+timeout = 1.0
+[world]
+rate = {rate}
+[plan.network]
+frame_sizes = [64, 9018]
+directions = ["forward"]
+duration = {duration}
+warm_up = 0.0
+settle = 0.05
+layer = "{layer}"
+[permissible_errors.network]
+value = 0.01
+kind = "relative"
+source = "test"
+[[indications]]
+quantity = "network"
+definition = "rate/{layer}/64B/unidirectional"
+value = 612.0
+unit = "Gbit/s"
+source = "test"
+[[indications]]
+quantity = "network"
+definition = "rate/{layer}/9018B/unidirectional"
+value = 780.0
+unit = "Gbit/s"
+source = "test"
+"""
+
+
+def simulated(folder: Path, driver: str, *, rate: float = 50.0, duration: float = 1.0, layer: str = "L2-fcs") -> Path:
+    path = folder / "port.toml"
+    path.write_text(SIMULATED.format(driver=driver, rate=rate, duration=duration, layer=layer))
+    return path
+
+
+@pytest.mark.parametrize("driver", ["xena", "otg"])
+def test_a_port_of_800_gbit_gets_its_rate_its_uncertainty_and_its_verdicts(driver: str, tmp_path: Path) -> None:
+    with hw.open_bench(simulated(tmp_path, driver), simulate=True) as bench:
+        small, large = calibrate_network(bench).results
+    for result, true in ((small, 609.5238095e9), (large, 798.2296968e9)):
+        assert result.validity
+        assert result.evaluation is not None
+        assert abs(result.evaluation.value - true) <= result.evaluation.expanded_uncertainty < 2e-4 * true
+    assert (small.decision.verdict, large.decision.verdict) == (Verdict.PASS, Verdict.FAIL)
+    assert large.decision.relative_error == pytest.approx(780 / 798.2296968 - 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("layer", ["L1", "L2-fcs"])
+def test_what_was_measured_before_a_tester_vanished_is_in_the_record_and_the_last_run_is_marked(
+    layer: str, tmp_path: Path
+) -> None:
+    path = simulated(tmp_path, "xena", rate=1.0, duration=0.6, layer=layer)
+    settings = load_bench(path)
+    with (
+        hw.open_bench(settings, simulate=True) as bench,
+        Record.create(tmp_path / "record.sqlite", title="t", bench={}, rule="none", plan={}) as record,
+    ):
+
+        def vanish(done: float, note: str) -> None:
+            if "run 3" in note:
+                threading.Timer(0.3, bench.simulated["tester"].stop).start()
+
+        with pytest.raises(InstrumentError):
+            calibrate_network(bench, record=record, progress=vanish)
+    contents = read_record(tmp_path / "record.sqlite")
+    assert [one.validity.status for one in contents.measurements] == [
+        ValidityStatus.VALID,
+        ValidityStatus.VALID,
+        ValidityStatus.ERROR,
+    ]
+    broken = contents.measurements[-1]
+    assert broken.value is None
+    assert int(broken.evidence["last_seen"]["streams"]["0/0 to 0/1"]["tx_frames"]) > 0
 
 
 def of_layer_2(value: float | None, size: int) -> Measurement:
