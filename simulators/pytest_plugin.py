@@ -137,6 +137,29 @@ def simulated_storage_tester(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture
+def simulated_training_job(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A simulated training job on a world of its own, 20 times faster than real time; its log grows in a file.
+
+    `.address` for a driver, `.path` of the log, `.truth` for every step, `.inject(fault)`, `.world`. Options by
+    indirect parametrisation: a dict of the simulator's options, for example {"framework": "torchtitan"}, and of the
+    world's under "world".
+    """
+    from aicalib_hw import registry
+
+    options: dict[str, Any] = {"world": {"rate": 20}, **getattr(request, "param", {})}
+    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
+    job = registry.simulator("training")(world, "job", **options)
+    request.node.stash.setdefault(_simulated, []).append(job)
+    world.start()
+    job.start()
+    try:
+        yield job
+    finally:
+        job.stop()
+        world.stop()
+
+
+@pytest.fixture
 def simulated_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
     """A function that opens a bench with every instrument simulated: `simulated_bench("simulated-server")`.
 

@@ -10,7 +10,7 @@ nobody gives theirs up, "licence": it is missing), the network under test ("loss
 "counter_wrap") and the disk under test ("full", "io_error", "corrupt": what is read is not what was written,
 "no_direct", "short_io", "shallow": the queue never fills, "overrun": it goes on after its time, "neighbour": somebody
 else uses the disk). A program may say more than its results ("chatter"). Those of inference services are told in
-`inference/harm.py`, those of training jobs in `training/harm.py`.
+`inference/harm.py`, those of training jobs in `training/logfile.py`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ Kind = Literal[
     "false_usage",
     "early_stop",
     "overrun",
-    "truncated",
     "http_error",
     "error_event",
     "slow_first",
@@ -78,6 +77,15 @@ Kind = Literal[
     "shallow",
     "neighbour",
     "chatter",
+    "interleaved",
+    "repeated",
+    "buffered",
+    "rotated",
+    "truncated",
+    "skipped",
+    "nan",
+    "restart",
+    "clock_step",
 ]
 
 
