@@ -229,6 +229,54 @@ _add(
     "specification, procedure 5; the job's stop-watch is held against the arrival of its lines or their stamps",
 )
 
+_COUNTS = {
+    "usage-counted": "as many as the service's own usage states for each request",
+    "length-counted": "as many as each request asked for, of a service that states no usage and ended each by length",
+}
+_WINDOWS = {
+    "steady-window": "a fixed number of requests under way at all times",
+    "offered-window": "requests offered at the rate stated",
+}
+_ARRIVED = "N = sum over requests of tokens x share of its text events that arrived in the window"
+_TOKENS_SOURCE = "specification, procedure 4; which tokens count, and in which window, are assumptions of this project"
+
+
+def _add_token_rate(id: str, sentence: str, formula: str) -> None:
+    _add(id, "token/s", sentence, formula, _TOKENS_SOURCE)
+    _add(
+        f"{id}/parameter-normalised",
+        "token/s",
+        f"{sentence}, times the parameters of the model",
+        f"{formula}, x number of parameters",
+        "the ranges of the specification are those of a model of one parameter; an assumption of this project",
+    )
+
+
+for _counted, _how in _COUNTS.items():
+    for _kind, _under in _WINDOWS.items():
+        _add_token_rate(
+            f"token/output/{_counted}/{_kind}",
+            f"output tokens that arrived at the client in a window from one arrival to another, {_how}, with {_under}",
+            f"R = N / T, {_ARRIVED}",
+        )
+    _add_token_rate(
+        f"token/output/{_counted}/completed-window",
+        f"output tokens of the answers that arrived whole in a window from one arrival to another, {_how}",
+        "R = sum of tokens of the answers in the window / T",
+    )
+for _kind, _under in _WINDOWS.items():
+    _add_token_rate(
+        f"token/total/usage-counted/{_kind}",
+        "prompt tokens of the requests whose first text arrived in a window, and output tokens that arrived in it, "
+        f"both as the service's own usage states them, with {_under}",
+        f"R = (prompt tokens + N) / T, {_ARRIVED}",
+    )
+_add_token_rate(
+    "token/output/engine-counter/window",
+    "output tokens by the engine's own counters over a window between two changes of them, whoever had asked for them",
+    "R = (counter at stop - counter at start) / T",
+)
+
 _SIZE = re.compile(r"/([1-9][0-9]{1,4})B/")
 
 

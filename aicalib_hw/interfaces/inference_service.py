@@ -28,7 +28,11 @@ class InferenceServiceCapabilities(Capabilities):
 class InferenceLoad:
     """What is asked of the service: lengths in tokens, times in s, rate in requests a second.
 
-    arrival "closed": `concurrency` requests at all times; otherwise `request_rate` with that spacing.
+    model: "" = the only one that is served. arrival "closed": `concurrency` requests at all times; otherwise
+    `request_rate` with that spacing, however many are under way. streaming: False = each answer comes whole.
+    processes: over which the client is spread. headroom: how many times the expected rate the client must have been
+    proven for. failure_rate: share of requests that may fail (0…1). ttft_limit, tpot_limit, latency_limit: s, what a
+    request must keep to count as goodput, None = no limit. parameters: of the model, for the parameter-normalised rate.
     """
 
     model: str
@@ -41,6 +45,13 @@ class InferenceLoad:
     duration: float = 60.0
     seed: int = 0
     processes: int = 1
+    streaming: bool = True
+    headroom: float = 2.0
+    failure_rate: float = 0.0
+    ttft_limit: float | None = None
+    tpot_limit: float | None = None
+    latency_limit: float | None = None
+    parameters: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""JSON over HTTP and HTTPS: deadlines, certificates verified, one exchange at a time, all of it traced.
+"""JSON and text over HTTP and HTTPS: deadlines, certificates verified, one exchange at a time, all of it traced.
 
 On httpx. Every request has a deadline; a server that is silent is an error and not a wait without end. What a
 server reports as an error keeps its status and its words. Nothing is sent twice but by the caller's wish.
@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -45,7 +46,7 @@ class JsonLink:
 
     base: http://HOST:PORT or https://HOST:PORT. timeout: s for one exchange. certificate: file of the certificate, or
     of its authority, that an https server is verified with, None = those the system trusts. Verification cannot be
-    turned off. extra: the extra of this distribution that brings httpx.
+    turned off. extra: the extra of this distribution that brings httpx. headers: sent with every request, never traced.
     All methods may be called from any thread; exchanges follow one another.
     """
 
@@ -57,6 +58,7 @@ class JsonLink:
         certificate: str | Path | None = None,
         trace: Trace | None = None,
         extra: str = "network",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         if not timeout > 0:
             raise UsageError(f"a time-out of {timeout} s is none", where=base, advice="give a positive number")
@@ -66,6 +68,7 @@ class JsonLink:
         self._certificate = certificate
         self._trace = trace
         self._extra = extra
+        self._headers = dict(headers or {})
         self._client: httpx.Client | None = None
         self._sockets: set[socket.socket] = set()
         self._aborted = threading.Event()
@@ -124,12 +127,29 @@ class JsonLink:
         timeout: s for this exchange, None = the link's. Raises ConnectionFailed, ConnectionLost, DeadlineExceeded,
         InstrumentReportedError for a status that is no success, ProtocolError for what is no JSON, Aborted.
         """
+        text = None if body is None else json.dumps(body)
+        return _content(self._exchange(method, path, text, timeout), f"{method} {path}", self.base)
+
+    def text(
+        self, method: str, path: str, body: Any = None, *, timeout: float | None = None
+    ) -> tuple[str, Mapping[str, str]]:
+        """Send `body` as JSON, if any, and return what comes back as text, with its headers; raises as `send`."""
+        sent = None if body is None else json.dumps(body)
+        response = self._exchange(method, path, sent, timeout, accept="*/*")
+        if not response.is_success:
+            raise InstrumentReportedError(
+                response.status_code, _words(response.text), f"{method} {path}", where=self.base
+            )
+        return response.text, response.headers
+
+    def _exchange(
+        self, method: str, path: str, text: str | None, timeout: float | None, accept: str = "application/json"
+    ) -> httpx.Response:
         import httpx
 
         if self._client is None:
             raise NotOpen(f"the link to {self.base} is not open", where=self.base, advice="open() it first")
         limit = self.timeout if timeout is None else timeout
-        text = None if body is None else json.dumps(body)
         with self.lock:
             self._aborted.clear()
             self._note("write", f"{method} {path}" + (f" {text}" if text is not None else ""))
@@ -139,7 +159,7 @@ class JsonLink:
                     method,
                     path,
                     content=text,
-                    headers={"Content-Type": "application/json", "Accept": "application/json"},
+                    headers={"Content-Type": "application/json", "Accept": accept, **self._headers},
                     timeout=limit,
                     extensions={"trace": self._watch},
                 )
@@ -148,7 +168,7 @@ class JsonLink:
             finally:
                 self._bound(None)
             self._note("read", response.text, status=response.status_code)
-        return _content(response, f"{method} {path}", self.base)
+        return response
 
     def abort(self) -> None:
         """End the exchange that blocks in another thread; the next one connects anew. Never raises."""

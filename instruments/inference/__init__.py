@@ -1,0 +1,1 @@
+"""Drivers of services that generate tokens."""

@@ -1,0 +1,395 @@
+"""One client process: sends its share of a load, stamps what the network gives, and decodes it when all has come.
+
+Run as `python -m aicalib_hw.instruments.inference._client JOB`. While the load runs, a read costs a stamp, three
+numbers and a copy into a buffer; JSON is decoded when no more arrives. It tells of its state in lines of JSON on its
+output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import json
+import os
+import random
+import ssl
+import sys
+import threading
+import time
+from array import array
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import aiohttp
+
+from ._events import Answer, Splitter, words_of
+from ._job import CUT, GO, STOP, Effort, Job, Request
+
+_SIGNALS_EVERY = 0.01
+_LAG_EVERY = 0.01
+_WATCH_EVERY = 0.25
+_UNIQUE_WORDS = 24
+"""Words at the beginning of a prompt that differ from request to request, so that no prefix cache knows it."""
+
+_MOST_FAILURES = 5
+"""Requests that fail one after another, after which nothing more is sent."""
+
+_READ_BUFFER = 1 << 20
+"""aiohttp stops reading at twice its own default of 64 KiB, which collapses many streams."""
+
+_now = time.monotonic_ns
+
+
+class Client:
+    """The share of a load that this process carries."""
+
+    def __init__(self, job: Job, spool: IO[bytes]) -> None:
+        self._job = job
+        self._spool = spool
+        self._times, self._numbers, self._sizes = array("q"), array("q"), array("q")
+        self._lag_times, self._lags = array("q"), array("q")
+        self.requests: list[Request] = []
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._latest: dict[int, int] = {}
+        self._stopping = asyncio.Event()
+        self._failed_in_a_row = 0
+        self._heard = False
+        self._completed: dict[int, int] = {}
+        self.gone, self.gone_kind, self.gone_status = "", "", 0
+        self._chosen = random.Random(f"{job.prompt_seed} {job.number}")
+        self._tail = self._words(max(0, job.count - _UNIQUE_WORDS)) + job.closing
+        self._session: aiohttp.ClientSession
+
+    async def run(self) -> None:
+        """Carry the load until the signal to stop, and wait for the answers that are due by then."""
+        async with _session(self._job) as self._session:
+            tell({"ready": True})
+            signals = asyncio.create_task(self._obey())
+            begin = await self._begin()
+            watching = asyncio.create_task(self._watch())
+            with self._lag_watched():
+                if self._job.slots:
+                    await asyncio.gather(*(self._slot(slot) for slot in range(self._job.slots)))
+                else:
+                    await self._arrivals(begin)
+            for task in (signals, watching):
+                task.cancel()
+
+    async def _begin(self) -> int:
+        go = Path(self._job.signals) / GO
+        while not go.exists():
+            _end_with_parent()
+            await asyncio.sleep(_SIGNALS_EVERY)
+        return int(go.read_text())
+
+    async def _obey(self) -> None:
+        """Look for the signals that all client processes of the load get."""
+        stop, cut = (os.path.join(self._job.signals, name) for name in (STOP, CUT))
+        while True:
+            _end_with_parent()
+            if os.path.exists(cut):
+                self._stopping.set()
+                for number in tuple(self._tasks):
+                    self._give_up(number, "cut", "dropped at the end")
+            elif os.path.exists(stop):
+                self._stopping.set()
+            await asyncio.sleep(_SIGNALS_EVERY)
+
+    async def _watch(self) -> None:
+        """End requests to which nothing more comes, or that last for ever."""
+        job = self._job
+        while True:
+            await asyncio.sleep(_WATCH_EVERY)
+            present = _now()
+            for number in tuple(self._tasks):
+                if present - self._latest[number] > job.silence * 1e9:
+                    self._give_up(number, "silent", f"nothing came for {job.silence:g} s")
+                elif present - self.requests[number].sent > job.longest * 1e9:
+                    self._give_up(number, "overrun", f"not at its end after {job.longest:g} s")
+
+    def _give_up(self, number: int, kind: str, why: str) -> None:
+        request = self.requests[number]
+        if not request.failure:
+            request.failure, request.kind = why, kind
+        self._tasks[number].cancel()
+
+    async def _slot(self, slot: int) -> None:
+        limit = self._job.most_requests
+        for count in itertools.count():
+            if self._stopping.is_set() or count == limit > 0:
+                return
+            request = await self._one(None)
+            if request.complete:
+                self._completed[slot] = self._completed.get(slot, 0) + 1
+                if self._completed[slot] == self._job.warm_requests:
+                    enough = sum(count >= self._job.warm_requests for count in self._completed.values())
+                    if enough == self._job.slots:
+                        tell({"warm": _now()})
+            elif not self._stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), min(1.0, 0.05 * 2**self._failed_in_a_row))
+
+    async def _arrivals(self, begin: int) -> None:
+        """Send each request when it is due, however many are under way."""
+        under_way: set[asyncio.Task[Request]] = set()
+        for due in self._schedule(begin):
+            wait = (due - _now()) / 1e9
+            if wait > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), wait)
+            if self._stopping.is_set():
+                break
+            task = asyncio.create_task(self._one(due))
+            under_way.add(task)
+            task.add_done_callback(self._count_open)
+            task.add_done_callback(under_way.discard)
+        await asyncio.gather(*under_way)
+
+    def _count_open(self, task: asyncio.Task[Request]) -> None:
+        if not task.cancelled() and task.exception() is None and task.result().complete:
+            count = self._completed[0] = self._completed.get(0, 0) + 1
+            if count == self._job.warm_requests:
+                tell({"warm": _now()})
+
+    def _schedule(self, begin: int) -> Iterator[int]:
+        """The moments at which requests are due, ns: this process' share of all."""
+        job = self._job
+        gap = 1e9 * job.processes / job.rate
+        if job.constant:
+            first = begin + 1e9 * job.number / job.rate
+            yield from (round(first + index * gap) for index in itertools.count())
+        at = float(begin)
+        draw = random.Random(f"arrivals {job.seed} {job.number}")
+        while True:
+            at += draw.expovariate(1.0) * gap
+            yield round(at)
+
+    async def _one(self, due: int | None) -> Request:
+        """Send one request and take what comes; whatever becomes of it stands in the request."""
+        number = len(self.requests)
+        body = self._body()
+        sent = _now()
+        request = Request(number, sent if due is None else due, sent)
+        self.requests.append(request)
+        self._latest[number] = sent
+        task = self._tasks[number] = asyncio.create_task(self._receive(request, body))
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not request.failure:
+                raise
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if not request.failure:
+                unreachable = isinstance(error, aiohttp.ClientConnectorError)
+                request.kind = "unreachable" if unreachable else "broken"
+                request.failure = " ".join(str(error).split()) or type(error).__name__
+        finally:
+            request.ended = _now()
+            del self._tasks[number], self._latest[number]
+        self._judge(request)
+        return request
+
+    async def _receive(self, request: Request, body: bytes) -> None:
+        """The hot path: stamp every read when it comes, and put it away."""
+        job, number = self._job, request.number
+        add_time, add_number, add_size = self._times.append, self._numbers.append, self._sizes.append
+        latest, put, now = self._latest, self._spool.write, _now
+        left = job.most_bytes
+        async with self._session.post(job.url, data=body, headers=job.headers) as response:
+            request.status = response.status
+            if response.status != 200:
+                request.kind = "refused"
+                request.failure = f"status {response.status}: {_words(await response.content.read(65536))}"
+                return
+            read = response.content.readany
+            while data := await read():
+                at = now()
+                if not self._heard:
+                    self._heard = True
+                    tell({"first": at})
+                add_time(at)
+                add_number(number)
+                add_size(len(data))
+                put(data)
+                latest[number] = at
+                left -= len(data)
+                if left < 0:
+                    request.kind, request.failure = "overrun", f"the answer is longer than {job.most_bytes} bytes"
+                    return
+
+    def _judge(self, request: Request) -> None:
+        """Stop sending where nothing but failures comes."""
+        if request.complete or request.kind == "cut":
+            self._failed_in_a_row = 0
+            return
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= _MOST_FAILURES and not self.gone:
+            self.gone, self.gone_kind, self.gone_status = request.failure, request.kind, request.status
+            self._stopping.set()
+            tell({"gone": self.gone})
+
+    def _body(self) -> bytes:
+        job = self._job
+        text = f"{job.opening}{self._words(min(job.count, _UNIQUE_WORDS))}{self._tail}"
+        prompt: dict[str, Any] = {"messages": [{"role": "user", "content": text}]} if job.chat else {"prompt": text}
+        return json.dumps({**job.body, **prompt}).encode()
+
+    def _words(self, count: int) -> str:
+        return "".join(f" {word}" for word in self._chosen.choices(self._job.words, k=count))
+
+    @contextlib.contextmanager
+    def _lag_watched(self) -> Iterator[None]:
+        """Ask the loop every 10 ms, from outside, how long something that has come must wait for it."""
+        loop, over = asyncio.get_running_loop(), threading.Event()
+
+        def note(asked: int) -> None:
+            self._lag_times.append(asked)
+            self._lags.append(_now() - asked)
+
+        def ask() -> None:
+            while not over.wait(_LAG_EVERY):
+                loop.call_soon_threadsafe(note, _now())
+
+        thread = threading.Thread(target=ask, name="loop-lag", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def decode(self, spool: IO[bytes]) -> tuple[array[int], array[int], array[int], array[int]]:
+        """Split and decode what was put away; return of each text event: time, request, joined, stamp in its text."""
+        times, numbers, joined, stamps = array("q"), array("q"), array("q"), array("q")
+        answers = [Answer() for _ in self.requests]
+        splitters = [Splitter() for _ in self.requests]
+        last = [0] * len(self.requests)
+        stamped, streaming = self._job.stamped, self._job.streaming
+        whole: dict[int, list[bytes]] = {}
+        for at, number, size in zip(self._times, self._numbers, self._sizes, strict=True):
+            data = spool.read(size)
+            last[number] = at
+            if not streaming:
+                whole.setdefault(number, []).append(data)
+                continue
+            before = len(times)
+            for payload in splitters[number].feed(data):
+                text = self._take(number, answers[number], payload)
+                if text:
+                    times.append(at)
+                    numbers.append(number)
+                    joined.append(len(times) - 1 > before)
+                    if stamped:
+                        stamps.append(int(text))
+        for number, request in enumerate(self.requests):
+            rest = splitters[number].end() if streaming else [b"".join(whole.get(number, ()))]
+            for payload in rest if request.complete else ():
+                if self._take(number, answers[number], payload):
+                    times.append(last[number])
+                    numbers.append(number)
+                    joined.append(0)
+        for number in numbers:
+            self.requests[number].events += 1
+        for request, answer in zip(self.requests, answers, strict=True):
+            _settle(request, answer)
+        return times, numbers, joined, stamps
+
+    def _take(self, number: int, answer: Answer, payload: bytes) -> str:
+        try:
+            return answer.take(payload)
+        except (ValueError, TypeError, AttributeError) as error:
+            request = self.requests[number]
+            if request.complete:
+                request.kind, request.failure = "garbled", f"what came is no answer of this kind: {error}"
+            return ""
+
+    @property
+    def volume(self) -> tuple[int, int]:
+        """Bytes and reads that came."""
+        return sum(self._sizes), len(self._sizes)
+
+    @property
+    def lags(self) -> tuple[array[int], array[int]]:
+        """When the loop was asked, and how long it took to answer, ns."""
+        return self._lag_times, self._lags
+
+
+def _settle(request: Request, answer: Answer) -> None:
+    """Write what an answer said into its request; it is complete only if it told why it ended."""
+    request.prompt_tokens, request.output_tokens = answer.prompt_tokens, answer.output_tokens
+    request.cached_tokens, request.finish = answer.cached_tokens, answer.finish
+    request.fingerprint, request.done = answer.fingerprint, answer.done
+    if request.complete and answer.error:
+        request.kind, request.failure = "refused", answer.error
+    elif request.complete and not answer.finish:
+        request.kind, request.failure = "unfinished", "the answer ended without a finish_reason"
+
+
+@contextlib.asynccontextmanager
+async def _session(job: Job) -> AsyncIterator[aiohttp.ClientSession]:
+    trusted = ssl.create_default_context(cafile=job.certificate) if job.url.startswith("https") else True
+    connector = aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=600)
+    limits = aiohttp.ClientTimeout(total=None, connect=job.silence)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=limits, read_bufsize=_READ_BUFFER, headers={"Accept-Encoding": "identity"}
+    ) as session:
+        yield session
+
+
+def tell(state: dict[str, Any]) -> None:
+    """Write one line for the process that started this one."""
+    os.write(1, json.dumps(state).encode() + b"\n")
+
+
+def _words(body: bytes) -> str:
+    try:
+        return words_of(json.loads(body))
+    except ValueError:
+        return words_of(body.decode("utf-8", "replace"))
+
+
+_PARENT = os.getppid()
+
+
+def _end_with_parent() -> None:
+    """Leave nothing loading a service when the process that started this one is gone."""
+    if os.getppid() != _PARENT:
+        os._exit(1)
+
+
+def main(path: str) -> None:
+    """Carry out the job of this file, and leave what was seen beside it."""
+    job = Job.read(Path(path))
+    directory = Path(job.directory)
+    gc.disable()  # a collection would hold up every stream; a load leaves few cycles behind
+    began = time.process_time()
+    with open(directory / "reads", "wb", buffering=1 << 20) as spool:
+        client = Client(job, spool)
+        asyncio.run(client.run())
+    received = time.process_time()
+    with open(directory / "reads", "rb", buffering=1 << 20) as spool:
+        columns = client.decode(spool)
+    size, reads = client.volume
+    effort = Effort(received - began, time.process_time() - received, size, reads)
+    for name, column in zip(
+        ("times", "numbers", "joined", "stamps", "lag_times", "lags"), (*columns, *client.lags), strict=True
+    ):
+        with open(directory / name, "wb") as file:
+            column.tofile(file)
+    said = {
+        "requests": [asdict(request) for request in client.requests],
+        "effort": asdict(effort),
+        "gone": client.gone,
+        "gone_kind": client.gone_kind,
+        "gone_status": client.gone_status,
+    }
+    (directory / "said.json").write_text(json.dumps(said), encoding="utf-8")
+    tell({"done": True})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

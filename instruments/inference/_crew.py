@@ -1,0 +1,237 @@
+"""The client processes of one load: started together, told when to begin and to stop, and all they have seen."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from aicalib_hw.errors import Aborted, DeadlineExceeded, InstrumentError
+from aicalib_hw.trace import Trace
+from aicalib_hw.transport.deadline import Deadline
+from aicalib_hw.transport.process import Process
+
+from ._job import CUT, GO, STOP, Effort, Job, Request
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ns = NDArray[np.int64]
+
+_PACKAGE = __name__.rpartition(".")[0]
+_STARTING = 60.0
+"""s in which a client process must have begun."""
+
+_DECODING = 600.0
+"""s in which client processes must have decoded what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What all client processes have seen of a load, in ns of the host's monotonic clock.
+
+    times, of, joined, stamps: of each text event its arrival, the index of its request, 1 if another event of that
+    request came in the same read before it, and the stamp in its text. lag_times, lags: of the loops. gone: why nothing
+    more was sent, "" if all went on to the end.
+    """
+
+    requests: tuple[Request, ...]
+    times: Ns
+    of: Ns
+    joined: Ns
+    stamps: Ns
+    lag_times: Ns
+    lags: Ns
+    efforts: tuple[Effort, ...]
+    gone: str = ""
+    gone_kind: str = ""
+    gone_status: int = 0
+
+    @property
+    def cpu_per_event(self) -> float | None:
+        """CPU time of the client for one text event while the load ran, s; None if none came."""
+        if not len(self.times):
+            return None
+        return sum(effort.seconds_receiving for effort in self.efforts) / len(self.times)
+
+
+class Crew:
+    """Client processes in a `with`, which ends them and removes what they left, whatever happens.
+
+    jobs: makes the job of process `number` from that number, its directory, and the directory of the signals.
+    """
+
+    def __init__(
+        self, processes: int, jobs: Callable[[int, str, str], Job], *, trace: Trace | None, aborted: threading.Event
+    ) -> None:
+        self._count, self._jobs, self._trace, self._aborted = processes, jobs, trace, aborted
+        self._told = threading.Condition()
+        self._states: list[dict[str, Any]] = [{} for _ in range(processes)]
+        self._processes: list[Process] = []
+
+    def __enter__(self) -> Self:
+        self._work = tempfile.TemporaryDirectory(prefix="aicalib-inference-")
+        try:
+            root = Path(self._work.name)
+            self._signals = root / "signals"
+            self._signals.mkdir()
+            for number in range(self._count):
+                directory = root / f"client-{number}"
+                directory.mkdir()
+                job = self._jobs(number, str(directory), str(self._signals)).write()
+                self._processes.append(run_module("_client", [str(job)], self._trace, self._hear(number)))
+            self._until(lambda: all("ready" in state for state in self._states), _STARTING, "begin")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def go(self) -> int:
+        """Let all begin; return the common moment, monotonic ns."""
+        begin = time.monotonic_ns() + 20_000_000
+        self._signal(GO, str(begin))
+        return begin
+
+    def stop(self) -> None:
+        """Let no request begin any more; what is under way is waited for."""
+        self._signal(STOP, "")
+
+    def cut(self) -> None:
+        """Drop what is under way as well."""
+        self._signal(CUT, "")
+
+    @property
+    def gone(self) -> str:
+        """Why a process has stopped sending by itself, "" if none has."""
+        return next((str(state["gone"]) for state in self._states if "gone" in state), "")
+
+    def wait_until_warm(self, timeout: float) -> int | None:
+        """Return when the last slot had its first answer, monotonic ns; None if that has not come, or never will."""
+        try:
+            self._until(lambda: bool(self.gone) or all("warm" in state for state in self._states), timeout, "warm up")
+        except DeadlineExceeded:
+            return None
+        if self.gone:
+            return None
+        return max(int(state["warm"]) for state in self._states)
+
+    def wait_for_first(self, timeout: float) -> None:
+        """Wait until something has come; raises DeadlineExceeded. Returns as well where nothing more is sent."""
+        self._until(
+            lambda: bool(self.gone) or any("first" in state for state in self._states), timeout, "get an answer"
+        )
+
+    def wait(self, seconds: float) -> bool:
+        """Let the load run for so long; False if a process has stopped sending by itself before that."""
+        deadline = Deadline(seconds)
+        while not deadline.expired and not self.gone:
+            if self._aborted.wait(min(0.05, deadline.left)):
+                raise Aborted("the measurement was aborted")
+        return not self.gone
+
+    def collect(self, timeout: float) -> Seen:
+        """Wait until all that was under way has ended, and return what was seen; raises DeadlineExceeded, Aborted."""
+        self.stop()
+        deadline = Deadline(timeout + _DECODING)
+        for process in self._processes:
+            ended = process.wait(deadline.left)
+            if ended.status:
+                raise _broken(ended.status, ended.errors)
+        return _together([Path(self._work.name) / f"client-{number}" for number in range(self._count)])
+
+    def abort(self) -> None:
+        """End all client processes now; never raises."""
+        for process in tuple(self._processes):
+            process.abort()
+
+    def _hear(self, number: int) -> Callable[[str], None]:
+        def hear(line: str) -> None:
+            with self._told:
+                self._states[number].update(json.loads(line))
+                self._told.notify_all()
+
+        return hear
+
+    def _until(self, reached: Callable[[], bool], timeout: float, what: str) -> None:
+        deadline = Deadline(timeout)
+        with self._told:
+            while not reached():
+                self._told.wait(min(0.05, deadline.left))
+                if self._aborted.is_set():
+                    raise Aborted("the measurement was aborted")
+                dead = next((one for one in self._processes if not one.running), None)
+                if dead is not None and not reached() and not self.gone:
+                    ended = dead.wait(1.0)
+                    raise _broken(ended.status, ended.errors)
+                if deadline.expired and not reached():
+                    raise DeadlineExceeded(f"the client processes did not {what} within {timeout:g} s")
+
+    def _signal(self, name: str, text: str) -> None:
+        draft = self._signals / f".{secrets.token_hex(4)}"
+        draft.write_text(text)
+        draft.replace(self._signals / name)
+
+    def _end(self) -> None:
+        for process in self._processes:
+            process.stop(grace=0.0)
+        self._work.cleanup()
+
+
+def run_module(
+    name: str, arguments: Sequence[str], trace: Trace | None, on_line: Callable[[str], None] | None
+) -> Process:
+    """Start a module of this package as a process of its own."""
+    return Process([sys.executable, "-m", f"{_PACKAGE}.{name}", *arguments], trace=trace, on_line=on_line).start()
+
+
+def _broken(status: int, errors: str) -> InstrumentError:
+    last = errors.strip().splitlines()[-1:]
+    return InstrumentError(
+        f"a client process ended with status {status}", where="the client on this host", why="".join(last)
+    )
+
+
+def _together(directories: Sequence[Path]) -> Seen:
+    """Put what the processes left into one; their requests are numbered through."""
+    import numpy as np
+
+    requests: list[Request] = []
+    efforts: list[Effort] = []
+    columns: dict[str, list[Ns]] = {name: [] for name in ("times", "numbers", "joined", "stamps", "lag_times", "lags")}
+    gone: tuple[str, str, int] = ("", "", 0)
+    for directory in directories:
+        said = json.loads((directory / "said.json").read_text(encoding="utf-8"))
+        for name, parts in columns.items():
+            found = np.fromfile(directory / name, dtype=np.int64)
+            parts.append(found + len(requests) if name == "numbers" else found)
+        begun = len(requests)
+        requests += [Request(**{**one, "number": begun + one["number"]}) for one in said["requests"]]
+        efforts.append(Effort(**said["effort"]))
+        if said["gone"] and not gone[0]:
+            gone = said["gone"], said["gone_kind"], said["gone_status"]
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return Seen(
+        tuple(requests),
+        joined["times"],
+        joined["numbers"],
+        joined["joined"],
+        joined["stamps"],
+        joined["lag_times"],
+        joined["lags"],
+        tuple(efforts),
+        *gone,
+    )

@@ -1,0 +1,153 @@
+"""The proof that the client is not the bottleneck: the same client processes against a paced source on this host.
+
+Done before each measurement at a multiple of the rate that is expected, and kept in its evidence. A client that
+falls behind shows in delays that grow: their slope against time is the share of the rate that it loses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aicalib_hw.errors import DeadlineExceeded
+from aicalib_hw.trace import Trace
+
+from ._crew import Crew, Seen, run_module
+from ._job import Job
+
+MOST_LOSS = 0.002
+"""Share of the rate that a client may lose before what it measures is no result."""
+
+_REACHED = 0.98
+_LEAST_RATE = 200.0
+_STARTING = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a client has shown: events/s sent and lost, delays of events in s, CPU time for one, s.
+
+    objections: why it proves nothing, empty if it does.
+    """
+
+    rate: float
+    events: int
+    received: int
+    loss: float
+    delay_median: float
+    delay_p99: float
+    coalesced: float
+    cpu_per_event: float | None
+    processes: int
+    streams: int
+    objections: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As evidence, with units in the names."""
+        return {
+            "rate_event_per_s": self.rate,
+            "events_sent": self.events,
+            "events_received": self.received,
+            "share_of_the_rate_lost": self.loss,
+            "delay_median_s": self.delay_median,
+            "delay_p99_s": self.delay_p99,
+            "coalesced_share": self.coalesced,
+            "cpu_per_event_s": self.cpu_per_event,
+            "processes": self.processes,
+            "streams": self.streams,
+            "objections": list(self.objections),
+        }
+
+
+def prove(
+    rate: float, *, streams: int, processes: int, seconds: float, trace: Trace | None, aborted: threading.Event
+) -> Proof:
+    """Let `processes` clients receive `rate` events/s on `streams` streams for so many seconds, and judge them."""
+    rate = max(rate, _LEAST_RATE)
+    processes = min(processes, streams)
+    shares = [streams // processes + (number < streams % processes) for number in range(processes)]
+    each = max(2, math.ceil(seconds * rate / streams))
+    heard, port = threading.Event(), [0]
+
+    def hear(line: str) -> None:
+        port[0] = json.loads(line)["port"]
+        heard.set()
+
+    source = run_module("_source", [repr(rate), str(streams)], trace, hear)
+    try:
+        if not heard.wait(_STARTING):
+            raise DeadlineExceeded("the paced source of the client's proof did not begin", where="127.0.0.1")
+
+        def job(number: int, directory: str, signals: str) -> Job:
+            return Job(
+                directory,
+                signals,
+                f"http://127.0.0.1:{port[0]}/v1/completions",
+                {"Content-Type": "application/json"},
+                {"model": "paced", "max_tokens": each, "stream": True},
+                chat=False,
+                streaming=True,
+                slots=shares[number],
+                most_requests=1,
+                stamped=True,
+            )
+
+        with Crew(processes, job, trace=trace, aborted=aborted) as crew:
+            crew.go()
+            crew.wait_until_warm(20 * seconds + _STARTING)
+            seen = crew.collect(20 * seconds + _STARTING)
+    finally:
+        source.stop(grace=0.0)
+    return judge(seen, rate, events=each * streams, processes=processes, streams=streams)
+
+
+def judge(seen: Seen, rate: float, *, events: int, processes: int, streams: int) -> Proof:
+    """Return what a client has shown that was to receive `events` events at `rate`."""
+    import numpy as np
+
+    received = len(seen.times)
+    cpu = seen.cpu_per_event
+    if received < 2 or seen.gone:
+        why = seen.gone or "nothing came"
+        return Proof(0.0, events, received, 1.0, 0.0, 0.0, 0.0, cpu, processes, streams, (why,))
+    order = np.argsort(seen.stamps)
+    sent = (seen.stamps[order] - seen.stamps.min()) / 1e9
+    delay = (seen.times[order] - seen.stamps[order]) / 1e9
+    reached = (received - 1) / float(sent[-1])
+    slope = float(np.polyfit(sent, delay, 1)[0])
+    loss = slope / (1 + slope) if slope > 0 else 0.0
+    median, p99 = (float(one) for one in np.percentile(delay, (50, 99), method="inverted_cdf"))
+    objections = []
+    if received != events:
+        objections.append(f"{received} of {events} events came")
+    if reached < _REACHED * rate:
+        objections.append(f"the source reached {reached:.0f} of {rate:.0f} events/s on this host")
+    if loss > MOST_LOSS:
+        objections.append(f"the client lost {loss:.2%} of {reached:.0f} events/s, {MOST_LOSS:.1%} is allowed")
+    return Proof(
+        reached,
+        events,
+        received,
+        loss,
+        median,
+        p99,
+        float(seen.joined.mean()),
+        cpu,
+        processes,
+        streams,
+        tuple(objections),
+    )
+
+
+def prove_twice(report: Callable[[str], None], rate: float, **how: Any) -> Proof:
+    """As `prove`; a proof that failed is tried once more, as this host may have been disturbed."""
+    proof = prove(rate, **how)
+    if proof.objections:
+        report("proving the client once more")
+        proof = prove(rate, **how)
+    return proof

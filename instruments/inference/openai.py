@@ -1,0 +1,638 @@
+"""Any service that speaks the OpenAI API: vLLM, MindIE, TGI, llama.cpp, transformers and the like, streaming or not.
+
+Source: OpenAI API reference (completions, chat completions, models). The client runs in processes of its own, proves
+itself against a paced source before each measurement, stamps every network read, and decodes after the window. Tokens
+are those of the service's usage, held against text events, the length asked for, and the engine's own counters where it
+serves them. Not covered: endpoints other than completions and chat, several choices for one prompt, batches.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from aicalib_hw.errors import (
+    Aborted,
+    AicalibError,
+    ConnectionFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    IdentityMismatch,
+    InstrumentError,
+    InstrumentReportedError,
+    MissingExtra,
+    NotPermitted,
+    NotSupported,
+    OutOfRange,
+    ProtocolError,
+)
+from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import (
+    DriverInfo,
+    InferenceLoad,
+    InferenceService,
+    InferenceServiceCapabilities,
+    Progress,
+    ReleaseReport,
+    ServiceCounters,
+    Setting,
+)
+from aicalib_hw.readings import Instant, Measurement, Run, Validity, ValidityStatus, Window
+from aicalib_hw.trace import REDACTED, Trace
+from aicalib_hw.transport.http import JsonLink
+
+from . import _evaluation as evaluation
+from ._address import key_in, served_at
+from ._crew import Crew, Seen
+from ._job import Job
+from ._load import require_measurable, shares_of
+from ._manner import Manner, manner_of
+from ._page import Page
+from ._prompts import OPENING
+from ._proof import Proof, prove_twice
+
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+_SLOWEST = 0.5
+"""token/s: an answer that grows more slowly than this is taken for one that hangs."""
+
+_BYTES_OF_A_TOKEN = 8192
+_SOUNDING = 3.0
+_MARGIN = 1.25
+"""What a sounding, or a load like this one before, may miss of the rate of a load that has settled."""
+
+_PROVEN = 1.02
+_COUNTERS_SETTLE = 3.0
+_PROMPT_LENGTH = 0.01
+
+
+class OpenAIService(InferenceService):
+    """A service at an OpenAI-compatible endpoint.
+
+    address: openai+https://HOST/v1?endpoint=completions&model=NAME&key_file=PATH&certificate=PATH&metrics=URL, where
+    endpoint is "completions" or "chat", key_file holds nothing but the key, certificate verifies an https server, and
+    metrics is where its Prometheus counters are ("no" = nowhere; http(s)://HOST/metrics if not named), of which
+    `generated` and `prompt` name the counters of an engine that is not known here. timeout: s without a byte after
+    which a request has failed. api_key: the key itself, for scripts; it is never traced, shown or recorded.
+    """
+
+    DRIVER: ClassVar[DriverInfo] = DriverInfo(
+        name="openai",
+        role="inference_service",
+        summary="OpenAI-compatible inference services (vLLM, MindIE, TGI, llama.cpp, transformers)",
+        manual="OpenAI API reference",
+        schemes=("openai+https", "openai+http"),
+        wires=("HTTPS", "HTTP"),
+        verified="transformers serve 5.24 with a model made for the test",
+    )
+
+    def __init__(self, address: str, *, timeout: float = 60.0, api_key: str = "", trace: Trace | None = None) -> None:
+        super().__init__(address)
+        self.timeout = timeout
+        self._trace = trace
+        self._place = served_at(address)
+        self._key = api_key
+        self._link: JsonLink | None = None
+        self._page: Page | None = None
+        self._models: tuple[str, ...] = ()
+        self._notes: dict[str, str] = {}
+        self._manners: dict[tuple[object, ...], Manner] = {}
+        self._expected: dict[tuple[object, ...], float] = {}
+        self._crew: Crew | None = None
+        self._loads = 0
+        self._aborted = threading.Event()
+
+    def _connect(self) -> None:
+        if importlib.util.find_spec("aiohttp") is None:
+            raise MissingExtra.for_library("aiohttp", "inference", "measuring an inference service")
+        place = self._place
+        self._key = self._key or key_in(place.key_file)
+        if self._trace is not None:
+            self._trace.hide(self._key)
+        how: dict[str, Any] = {"timeout": self.timeout, "certificate": place.certificate, "extra": "inference"}
+        self._link = JsonLink(place.base, trace=self._trace, headers=self._authorization(), **how)
+        self._link.open()
+        self._page = None
+        if place.metrics:
+            self._page = Page(place.metrics, place.generated, place.prompt, trace=self._trace, **how)
+            self._page.open()
+
+    def _disconnect(self) -> None:
+        for link in (self._link, self._page):
+            if link is not None:
+                link.close()
+        self._link = self._page = None
+        self._manners.clear()
+        self._expected.clear()
+
+    def identify(self) -> Identity:
+        """Ask the service for models and version; raises IdentityMismatch for what is no such service, NotPermitted."""
+        owner = self._ask_models()
+        version, server = self._ask_version()
+        extra = {"version": version, "server": server, "models": ", ".join(self._models)}
+        return Identity(owner, "OpenAI-compatible service", "", version, self.address, extra)
+
+    @property
+    def capabilities(self) -> InferenceServiceCapabilities:
+        """The models served, and whether counters are; the rest as far as a measurement has asked, None before."""
+        known = list(self._manners.values())
+        return InferenceServiceCapabilities(
+            models=self._models or ((self._place.model,) if self._place.model else ()),
+            streaming=True if known else None,
+            usage_counts=known[-1].usage if known else None,
+            fixed_output_length=known[-1].fixed if known else None,
+            counters=self._counters_served(),
+            notes=dict(self._notes),
+        )
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> ServiceCounters:
+        """Return the engine's counters, tokens and requests since its start; raises NotSupported where none are served.
+
+        timeout: s, None = the driver's. A counter that is not served is None.
+        """
+        with self._lock:
+            _ = self.identity
+            if self._page is None:
+                raise NotSupported("no counters are read of this service", where=self.address, why="metrics=no")
+            return self._page.counters(self._place.model, self.identity, timeout)
+
+    def measure_tokens(self, load: InferenceLoad, *, progress: Progress | None = None) -> Measurement:
+        """Apply `load` and return output token/s in a window from one arrival to another; the rest is in the evidence.
+
+        A load that broke off gives a Measurement that is not valid, says why, and keeps what was seen. Raises
+        OutOfRange for what cannot be asked, NotPermitted for a key that is missing or refused, ConnectionFailed,
+        ConnectionLost, InstrumentReportedError where the service refuses before anything was measured,
+        DeadlineExceeded, Aborted.
+        """
+        require_measurable(load)
+        report = progress or (lambda done, note: None)
+        with self._lock:
+            _ = self.identity
+            self._aborted.clear()
+            try:
+                model = self._model_of(load)
+                manner = self._manner(model, load, report)
+                rate = self._expected_rate(manner, load, report)
+                proof = self._prove(rate, load, report)
+                found = self._measure(manner, load, proof, report)
+            except AicalibError as error:
+                raise self._cleaned(error) from None
+            report(1.0, "done")
+            return found
+
+    def snapshot(self) -> Mapping[str, Setting]:
+        """Return what the address sets, and whether a key is sent."""
+        now = Instant.now()
+        place = asdict(self._place)
+        place["key_file"] = str(place["key_file"] or "")
+        settings = {**place, "key": "sent" if self._key else "none"}
+        return {name: Setting(value, "", now, "driver") for name, value in settings.items()}
+
+    def abort(self) -> None:
+        """Drop all requests now; from any thread; never raises."""
+        self._aborted.set()
+        for one in (self._crew, self._link, self._page):
+            if one is not None:
+                with suppress(Exception):
+                    one.abort()
+
+    def release(self) -> ReleaseReport:
+        """Drop requests that are under way; idempotent; never raises."""
+        crew = self._crew
+        if crew is None:
+            return ReleaseReport()
+        crew.abort()
+        return ReleaseReport(("requests dropped",))
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key}"} if self._key else {}
+
+    def _opened_link(self) -> JsonLink:
+        _ = self.identity if self._link is None else None
+        assert self._link is not None
+        return self._link
+
+    def _ask_models(self) -> str:
+        """Learn which models are served, and return who they are said to be owned by."""
+        try:
+            said = self._opened_link().get("/models")
+        except InstrumentReportedError as error:
+            if error.code in (401, 403):
+                raise self._permission(error) from None
+            if not self._place.model and error.code in (404, 405, 501):
+                raise IdentityMismatch(
+                    "no OpenAI-compatible service answers there",
+                    where=self._place.base,
+                    why=self._clean(str(error)),
+                    advice="the address ends in /v1 as a rule; or name the model in it: ?model=NAME",
+                ) from None
+            self._notes["models"] = f"the service does not list its models: {self._clean(error.text)[:120]}"
+            return ""
+        except ProtocolError as error:
+            raise IdentityMismatch(
+                "no OpenAI-compatible service answers there", where=self._place.base, why=self._clean(error.why)
+            ) from None
+        entries = said.get("data") if isinstance(said, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise IdentityMismatch("what answers lists no models", where=self._place.base, why=str(said)[:120])
+        self._models = tuple(str(one["id"]) for one in entries if "id" in one)
+        return next((str(one["owned_by"]) for one in entries if one.get("owned_by")), "")
+
+    def _ask_version(self) -> tuple[str, str]:
+        """Return version and server as the service tells them, "" where it does not."""
+        base = urlsplit(self._place.base)
+        try:
+            said, headers = self._opened_link().text("GET", f"{base.scheme}://{base.netloc}/version")
+        except InstrumentReportedError:
+            return "", ""
+        server = headers.get("server", "")
+        try:
+            told = json.loads(said)
+        except ValueError:
+            return "", server
+        return str(told.get("version", "")) if isinstance(told, dict) else "", server
+
+    def _counters_served(self) -> bool | None:
+        if self._page is None:
+            return None
+        try:
+            return self._page.total(self._place.model) is not None or None
+        except InstrumentError:
+            return None
+
+    def _model_of(self, load: InferenceLoad) -> str:
+        model = load.model or self._place.model
+        if not model and len(self._models) == 1:
+            return self._models[0]
+        if not model or (self._models and model not in self._models):
+            known = ", ".join(self._models) or "none that it lists"
+            raise OutOfRange(
+                f"no model {model!r} is served" if model else "which model is meant is not said",
+                where=self.address,
+                why=f"served: {known}",
+                advice="name one of them",
+            )
+        return model
+
+    def _manner(self, model: str, load: InferenceLoad, report: Progress) -> Manner:
+        key = (model, load.input_tokens, load.output_tokens, load.streaming)
+        if key not in self._manners:
+            try:
+                self._manners[key] = manner_of(
+                    self._opened_link(), self._place, model, load, lambda note: report(0.02, note)
+                )
+            except InstrumentReportedError as error:
+                raise self._refusal(error, model) from None
+        return self._manners[key]
+
+    def _refusal(self, error: InstrumentReportedError, model: str) -> InstrumentError:
+        if error.code in (401, 403):
+            return self._permission(error)
+        if error.code == 404:
+            return OutOfRange(
+                f"the service knows no model {model!r}, or not this endpoint",
+                where=f"{self._place.base}{self._place.path}",
+                why=self._clean(error.text),
+                advice=f"served: {', '.join(self._models) or 'none that it lists'}",
+            ).of_vendor(error.code, self._clean(error.text), error.command)
+        return error
+
+    def _permission(self, error: InstrumentReportedError) -> NotPermitted:
+        code, text = error.code or 0, self._clean(error.text)
+        return NotPermitted(
+            "the service refuses this key" if self._key else "the service wants a key",
+            where=self._place.base,
+            why=f"status {code}: {text}",
+            advice="put the key alone into a file and name it in the address: ?key_file=/path/to/file",
+        ).of_vendor(code, text, error.command)
+
+    def _crew_for(self, manner: Manner, load: InferenceLoad, *, closed: bool) -> Crew:
+        place = self._place
+        prompts = manner.prompts
+        processes, slots = shares_of(load, closed=closed)
+        longest = self.timeout + load.output_tokens / _SLOWEST
+        self._loads += 1  # no load of a session sends the prompts of another, which a cache might know
+        order = self._loads
+
+        def job(number: int, directory: str, signals: str) -> Job:
+            return Job(
+                directory,
+                signals,
+                f"{place.base}{place.path}",
+                {"Content-Type": "application/json", **self._authorization()},
+                manner.body(load.output_tokens, streaming=load.streaming),
+                chat=place.chat,
+                streaming=load.streaming,
+                slots=slots[number],
+                certificate=place.certificate,
+                opening=OPENING,
+                words=prompts.words,
+                count=prompts.count,
+                closing=prompts.closing,
+                rate=load.request_rate or 0.0,
+                constant=load.arrival == "constant",
+                number=number,
+                processes=processes,
+                seed=load.seed,
+                prompt_seed=f"{load.seed} load {order}",
+                silence=self.timeout,
+                longest=longest,
+                most_bytes=(load.output_tokens + 64) * _BYTES_OF_A_TOKEN,
+            )
+
+        return Crew(processes, job, trace=self._trace, aborted=self._aborted)
+
+    def _expected_rate(self, manner: Manner, load: InferenceLoad, report: Progress) -> float:
+        """Events/s to prove the client for: those of a load like this one before, or of a sounding."""
+        if load.arrival != "closed":
+            return (load.request_rate or 0.0) * (load.output_tokens if load.streaming else 1)
+        key = _shape(load)
+        if key in self._expected:
+            return _MARGIN * self._expected[key]
+        if not load.streaming:
+            return 0.0
+        report(0.06, "sounding the rate")
+        with self._crew_for(manner, load, closed=True) as crew:
+            self._crew = crew
+            try:
+                crew.go()
+                crew.wait_for_first(self.timeout)
+                crew.wait_until_warm(_SOUNDING)
+                crew.cut()
+                seen = crew.collect(self.timeout)
+            finally:
+                self._crew = None
+        if seen.gone:
+            raise self._ended(seen, manner.model)
+        rate, _, _ = evaluation.partial_rate(seen, 0)
+        return _MARGIN * (rate or 0.0)
+
+    def _prove(self, rate: float, load: InferenceLoad, report: Progress) -> Proof:
+        report(0.1, "proving that the client is not the bottleneck")
+        processes, slots = shares_of(load, closed=load.arrival == "closed")
+        return prove_twice(
+            lambda note: report(0.12, note),
+            load.headroom * rate,
+            streams=sum(slots) or max(processes, 64),
+            processes=processes,
+            seconds=min(3.0, max(1.0, load.duration / 10)),
+            trace=self._trace,
+            aborted=self._aborted,
+        )
+
+    def _measure(self, manner: Manner, load: InferenceLoad, proof: Proof, report: Progress) -> Measurement:
+        counted = self._count_idle(manner.model)
+        longest = self.timeout + load.output_tokens / _SLOWEST
+        report(0.15, "warming up")
+        with self._crew_for(manner, load, closed=load.arrival == "closed") as crew:
+            self._crew = crew
+            try:
+                begin = crew.go()
+                warm = crew.wait_until_warm(load.warm_up + longest)
+                if warm is not None:
+                    crew.wait(max(0.0, (begin + load.warm_up * 1e9 - time.monotonic_ns()) / 1e9))
+                start = time.monotonic_ns()
+                stop = start + round(load.duration * 1e9)
+                while warm is not None and (left := (stop - time.monotonic_ns()) / 1e9) > 0:
+                    report(0.2 + 0.75 * (1 - min(1.0, left / load.duration)), "measuring")
+                    if not crew.wait(min(0.5, left)):
+                        break
+                crew.stop()
+                if warm is None:
+                    crew.cut()
+                report(0.95, "waiting for the last answers")
+                seen = crew.collect(longest)
+            finally:
+                self._crew = None
+        if seen.gone and not len(seen.times):
+            raise self._ended(seen, manner.model)
+        facts = self._facts(manner, load, proof, seen)
+        if seen.gone or warm is None:
+            why = seen.gone or f"no answer was complete within {load.warm_up + longest:g} s"
+            return self._broken(manner, load, seen, begin, start, why, facts)
+        found = evaluation.evaluate(seen, load, start, stop, fixed=manner.fixed)
+        disagreeing, counters = self._cross_check(manner.model, counted, seen)
+        return self._result(load, manner, found, proof, disagreeing, {**facts, "engine_counters": counters})
+
+    def _result(
+        self,
+        load: InferenceLoad,
+        manner: Manner,
+        found: evaluation.Evaluated,
+        proof: Proof,
+        disagreeing: tuple[str, ...],
+        facts: dict[str, Any],
+    ) -> Measurement:
+        objections = [*found.objections, *disagreeing, *self._unproven(load, found, proof)]
+        remarks = [*found.remarks, *facts.pop("remarks")]
+        self._judge_prompts(load, found, objections, remarks)
+        kind = "completed" if not load.streaming else "steady" if load.arrival == "closed" else "offered"
+        window = Window(
+            Instant.at_monotonic(found.start),
+            Instant.at_monotonic(found.stop),
+            f"{load.duration:g} s from one arrival to another, {kind}, every slot warm",
+        )
+        reasons = tuple(self._clean(one) for one in objections)
+        status = ValidityStatus.INVALID if reasons else ValidityStatus.VALID
+        return Measurement(
+            quantity="inference",
+            definition=f"token/output/{found.counted}/{kind}-window",
+            value=found.rate,
+            unit="token/s",
+            window=window,
+            identity=self.identity,
+            runs=(Run(found.rate, window, used=not reasons, reasons=reasons),),
+            components=found.components,
+            settings={**asdict(load), "model": manner.model, "endpoint": self._place.endpoint},
+            evidence={**found.evidence, **facts, "remarks": remarks},
+            validity=Validity(status, reasons),
+        )
+
+    def _broken(
+        self,
+        manner: Manner,
+        load: InferenceLoad,
+        seen: Seen,
+        begin: int,
+        start: int,
+        why: str,
+        facts: dict[str, Any],
+    ) -> Measurement:
+        """What was seen of a load that broke off: events, not tokens, as unfinished answers state no usage."""
+        late = [one for one in seen.times if one >= start]
+        rate, first, last = evaluation.partial_rate(seen, start if len(late) > 1 else begin)
+        window = Window(Instant.at_monotonic(first), Instant.at_monotonic(last), "until the load broke off")
+        counted = [one for one in seen.requests if one.complete]
+        reason = self._clean(f"the load broke off: {why}")
+        return Measurement(
+            quantity="inference",
+            definition="token/output/usage-counted/steady-window"
+            if load.arrival == "closed"
+            else "token/output/usage-counted/offered-window",
+            value=None,
+            unit="token/s",
+            window=window,
+            identity=self.identity,
+            runs=(Run(None, window, used=False, reasons=(reason,), evidence={"event_rate_event_per_s": rate}),),
+            settings={**asdict(load), "model": manner.model, "endpoint": self._place.endpoint},
+            evidence={
+                **facts,
+                "partial_event_rate_event_per_s": rate,
+                "events": len(seen.times),
+                "requests_complete": len(counted),
+                "output_tokens_by_usage": sum(one.output_tokens or 0 for one in counted),
+                "failures": list(dict.fromkeys(self._clean(one.failure) for one in seen.requests if one.failure))[:10],
+            },
+            validity=Validity(ValidityStatus.ERROR, (reason,)),
+        )
+
+    def _facts(self, manner: Manner, load: InferenceLoad, proof: Proof, seen: Seen) -> dict[str, Any]:
+        remarks = list(self._notes.values())
+        if urlsplit(self._place.base).hostname in _LOCAL:
+            remarks.append(
+                "client and service share this host's processors: this is no calibration of the service alone"
+            )
+        if not manner.prompts.exact:
+            remarks.append(f"prompts of exactly {load.input_tokens} tokens could not be made of words")
+        return {
+            "client": {
+                "processes": len(seen.efforts),
+                "cpu_per_event_s": seen.cpu_per_event,
+                "cpu_receiving_s": sum(one.seconds_receiving for one in seen.efforts),
+                "cpu_decoding_s": sum(one.seconds_decoding for one in seen.efforts),
+                "bytes": sum(one.bytes for one in seen.efforts),
+                "reads": sum(one.reads for one in seen.efforts),
+            },
+            "proof": proof.plain,
+            "manner": {
+                "fields": dict(manner.fields),
+                "length_fixed": manner.fixed,
+                "usage": manner.usage,
+                "usage_in_streams": manner.streamed_usage,
+                "prompt_words": len(manner.prompts.words),
+                "prompt_tokens": manner.prompts.tokens,
+            },
+            "remarks": remarks,
+        }
+
+    def _unproven(self, load: InferenceLoad, found: evaluation.Evaluated, proof: Proof) -> list[str]:
+        if proof.objections:
+            return [f"the client did not prove itself: {one}" for one in proof.objections]
+        events = found.evidence.get("events_in_window", 0) / max(1e-9, (found.stop - found.start) / 1e9)
+        self._expected[_shape(load)] = events
+        if events * load.headroom > proof.rate * _PROVEN:
+            return [
+                f"the client was proven for {proof.rate:.0f} events/s, and {load.headroom:g} times {events:.0f} were "
+                "needed: measure again"
+            ]
+        return []
+
+    def _judge_prompts(
+        self, load: InferenceLoad, found: evaluation.Evaluated, objections: list[str], remarks: list[str]
+    ) -> None:
+        span = found.evidence.get("prompt_tokens") or {}
+        if span.get("least") is None:
+            return
+        least, most = span["least"], span["most"]
+        text = f"prompts had {least} to {most} tokens by usage, and {load.input_tokens} were asked for"
+        if max(abs(least - load.input_tokens), abs(most - load.input_tokens)) > _PROMPT_LENGTH * load.input_tokens:
+            objections.append(text)
+        elif (least, most) != (load.input_tokens, load.input_tokens):
+            remarks.append(text)
+
+    def _count_idle(self, model: str) -> tuple[int, int | None] | None:
+        """The engine's counters before the load, once they stand still; None where none are served."""
+        if self._page is None:
+            return None
+        try:
+            found = self._page.total(model)
+            end = time.monotonic() + _COUNTERS_SETTLE
+            while found is not None and time.monotonic() < end:
+                self._pause(0.2)
+                again = self._page.total(model)
+                if again == found:
+                    break
+                found = again
+        except (InstrumentReportedError, ProtocolError, ConnectionFailed) as error:
+            self._notes["counters"] = f"no counters of the engine: {self._clean(error.what)}"
+            return None
+        if found is None:
+            self._notes["counters"] = "no counters of the engine that are known here"
+        return found
+
+    def _cross_check(
+        self, model: str, before: tuple[int, int | None] | None, seen: Seen
+    ) -> tuple[tuple[str, ...], dict[str, Any] | None]:
+        """Hold usage against what the engine itself counted from before the load to after it."""
+        if before is None or self._page is None:
+            return (), None
+        by_usage = sum(one.output_tokens or 0 for one in seen.requests)
+        prompts = sum(one.prompt_tokens or 0 for one in seen.requests)
+        end = time.monotonic() + _COUNTERS_SETTLE
+        while True:
+            try:
+                after = self._page.total(model)
+            except InstrumentError as error:
+                return (f"the engine's counters could not be read again: {self._clean(error.what)}",), None
+            generated = 0 if after is None else after[0] - before[0]
+            if generated == by_usage or time.monotonic() > end:
+                break
+            self._pause(0.1)
+        found = {
+            "generated_tokens": generated,
+            "generated_tokens_by_usage": by_usage,
+            "prompt_tokens": None if after is None or None in (after[1], before[1]) else after[1] - before[1],  # type: ignore[operator]
+            "prompt_tokens_by_usage": prompts,
+        }
+        whole = all(one.complete and one.output_tokens is not None for one in seen.requests)
+        if not whole or generated == by_usage:
+            return (), found
+        if generated < by_usage:
+            why = f"the engine counted {generated} tokens, and usage states {by_usage}: usage is wrong"
+        else:
+            why = f"the engine counted {generated} tokens, {by_usage} by usage: others used it, or usage is wrong"
+        return (why,), found
+
+    def _ended(self, seen: Seen, model: str) -> InstrumentError:
+        """The error for a load of which nothing came."""
+        where, why = f"{self._place.base}{self._place.path}", self._clean(seen.gone)
+        if seen.gone_kind == "refused":
+            words = why.removeprefix(f"status {seen.gone_status}: ")
+            error = InstrumentReportedError(seen.gone_status, words, f"POST {self._place.path}", where=where)
+            return self._refusal(error, model)
+        if seen.gone_kind == "unreachable":
+            return ConnectionFailed("the service is not there any more", where=where, why=why)
+        if seen.gone_kind == "silent":
+            return DeadlineExceeded("the service is silent", where=where, why=why, advice="see the driver's timeout")
+        return ConnectionLost("every request failed", where=where, why=why)
+
+    def _pause(self, seconds: float) -> None:
+        if self._aborted.wait(seconds):
+            raise Aborted("the measurement was aborted", where=self.address)
+
+    def _clean(self, text: str) -> str:
+        """Without the key, in case the service sends it back."""
+        return text.replace(self._key, REDACTED) if self._key else text
+
+    def _cleaned(self, error: AicalibError) -> AicalibError:
+        if self._key:
+            for name in ("what", "why", "where", "advice", "text"):
+                if isinstance(value := getattr(error, name, None), str):
+                    setattr(error, name, self._clean(value))
+            error.args = tuple(self._clean(one) if isinstance(one, str) else one for one in error.args)
+        return error
+
+
+def _shape(load: InferenceLoad) -> tuple[object, ...]:
+    """What makes two loads alike for the rate that is to be expected."""
+    plain = replace(load, duration=0.0, warm_up=0.0, headroom=1.0, seed=0)
+    return tuple(
+        value if not isinstance(value, float) or math.isfinite(value) else None for value in asdict(plain).values()
+    )

@@ -1,0 +1,395 @@
+"""The driver of OpenAI-compatible services against a server of another make that has their habits and their faults."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aicalib_hw as hw
+from aicalib_hw.errors import (
+    Aborted,
+    AicalibError,
+    ConnectionFailed,
+    IdentityMismatch,
+    InstrumentReportedError,
+    NotPermitted,
+    NotSupported,
+    OutOfRange,
+    UsageError,
+)
+from aicalib_hw.interfaces import InferenceLoad
+from aicalib_hw.readings import Measurement, ValidityStatus, to_plain
+from aicalib_hw.trace import Trace
+
+from .service import Habits, Service
+
+SHORT = InferenceLoad("words", 12, 40, concurrency=4, warm_up=0.2, duration=1.0)
+QUICK = replace(SHORT, warm_up=0.0, duration=0.4)
+
+
+def measured(service: Service, load: InferenceLoad = SHORT, options: str = "", **more: Any) -> Measurement:
+    with hw.open_instrument(service.address + options, **more) as instrument:
+        found = instrument.measure_tokens(load)
+    assert isinstance(found, Measurement)
+    return found
+
+
+def lag_alone(found: Measurement) -> bool:
+    """True if all that is wrong is that this busy host could not prove itself."""
+    return all("did not prove itself" in one or "proven for" in one for one in found.validity.reasons)
+
+
+def test_a_closed_loop_gives_the_rate_at_which_tokens_came_and_counts_every_one() -> None:
+    with Service(Habits(gap=0.01, first=0.01)) as service:
+        found = measured(service)
+        by_usage = found.evidence["requests"]["output_tokens_by_usage"]
+        assert service.most_at_once == 4
+    assert found.validity or lag_alone(found), found.validity
+    assert found.definition == "token/output/usage-counted/steady-window"
+    # 40 tokens in 0.01 + 39 x 0.01 s and what a request takes besides: of each stream at most 100 a second
+    assert found.value is not None
+    assert 300 < found.value <= 401
+    inside = [at for at in service.sent if found.window.start.monotonic_ns < at <= found.window.stop.monotonic_ns]
+    assert found.value * found.window.duration == pytest.approx(len(inside), abs=8)
+    assert found.evidence["tokens_in_window"] == pytest.approx(found.value * found.window.duration)
+    counters = found.evidence["engine_counters"]
+    assert counters["generated_tokens"] == counters["generated_tokens_by_usage"] == by_usage
+    assert counters["prompt_tokens"] == counters["prompt_tokens_by_usage"]
+    assert found.evidence["prompt_tokens"] == {"least": 12, "most": 12}
+    assert found.evidence["proof"]["events_received"] == found.evidence["proof"]["events_sent"]
+    assert {"time base", "streams cut by the window"} <= {one.name for one in found.components}
+    assert to_plain(found)
+
+
+def test_every_prompt_begins_in_another_way_and_is_of_the_length_asked_for() -> None:
+    with Service(Habits(gap=0.001)) as service:
+        measured(service, QUICK)
+        prompts = [text for text in service.prompts if len(text.split()) == 12]
+    assert len(set(prompts)) >= len(prompts) - 1
+    assert len(prompts) > 12
+
+
+@pytest.mark.parametrize(
+    ("habits", "endpoint"),
+    [
+        ({"usage": "with-finish", "done": False}, "completions"),
+        ({"line_end": "\r\n", "comments": True}, "chat"),
+        ({"splits": 50, "gap": 0.03}, "chat"),
+        (
+            {"refuses": ("ignore_eos", "min_tokens", "stream_options", "temperature"), "usage": "with-finish"},
+            "completions",
+        ),
+    ],
+    ids=["as transformers", "crlf and comments", "in shreds", "refuses fields"],
+)
+def test_what_servers_do_differently_changes_no_count(habits: dict[str, Any], endpoint: str) -> None:
+    with Service(Habits(**habits)) as service:
+        found = measured(service, QUICK, options=f"?endpoint={endpoint}")
+    assert found.validity or lag_alone(found), found.validity
+    counters = found.evidence["engine_counters"]
+    assert counters["generated_tokens"] == counters["generated_tokens_by_usage"] > 0
+    assert found.evidence["requests"]["finish_reasons"] == {"length": found.evidence["requests"]["complete"]}
+
+
+def test_several_tokens_in_one_event_weigh_as_many_and_leave_no_times_between_tokens() -> None:
+    with Service(Habits(a_event=4)) as service:
+        found = measured(service)
+    assert found.value is not None
+    assert 300 < found.value <= 450  # 40 tokens take 0.01 + 9 x 0.04 s
+    assert found.evidence["events_per_token"] == pytest.approx(0.25, abs=0.01)
+    assert not found.evidence["itl_s"]["valid"]
+    assert "tokens on average" in " ".join(found.evidence["itl_s"]["reasons"])
+
+
+def test_a_service_without_usage_counts_by_length_and_says_so() -> None:
+    with Service(Habits(usage="never")) as service:
+        found = measured(service)
+        assert found.definition == "token/output/length-counted/steady-window"
+        assert found.value is not None
+        assert 300 < found.value <= 401
+    assert any("states no usage" in remark for remark in found.evidence["remarks"])
+
+
+def test_answers_that_come_whole_count_when_they_have_come() -> None:
+    with Service(Habits(gap=0.002)) as service:
+        found = measured(service, InferenceLoad("words", 12, 40, concurrency=4, warm_up=0, duration=1, streaming=False))
+    assert found.definition == "token/output/usage-counted/completed-window"
+    assert found.value is not None
+    assert 1000 < found.value < 2050
+    assert found.evidence["ttft_s"]["count"] == 0
+    assert found.evidence["latency_s"]["p50"] > 0.08
+    assert not found.evidence["itl_s"]["valid"]
+
+
+@pytest.mark.parametrize("arrival", ["poisson", "constant"])
+def test_in_an_open_loop_latency_counts_from_when_a_request_was_due(arrival: Any) -> None:
+    load = InferenceLoad("words", 12, 20, arrival=arrival, request_rate=20, warm_up=0, duration=1.5, latency_limit=10.0)
+    with Service(Habits(gap=0.005)) as service:
+        found = measured(service, load)
+    assert found.definition == "token/output/usage-counted/offered-window"
+    assert found.value is not None
+    assert found.value == pytest.approx(400, rel=0.6 if arrival == "poisson" else 0.25)
+    assert found.evidence["dispatch_lag_s"]["count"] > 5
+    assert found.evidence["latency_s"]["p50"] > 0.1
+    assert found.evidence["goodput_request_per_s"] > 0
+
+
+def test_a_queue_in_front_of_the_service_is_in_the_latency_and_not_omitted() -> None:
+    """One request at a time is answered, in 0.2 s, and five a second are too many by none; ten are twice too many."""
+    load = InferenceLoad("words", 12, 17, arrival="constant", request_rate=10, warm_up=0, duration=2.0)
+    with Service(Habits(gap=0.012, first=0.0)) as service:
+        turn = threading.Lock()
+        answer = service._answer
+
+        async def one_at_a_time(*what: Any, **how: Any) -> Any:
+            import asyncio
+
+            while not turn.acquire(blocking=False):
+                await asyncio.sleep(0.002)
+            try:
+                return await answer(*what, **how)
+            finally:
+                turn.release()
+
+        service._answer = one_at_a_time  # type: ignore[method-assign]
+        found = measured(service, load)
+    # the request due at the end of the window waits for the twenty before it, of which only half were answered
+    assert found.evidence["latency_s"]["max"] > 1.2
+    assert found.evidence["latency_s"]["max"] > 2 * found.evidence["latency_s"]["mean"] * 0.8
+
+
+def test_two_processes_see_what_one_sees() -> None:
+    load = InferenceLoad("words", 12, 40, concurrency=5, processes=2, warm_up=0, duration=1.0)
+    with Service(Habits(gap=0.01)) as service:
+        found = measured(service, load)
+        assert service.most_at_once == 5
+    counters = found.evidence["engine_counters"]
+    assert counters["generated_tokens"] == counters["generated_tokens_by_usage"] > 0
+    assert found.evidence["client"]["processes"] == 2
+    assert found.value is not None
+    assert 400 < found.value <= 501
+
+
+def test_the_rate_normalised_by_parameters_stands_beside_the_raw_one() -> None:
+    with Service() as service:
+        found = measured(service, replace(QUICK, parameters=7_000_000_000))
+    assert found.value is not None
+    assert found.evidence["parameter_normalised_rate_token_per_s"] == pytest.approx(7e9 * found.value)
+
+
+def test_an_endpoint_whose_usage_is_wrong_gives_no_result() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"most": 30}, "40 were asked for"),
+        ({"lie": 5}, "40 were asked for"),
+        ({"lie": -30}, "more text events than their usage"),
+        ({"lie": 40, "a_event": 2}, "40 were asked for"),
+    ]
+    with Service() as service, hw.open_instrument(service.address) as instrument:
+        for habits, reason in wrong:
+            service.habits = Habits(**habits)
+            found = instrument.measure_tokens(QUICK)
+            assert found.validity.status is ValidityStatus.INVALID
+            assert any(reason in one for one in found.validity.reasons), found.validity
+            assert not found.runs[0].used
+
+
+def test_an_endpoint_that_counts_for_others_too_gives_no_result() -> None:
+    with Service() as service:
+
+        def disturb() -> None:
+            while not over.wait(0.1):
+                service.generated += 1
+
+        over = threading.Event()
+        other = threading.Thread(target=disturb)
+        other.start()
+        found = measured(service, QUICK)
+        over.set()
+        other.join()
+    assert any("others used it" in one for one in found.validity.reasons), found.validity
+
+
+def test_a_server_that_dies_in_the_window_leaves_what_was_seen_and_an_error() -> None:
+    with Service(Habits(dies_after=600)) as service:
+        found = measured(service, InferenceLoad("words", 12, 40, concurrency=4, warm_up=0, duration=20))
+    assert found.validity.status is ValidityStatus.ERROR
+    assert found.value is None
+    assert "broke off" in found.validity.reasons[0]
+    assert found.evidence["events"] > 200
+    assert found.evidence["partial_event_rate_event_per_s"] > 100
+    assert found.evidence["output_tokens_by_usage"] % 40 == 0
+    assert found.evidence["failures"]
+
+
+def test_a_server_that_falls_silent_is_an_error_within_the_timeout() -> None:
+    began = time.monotonic()
+    with Service(Habits(stalls=True)) as service, pytest.raises(AicalibError) as silent:
+        measured(service, timeout=1.0)
+    assert "silent" in str(silent.value) or "nothing came" in str(silent.value)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_service_that_refuses_the_load_is_quoted(status: int) -> None:
+    with (
+        Service(Habits(fails=status)) as service,
+        pytest.raises(InstrumentReportedError, match="overloaded") as refused,
+    ):
+        measured(service)
+    assert refused.value.code == status
+
+
+def test_a_model_that_is_not_served_is_named_with_those_that_are() -> None:
+    with Service() as service, pytest.raises(OutOfRange, match="words") as refused:
+        measured(service, replace(SHORT, model="other"))
+    assert "'other'" in str(refused.value)
+    with Service(Habits(lists_models=500)) as service, pytest.raises(OutOfRange, match="other"):
+        measured(service, replace(SHORT, model="other"))
+    with Service(Habits(lists_models=500)) as service:
+        assert measured(service, QUICK).evidence["requests"]["complete"]
+
+
+def test_a_key_is_sent_and_never_shown(tmp_path: Path) -> None:
+    key = "sk-unspeakable-1234567890"
+    file = tmp_path / "key"
+    file.write_text(key + "\n")
+    with Service(Habits(key=key)) as service, Trace(tmp_path / "trace.jsonl") as trace:
+        found = measured(service, QUICK, options=f"?key_file={file}", trace=trace)
+        assert found.evidence["requests"]["complete"] > 0
+        file.write_text("sk-wrong-unspeakable")
+        with pytest.raises(NotPermitted) as refused:
+            measured(service, options=f"?key_file={file}", trace=trace)
+        with pytest.raises(NotPermitted, match="wants a key") as missing:
+            measured(service, trace=trace)
+    shown = (
+        json.dumps(to_plain(found)) + (tmp_path / "trace.jsonl").read_text() + str(refused.value) + str(missing.value)
+    )
+    assert "unspeakable" not in shown
+    assert "key_file" in str(refused.value)
+    with Service() as service, hw.open_instrument(service.address, api_key=key) as instrument:
+        assert key not in str(instrument.snapshot())
+
+
+@pytest.mark.parametrize("content", ["", "two words", "ünïcode", None])
+def test_a_file_without_one_key_is_refused_and_not_shown(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_text(content)
+    with Service() as service, pytest.raises(UsageError) as refused:
+        measured(service, options=f"?key_file={file}")
+    assert str(file) in str(refused.value)
+    assert not content or content not in str(refused.value)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_named_is_believed(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made, *name, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with Service(tls=context) as service:
+        with pytest.raises(ConnectionFailed, match="cannot be trusted"):
+            measured(service, options="?metrics=no")
+        found = measured(service, QUICK, options=f"?metrics=no&certificate={certificate}")
+    assert found.evidence["requests"]["complete"] > 0
+    with pytest.raises(UsageError, match="certificate"):
+        measured(service, options="?certificate=/nowhere/here.pem")
+
+
+def test_nothing_there_and_something_else_there_are_told_apart() -> None:
+    with pytest.raises(ConnectionFailed):
+        hw.open_instrument("openai+http://127.0.0.1:9/v1").close()
+    with Service() as service, pytest.raises(IdentityMismatch, match="OpenAI"):
+        hw.open_instrument(service.address.replace("/v1", "/v2")).close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "openai+ftp://host/v1",
+        "openai+http:///v1",
+        "openai+http://user:word@host/v1",
+        "openai+http://host:70000/v1",
+        "openai+http://host/v1?endpoint=images",
+        "openai+http://host/v1?api_key=sk-1",
+        "openai+http://host/v1?metrics=host",
+    ],
+)
+def test_an_address_that_makes_no_sense_is_refused_without_a_word_sent(address: str) -> None:
+    with pytest.raises(AicalibError):
+        hw.open_instrument(address)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"input_tokens": 0},
+        {"output_tokens": 0},
+        {"concurrency": 0},
+        {"request_rate": 5.0},
+        {"arrival": "poisson"},
+        {"arrival": "burst"},
+        {"duration": 0.0},
+        {"warm_up": -1.0},
+        {"processes": 5},
+        {"headroom": 0.5},
+        {"failure_rate": 2.0},
+        {"parameters": 0},
+        {"input_tokens": 1},
+    ],
+)
+def test_a_load_that_cannot_be_applied_is_refused_before_it_is(wrong: dict[str, Any]) -> None:
+    with Service() as service, pytest.raises(OutOfRange):
+        measured(service, replace(SHORT, **wrong))
+    assert all(body["max_tokens"] <= 16 for body in service.bodies)
+
+
+def test_abort_ends_a_measurement_within_a_second_and_leaves_no_client_behind() -> None:
+    with Service() as service, hw.open_instrument(service.address) as instrument:
+        ended: list[tuple[float, BaseException]] = []
+
+        def work() -> None:
+            try:
+                instrument.measure_tokens(InferenceLoad("words", 12, 40, concurrency=2, warm_up=0, duration=600))
+            except BaseException as error:  # noqa: BLE001 - carried to the test
+                ended.append((time.monotonic(), error))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        while service.most_at_once < 2 or len(service.prompts) < 30:
+            time.sleep(0.05)
+        asked = time.monotonic()
+        instrument.abort()
+        thread.join(10)
+        ((at, error),) = ended
+        assert isinstance(error, Aborted), repr(error)
+        assert at - asked < 1.0
+        time.sleep(0.3)
+        assert service._at_once == 0
+        assert instrument.release()
+
+
+def test_counters_are_read_and_their_absence_is_said() -> None:
+    with Service() as service, hw.open_instrument(service.address) as instrument:
+        counters = instrument.read()
+        assert counters.generated_tokens.value == service.generated == 0
+        assert counters.requests_running == 0
+        assert instrument.capabilities.counters
+        assert instrument.capabilities.models == ("words",)
+    with Service() as service, hw.open_instrument(service.address + "?metrics=no") as instrument:
+        assert instrument.capabilities.counters is None
+        with pytest.raises(NotSupported):
+            instrument.read()
+    with Service(Habits(counters=False)) as service:
+        found = measured(service, QUICK)
+    assert found.evidence["engine_counters"] is None
+    assert any("no counters" in remark for remark in found.evidence["remarks"])
