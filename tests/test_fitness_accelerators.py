@@ -138,7 +138,7 @@ def test_abort_from_another_thread_ends_every_blocking_call_within_a_second_and_
         "stream": lambda: list(device.stream(interval=0.05)),
         "measure_peak": lambda: device.measure_peak(**measure),
         "prepare": lambda: device.measure_peak(**measure),
-        "wait": lambda: device.measure_peak(**measure, ready=lambda seconds: time.sleep(seconds) or False),
+        "wait": lambda: device.measure_peak(**measure, ready=lambda seconds: threading.Event().wait(seconds)),
     }
     ended: list[tuple[float, BaseException | None]] = []
 

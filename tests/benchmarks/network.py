@@ -108,7 +108,8 @@ BARE: dict[str, Any] = {"xena": over_socket, "otg": over_http, "trex": over_zmq}
 
 def compare(family: str) -> tuple[float, float]:
     """Return the medians of a read by the driver and of the bare exchange, s."""
-    ours, bare = [], []
+    ours: list[float] = []
+    bare: list[float] = []
     with program(sys.executable, _SERVED, family) as line, Trace() as trace:
         address = line.strip()
         with hw.open_instrument(address, trace=trace) as seen:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aicalib_hw.simulators import vendor_libraries
@@ -79,7 +80,7 @@ def test_what_is_launched_on_the_accelerators_moves_their_telemetry_and_the_mete
 
 def test_the_edge_of_the_product_is_a_setting_of_the_bench(simulated_bench: OpenBench) -> None:
     bench = simulated_bench("simulated-server")
-    npu = bench.instruments["npu0"]
+    npu: Any = bench.instruments["npu0"]
     assert npu.snapshot()["edge"].value == 4096
     assert npu.configure(edge=512)["edge"].value == 512
     for impossible in (0, 100):

@@ -213,7 +213,7 @@ def test_a_tester_that_vanishes_in_the_gate_leaves_its_last_counters_and_no_valu
     tester: Any = hw.open_instrument(lab.simulator.address, timeout=1.0)
     reservation = tester.reserve(lab.family.ports, owner="test")
     reservation.configure([lab.stream()])
-    lab.once_sending(lambda: (time.sleep(0.4), lab.simulator.stop()))
+    lab.once_sending(lambda: threading.Timer(0.4, lab.simulator.stop).run())
     result = measured(reservation, 3.0)
     assert (result.value, result.validity.status) == (None, ValidityStatus.ERROR)
     assert any("broke off" in reason for reason in result.validity.reasons)

@@ -184,10 +184,10 @@ def test_an_error_of_the_server_keeps_its_number_and_words(
 def test_what_takes_long_is_fetched_by_its_ticket_and_what_is_put_off_is_asked_again(
     server: Scripted, session: TrexSession
 ) -> None:
-    polls = iter([refusing(-32002, "work in progress", 7), lambda _: {"done": True}])
+    polls: Iterator[Answer] = iter([refusing(-32002, "work in progress", 7), lambda _: {"done": True}])
     server.answers["reset"] = refusing(-32002, "work in progress", 7)
     server.answers["get_async_results"] = lambda parameters: next(polls)(parameters)
-    tries = iter([refusing(-32001, "try again"), lambda _: "ok"])
+    tries: Iterator[Answer] = iter([refusing(-32001, "try again"), lambda _: "ok"])
     server.answers["busy"] = lambda parameters: next(tries)(parameters)
     server.answers["idle"] = lambda _: 1
     assert session.call("reset") == {"done": True}
@@ -225,7 +225,7 @@ def test_a_reply_that_the_protocol_does_not_allow_is_told_and_the_next_exchange_
 def test_a_late_reply_is_never_taken_for_the_next(server: Scripted) -> None:
     with TrexSession("127.0.0.1", server.port, timeout=0.3) as session:
         session.agree()
-        server.answers["slow"] = lambda _: time.sleep(0.6) or "late"
+        server.answers["slow"] = lambda _: (threading.Event().wait(0.6), "late")[1]
         with pytest.raises(DeadlineExceeded):
             session.call("slow")
         session.timeout = 2.0

@@ -178,7 +178,7 @@ def account(moved: int, runtime: int) -> str:
     return f'{{"jobs": [{{"read": {way}, "write": {{"io_bytes": 0, "runtime": 0}}}}]}}'
 
 
-WORDS = st.text(st.characters(exclude_characters="{", exclude_categories=("Cs",)), max_size=8)
+WORDS = st.text(st.characters(exclude_characters="{", exclude_categories=["Cs"]), max_size=8)
 
 
 @given(st.lists(st.tuples(st.integers(1, 1 << 60), st.integers(1, 1000), WORDS), min_size=1, max_size=4), st.data())
