@@ -102,6 +102,9 @@ class MessageLink(abc.ABC):
     All methods may be called from any thread; one exchange is never mixed with another.
     """
 
+    _begins_in_doubt = False
+    """Whether what an earlier program left on the wire is still there after opening it."""
+
     def __init__(
         self, resource: str, *, timeout: float = 5.0, connect_timeout: float = 5.0, trace: Trace | None = None
     ) -> None:
@@ -135,7 +138,7 @@ class MessageLink(abc.ABC):
             if not self._opened:
                 self._wire = self._connect()
                 self._opened = True
-                self._tainted = False
+                self._tainted = self._begins_in_doubt
                 self._aborted.clear()
 
     def close(self) -> None:

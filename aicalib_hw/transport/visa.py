@@ -41,6 +41,7 @@ class VisaLink(MessageLink):
     ) -> None:
         super().__init__(resource, timeout=timeout, connect_timeout=max(connect_timeout, SHORTEST_CONNECT), trace=trace)
         self._library = visa_library
+        self._begins_in_doubt = resource.upper().startswith("ASRL")
         self._read_termination = read_termination
         self._write_termination = write_termination
         self._baud_rate = baud_rate

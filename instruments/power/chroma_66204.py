@@ -29,7 +29,7 @@ from aicalib_hw.scpi.codec import parse_integer, parse_number
 from aicalib_hw.scpi.events import without_header
 
 from . import _evaluation
-from ._polled_meter import PolledPowerMeter
+from ._polled_meter import PolledPowerMeter, impossible
 
 ITEMS = {"V": "V", "I": "A", "W": "W", "VA": "VA", "VAR": "var", "PF": "1", "FREQ": "Hz"}
 """What is asked of a channel, and its unit; ten items at most fit into one question."""
@@ -218,9 +218,7 @@ class Chroma66204(PolledPowerMeter):
         taken = dict(zip(ITEMS, texts, strict=True))
         numbers = {item: parse_number(text) for item, text in taken.items()}
         invalid = any(numbers[item] in MARKERS for item in _NEVER_NEGATIVE)
-        for item in _NEVER_NEGATIVE:
-            if numbers[item] < 0 and numbers[item] not in MARKERS:
-                raise ProtocolError(f"{item} of {taken[item]} is negative", where=self.address)
+        flags |= impossible(*(numbers[item] for item in _NEVER_NEGATIVE if numbers[item] not in MARKERS))
 
         def reading(item: str) -> Reading:
             # A real power may be −1 W: a marker is bare, or stands beside one where no value can be negative.

@@ -19,12 +19,10 @@ from aicalib_hw.errors import AicalibError, NotSupported, UnusableReading
 from aicalib_hw.readings import Status
 
 RATE = 40.0
-OWN_RULES = {"chroma-66204"}
-"""Not held to this yet: its protection holds until it is cleared, and it has no code for a value that is not there."""
 METERS = [
     (name, wire)
     for name, kind in sorted(registry.drivers().items())
-    if kind.DRIVER.role == "power_meter" and kind.DRIVER.simulator and name not in OWN_RULES
+    if kind.DRIVER.role == "power_meter" and kind.DRIVER.simulator
     for wire in registry.simulator(kind.DRIVER.simulator).wires
 ]
 SHOWS_NO_PEAKS = {"ptdaemon", "hioki-pw3390", "hioki-pw8001", "tektronix-pa1000"}
@@ -33,15 +31,18 @@ SHOWS_NO_PEAKS = {"ptdaemon", "hioki-pw3390", "hioki-pw8001", "tektronix-pa1000"
 
 _FAST = {"update_interval": 0.02}
 OPTIONS: dict[str, dict[str, Any]] = dict.fromkeys(
-    ("hioki-pw3336", "hioki-pw3390", "hioki-pw8001", "generic-meter", "tektronix-pa1000"), _FAST
+    ("chroma-66204", "hioki-pw3336", "hioki-pw3390", "hioki-pw8001", "generic-meter", "tektronix-pa1000"), _FAST
 )
 """Of drivers that pace themselves by this host's clock, which here is slower than the world's."""
 RANGES = {"zes-lmg600": (250.0, 400.0)}
 """V: two ranges of a family that has neither 300 V nor 600 V."""
 SHOWS_POWER_ALONE = {"generic-meter"}
 """Families of which power alone is read: a wrong sign is not to be told from power given back."""
-HAS_NO_RANGES = {"hioki-pw3390", "generic-meter", "tektronix-pa1000"}
+HAS_NO_RANGES = {"chroma-66204", "hioki-pw3390", "generic-meter", "tektronix-pa1000"}
 """Families of which no setting of ranges is confirmed."""
+
+NO_DATA = {"chroma-66204": Status.NOT_SETTLED}
+"""How a family says that there is no value, where it has no other word than "not complete" for it."""
 
 
 class Bench:
@@ -56,10 +57,10 @@ class Bench:
         self.world.run_load(0.5)
         self.address = self.meter.addresses[wire]
 
-    def open(self) -> Any:
-        return self.kind(self.address, timeout=1.0, **OPTIONS.get(self.kind.DRIVER.name, {}))
+    def open(self, **options: Any) -> Any:
+        return self.kind(self.address, timeout=1.0, **OPTIONS.get(self.kind.DRIVER.name, {}), **options)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self.meter.stop()
         self.world.stop()
 
@@ -77,7 +78,7 @@ class Bench:
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     one = Bench(*request.param)
     yield one
-    one.stop()
+    one.close()
 
 
 class Unsettled(Exception):
@@ -90,6 +91,8 @@ def settled(meter: Any) -> float:
     for _ in range(30):
         reading = meter.read()
         valid = 0 if reading.active_power.status else valid + 1
+        if not valid and hasattr(meter, "clear_protection"):
+            meter.clear_protection()  # its alarms stay until somebody has looked and clears them
         if valid == 3:
             return float(reading.active_power)
     raise Unsettled("no three valid readings in succession among thirty")
@@ -149,6 +152,18 @@ def test_an_instrument_that_another_client_holds_says_so_and_is_free_later(bench
         works_again(bench, meter)
 
 
+@pytest.mark.parametrize("name", [name for name, wire in METERS if wire == "serial"])
+def test_a_serial_port_of_another_speed_is_an_error_that_names_the_speed(name: str) -> None:
+    bench = Bench(name, "serial")
+    with contextlib.closing(bench):
+        with pytest.raises(AicalibError) as failed:
+            bench.open(baud_rate=bench.kind.BAUD_RATE // 2).open()
+        bench.helps(failed.value, opening=True)
+        assert f"{bench.kind.BAUD_RATE // 2} baud" in failed.value.advice
+        with bench.open() as meter:
+            works_again(bench, meter)
+
+
 def test_a_meter_that_reboots_in_mid_run_is_noticed(bench: Bench) -> None:
     with bench.open() as meter:
         settled(meter)
@@ -181,7 +196,7 @@ def test_no_data_for_long_is_a_status_and_an_invalid_measurement_and_never_a_num
         bench.meter.inject({"kind": "no_data", "count": None})
         for _ in range(10):
             reading = meter.read()
-        assert Status.NO_DATA in reading.active_power.status
+        assert NO_DATA.get(bench.kind.DRIVER.name, Status.NO_DATA) in reading.active_power.status
         assert reading.active_power.value is None
         with pytest.raises(UnusableReading):
             float(reading.active_power)

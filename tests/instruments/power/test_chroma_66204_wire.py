@@ -133,12 +133,17 @@ def test_the_alarm_of_another_channel_does_not_touch_a_reading() -> None:
     assert meter({"PROTection?": "0,2,0,0"})[0].read().status == Status.VALID
 
 
-@pytest.mark.parametrize(
-    "reply", ["", "230.00;10.000;2300.0", GOOD + ",1", GOOD.replace("2300.0", "x", 1), "-5.0" + GOOD[6:], "nan" * 7]
-)
+@pytest.mark.parametrize("reply", ["", "230.00;10.000;2300.0", GOOD + ",1", GOOD.replace("2300.0", "x", 1), "nan" * 7])
 def test_a_reply_that_is_no_set_of_values_is_refused(reply: str) -> None:
     with pytest.raises(ProtocolError):
         meter({f"MEASure? {ITEMS}": reply})[0].read()
+
+
+def test_a_negative_rms_value_is_shown_by_a_meter_that_has_lost_its_range_and_is_no_number() -> None:
+    reading = meter({f"MEASure? {ITEMS}": "230.00,-15.173,-3422.2,3422.2,0.0,-1.0000,50.00"})[0].read()
+    assert reading.status == Status.INVALID
+    with pytest.raises(UnusableReading):
+        float(reading.active_power)
 
 
 @pytest.mark.parametrize(
