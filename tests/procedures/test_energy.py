@@ -23,19 +23,38 @@ from .stamps import Stamps
 DURATION = 10.0
 STEPS_A_SECOND = 8
 
-SMALL = """options = { model = "WT310E" }
-settings = { voltage_range = 300.0, current_range = 10.0, update_interval = 0.5 }
-"""
-LARGE = """options = { model = "WT333E", ct = 100.0, ct_error = 0.0015, ct_phase = 0.002 }
-settings = { wiring = "3P4W", voltage_range = 300.0, current_range = 5.0, ct_ratio = 100.0, update_interval = 0.5 }
-[instruments.meter.current_transducer]
+TRANSDUCER = """[instruments.meter.current_transducer]
 model = "500 A to 5 A"
 ratio_error = 0.002
 phase_error_arcmin = 10.0
 source = "class 0.2"
 """
-SCALES = {"1.5 kW": (SMALL, 300.0, 1400.0, 1), "200 kW": (LARGE, 40e3, 187e3, 3)}
-METERS = ("yokogawa-wt300",)
+SMALL = "voltage_range = 300.0, current_range = 10.0"
+LARGE = 'wiring = "3P4W", voltage_range = 300.0, current_range = 5.0, ct_ratio = 100.0'
+THROUGH = "ct = 100.0, ct_error = 0.0015, ct_phase = 0.002"
+SCALES = {"1.5 kW": (300.0, 1400.0, 1), "200 kW": (40e3, 187e3, 3)}
+HALF = ", update_interval = 0.5"
+METERS: dict[str, tuple[str, str, str]] = {
+    "yokogawa-wt300": ('model = "WT310E"', 'model = "WT333E"', HALF),
+    "yokogawa-wt1800": ('model = "WT1800", elements = 1', 'model = "WT1800", elements = 3', HALF),
+    "yokogawa-wt3000": ("elements = 1", "elements = 3", HALF),
+    "hioki-pw3336": ('model = "PW3336"', 'model = "PW3337"', ""),
+}
+"""Every family with an integrator and a confirmed accuracy → its models for both scales, and what else is set."""
+
+
+POLLED = {"hioki-pw3336"}
+"""Polled by this host's clock, so that the world may not run fast; and two updates of the same digits are one to it, so
+that the load swings a little: 13 times in 10 s."""
+
+
+def described(driver: str, scale: str) -> str:
+    """Options, settings and transducers of the meter in the bench file."""
+    small, large, more = METERS[driver]
+    if scale == "1.5 kW":
+        return f"options = {{ {small} }}\nsettings = {{ {SMALL}{more} }}\n"
+    return f"options = {{ {large}, {THROUGH} }}\nsettings = {{ {LARGE}{more} }}\n{TRANSDUCER}"
+
 
 LOADS: dict[str, Callable[[float], float]] = {
     "constant": lambda _: 0.7,
@@ -46,7 +65,8 @@ LOADS: dict[str, Callable[[float], float]] = {
 
 
 def bench_file(driver: str, scale: str, load: Callable[[float], float]) -> str:
-    meter, idle, full, phases = SCALES[scale]
+    idle, full, phases = SCALES[scale]
+    meter = described(driver, scale)
     times = [number / STEPS_A_SECOND for number in range(240 * STEPS_A_SECOND)]
     schedule = [[time, load(time + 1e-9)] for time in times]
     kept = [now for before, now in zip([[0.0, -1.0], *schedule], schedule, strict=False) if now[1] != before[1]]
@@ -58,7 +78,7 @@ driver = "{driver}"
 simulator = "{driver}"
 {meter}
 [world]
-rate = 10.0
+rate = {5.0 if driver in POLLED else 10.0}
 seed = 8
 [world.platform]
 load_source = "schedule"
@@ -67,7 +87,7 @@ idle_power = {idle}
 full_power = {full}
 phases = {phases}
 leakage = 0.0
-ripple = 0.0
+ripple = {0.004 if driver in POLLED else 0.0}
 """
 
 
