@@ -243,7 +243,10 @@ class CertificatePointEntry(Table):
 
 
 class CertificateEntry(Table):
-    """`certificate`: the calibration certificate of this reference standard."""
+    """`certificate`: the calibration certificate of this reference standard.
+
+    drift: limit of the relative change since then, None = not known.
+    """
 
     number: Text
     issuer: Text
@@ -251,6 +254,7 @@ class CertificateEntry(Table):
     valid_until: datetime.date
     traceable_to: str = ""
     points: Annotated[tuple[CertificatePointEntry, ...], Field(strict=False)] = ()
+    drift: NotNegative | None = None
 
     _dates = field_validator("calibrated_on", "valid_until", mode="before")(_iso_date)
 
@@ -264,6 +268,7 @@ class CertificateEntry(Table):
             self.valid_until.isoformat(),
             self.traceable_to,
             points,
+            self.drift,
         )
 
 

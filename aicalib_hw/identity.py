@@ -62,6 +62,7 @@ class Certificate:
     """A calibration certificate of a reference standard.
 
     calibrated_on, valid_until: ISO 8601 dates. Corrections are applied or refused, never ignored.
+    drift: limit of the relative change since then, as the instrument's calibrations show it; None = not stated.
     """
 
     number: str
@@ -70,3 +71,4 @@ class Certificate:
     valid_until: str
     traceable_to: str
     points: tuple[CertificatePoint, ...] = ()
+    drift: float | None = None

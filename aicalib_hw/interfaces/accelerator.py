@@ -35,6 +35,12 @@ class LoadRun(Protocol):
     def achieved(self) -> float:
         """Return the fraction of full load achieved since the last call or the start, 0…1."""
 
+    def others(self) -> float | None:
+        """Return the fraction, 0…1, that other programs loaded this host with since the last call or the start.
+
+        None where that cannot be told.
+        """
+
     def stop(self) -> None:
         """End the load now; idempotent, never raises."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 from aicalib_hw import units
@@ -43,6 +45,39 @@ def corrected(
         shared=f"certificate {certificate.number}",
     )
     return value + correction * scale, component
+
+
+LIMITS = ("accuracy of reading", "accuracy of range")
+"""Components of these names are the data sheet's limits for what a calibration measures: it knows better."""
+
+DRIFT = "drift since calibration"
+
+
+def instead_of_limits(components: Sequence[Component], certificate: Certificate) -> tuple[Component, ...]:
+    """Return `components` with what has to stand beside a certificate's uncertainty instead of the data sheet's limits.
+
+    The error found at the calibration takes the place of the limits within which it had to lie; influences that the
+    calibration did not have (power factor, filter, self-heating, temperature) and the resolution stay. Since then the
+    instrument may have drifted: by what the certificate's entry states or, where it states nothing, by no more than the
+    data sheet's limit of reading.
+    """
+    kept = tuple(one for one in components if one.name not in LIMITS)
+    if certificate.drift is not None:
+        stated = Component(
+            name=DRIFT,
+            kind="B",
+            unit="1",
+            relative=True,
+            half_width=certificate.drift,
+            source=f"since certificate {certificate.number}, as the bench file states it",
+            shared=f"certificate {certificate.number} {DRIFT}",
+        )
+        return (*kept, stated) if certificate.drift else kept
+    of_reading = (one for one in components if one.name == LIMITS[0])
+    return kept + tuple(
+        dataclasses.replace(one, name=DRIFT, source=f"no drift is stated; no more than {one.source}")
+        for one in of_reading
+    )
 
 
 def points_in_range(

@@ -9,6 +9,7 @@ from typing import Any
 
 from aicalib_hw.metrology import Result
 from aicalib_hw.metrology.budget import evaluate
+from aicalib_hw.metrology.certificates import LIMITS
 from aicalib_hw.procedures._point import decided
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus
 
@@ -40,9 +41,11 @@ def make_energy(
         distribution="normal",
         dof=float(len(values) - 1),
     )
-    of_meter = {component.name for component in measured.components} | {"resolution"}
+    stated_of_power = {one.name for one in usable[0].components}
+    kept = [one for one in measured.components if one.name not in LIMITS or one.name in stated_of_power]
+    of_meter = {component.name for component in kept} | {"resolution"}
     of_power = [_relative(one, mean) for one in usable[0].components if one.name not in of_meter]
-    components = (*measured.components, *of_power)
+    components = (*kept, *of_power)
     evaluation = evaluate(value, "J", (scatter, *components))
     expected = mean * duration
     stated = dataclasses.replace(

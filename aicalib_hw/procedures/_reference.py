@@ -7,6 +7,7 @@ has entered its uncertainty.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 from aicalib_hw.errors import AicalibError, UsageError
 from aicalib_hw.identity import Certificate
 from aicalib_hw.interfaces import PowerMeter, PowerReading, PowerSettings
-from aicalib_hw.metrology.certificates import corrected, points_in_range
+from aicalib_hw.metrology.certificates import corrected, instead_of_limits, points_in_range, validity_on
 from aicalib_hw.metrology.transducers import Transducer
 from aicalib_hw.readings import Measurement, Status, Validity, ValidityStatus
 
@@ -176,6 +177,8 @@ class Reference:
     def completed(self, measured: Measurement) -> Measurement:
         """Return a mean power of this meter with its certificate applied, and with the components of its transducers.
 
+        A certificate that is still valid stands instead of the data sheet's limits; an expired one beside them.
+
         What the certificate does not reach is not valid, and says why.
         """
         if measured.value is None:
@@ -188,6 +191,8 @@ class Reference:
                 value, of_certificate = corrected(
                     value, "W", "power", self.certificate, full_scale=self.full_scale, scale=self.scale
                 )
+                if validity_on(self.certificate, datetime.datetime.now(datetime.UTC).date()) is None:
+                    components = instead_of_limits(components, self.certificate)
                 components += (of_certificate,)
                 evidence["correction_W"] = value - float(measured.value)
         except UsageError as error:

@@ -7,6 +7,7 @@ power; the energy of one integration at the largest load is reported beside it w
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import statistics
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from aicalib_hw.interfaces import PowerMeter, PowerReading, PowerSettings, Progr
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.certificates import validity_on
 from aicalib_hw.metrology.several import power_series, total_power
+from aicalib_hw.procedures._bystanders import with_others
 from aicalib_hw.procedures._energy import make_energy
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.procedures._reference import Reference, references_of
@@ -145,6 +147,7 @@ class _Session:
             if not self._settled():
                 reasons.append(f"not settled: successive means differ by more than {plan.settle_tolerance:.2%}")
             running.achieved()
+            running.others()
             while len(measured) < plan.runs or worth_repeating(measured, plan.runs):
                 number = len(measured) + 1
                 repeat = ", repeating a run that cannot be used" if number > plan.runs else ""
@@ -167,6 +170,7 @@ class _Session:
             return one.meter.measure_power(plan.duration, load=running if one is meters[0] else None)
 
         runs = at_once([partial(measure, one) for one in meters], [one.meter for one in meters])
+        runs[0] = with_others(runs[0], running, plan.load_tolerance)
         if self._record is not None:
             for one, run in zip(meters, runs, strict=True):
                 named = f", {one.name}" if len(meters) > 1 else ""
@@ -176,6 +180,9 @@ class _Session:
         if len(completed) == 1:
             return completed[0]
         total = total_power(completed, [one.name for one in meters])
+        if "load_of_others" in runs[0].evidence:
+            others = runs[0].evidence["load_of_others"]
+            total = dataclasses.replace(total, evidence={**total.evidence, "load_of_others": others})
         if self._record is not None:
             self._record.measurement(total)
         return total
@@ -193,7 +200,16 @@ class _Session:
                 "platform up"
             )
         noticed = {remark for one in measured for remark in one.evidence.get("remarks", ())}
-        keys = ("voltage_V", "current_A", "power_factor", "updates", "missed", "correction_W", "parts_W")
+        keys = (
+            "load_of_others",
+            "voltage_V",
+            "current_A",
+            "power_factor",
+            "updates",
+            "missed",
+            "correction_W",
+            "parts_W",
+        )
         result = make_point(
             self._bench,
             measured,
@@ -222,7 +238,9 @@ class _Session:
         return len(self._meters) == 1 and bool(self._meters[0].meter.capabilities.energy)
 
     def _energy(self, power: Result, runs: Sequence[Measurement], running: Any) -> Result:
+        running.others()
         measured = self._meters[0].meter.measure_energy(float(self._plan.energy_duration), load=running)
+        measured = with_others(measured, running, self._plan.load_tolerance)
         if self._record is not None:
             self._record.measurement(measured)
         result = make_energy(

@@ -137,6 +137,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "updates": ("updates of the meter", "数据更新次数"),
     "power_factor": ("power factor", "功率因数"),
     "load_achieved": ("load achieved", "实际负载"),
+    "load_of_others": ("load by other programs", "其他程序的负载"),
     # environment
     "name": ("name", "名称"),
     "system": ("system", "系统"),

@@ -37,6 +37,7 @@ _RATIOS = (
     "settle_tolerance",
     "load_tolerance",
     "load_achieved",
+    "load_of_others",
     "loads",
     "read_share",
     "disturbance",

@@ -58,6 +58,9 @@ class WorldLoad:
             since, self._since = self._since, now
         return self._world.platform.mean_load(since, now)
 
+    def others(self) -> None:
+        """Nobody else loads a simulated platform: what `achieved` tells is all of its load."""
+
     def stop(self) -> None:
         """Unload the platform; idempotent."""
         with self._guard:

@@ -93,7 +93,34 @@ def test_the_certificate_corrects_by_the_points_of_the_range_in_force(opened: Op
     assert result.measurement.value == pytest.approx(true + 40, rel=0.02)
     assert result.measurement.evidence["correction_W"] == pytest.approx([40.0] * 3)
     assert result.evaluation is not None
-    assert {line.name: line.standard_uncertainty for line in result.evaluation.budget}["certificate"] == 1.0
+    lines = {line.name: line.standard_uncertainty for line in result.evaluation.budget}
+    assert lines["certificate"] == 1.0
+    # It stands instead of the limits of the data sheet, of which that of reading bounds the drift since: 0.1 % of it.
+    assert not {"accuracy of reading", "accuracy of range"} & lines.keys()
+    assert lines["drift since calibration"] == pytest.approx(0.001 * true / 3**0.5, rel=0.02)
+    assert {"power factor", "self-heating"} <= lines.keys()
+
+
+def test_a_drift_that_is_stated_stands_beside_the_certificate_in_power_and_energy(opened: OpenBench) -> None:
+    text = certificate((3000.0, 0.0, 0.0), (3000.0, 3000.0, 0.0)).replace("points", "drift = 0.0003\npoints")
+    bench = opened(FIXED + text)
+    plan = FULL.model_copy(update={"energy_duration": 4})
+    for result in calibrate_power(bench, plan=plan).results:
+        assert result.validity, result.validity.reasons
+        assert result.evaluation is not None
+        lines = {line.name: line.standard_uncertainty for line in result.evaluation.budget}
+        assert lines["drift since calibration"] == pytest.approx(0.0003 / 3**0.5 * result.evaluation.value)
+        assert "certificate" in lines
+        assert not {"accuracy of reading", "accuracy of range"} & lines.keys()
+
+
+def test_an_expired_certificate_does_not_stand_instead_of_the_data_sheet(opened: OpenBench) -> None:
+    text = certificate((3000.0, 0.0, 0.0), (3000.0, 3000.0, 0.0)).replace("2099-01-01", "2021-01-01")
+    (result,) = calibrate_power(opened(FIXED + text), plan=FULL).results
+    assert result.evaluation is not None
+    names = {line.name for line in result.evaluation.budget}
+    assert {"certificate", "accuracy of reading", "accuracy of range"} <= names
+    assert "drift since calibration" not in names
 
 
 def test_a_range_without_calibrated_points_is_refused_before_any_point_is_measured(opened: OpenBench) -> None:

@@ -14,6 +14,7 @@ from typing import Self
 
 from aicalib_hw.errors import MeasurementInvalid
 
+from ..bystanders import Bystanders
 from .arithmetic import Kernel, gain
 from .cores import CoreOfHost
 from .crew import pin
@@ -64,6 +65,7 @@ class CpuLoad:
         self._done = [_Done() for _ in cores]
         self._seen = [_Done() for _ in cores]
         self._failure: BaseException | None = None
+        self._bystanders = Bystanders()
         self._threads = [
             threading.Thread(target=self._guarded, args=(i, core, seed), name=f"load {core.processor}", daemon=True)
             for i, core in enumerate(cores)
@@ -89,6 +91,10 @@ class CpuLoad:
         wall = sum(new.wall_ns - old.wall_ns for new, old in zip(now, before, strict=True))
         busy = sum(new.busy_ns - old.busy_ns for new, old in zip(now, before, strict=True))
         return min(busy / wall, 1.0) if wall > 0 else 0.0
+
+    def others(self) -> float | None:
+        """Return the share of this host's processors that other programs used since the last call, or the start."""
+        return self._bystanders.share()
 
     def stop(self) -> None:
         """End the load now and wait for it; idempotent, never raises."""

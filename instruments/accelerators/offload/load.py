@@ -13,6 +13,7 @@ from typing import Self
 
 from aicalib_hw.errors import Aborted, MeasurementInvalid
 
+from ..bystanders import Bystanders
 from .run import PreparedKernel, size_for
 
 PERIOD_S = 0.02
@@ -51,6 +52,7 @@ class OffloadLoad:
         self._busy = 0.0
         self._mark = (time.monotonic(), 0.0)
         self._failure: BaseException | None = None
+        self._bystanders = Bystanders()
         self._thread = threading.Thread(target=self._guarded, name=f"load {name}", daemon=True)
         _running.add(self)
         self._thread.start()
@@ -72,6 +74,13 @@ class OffloadLoad:
             before, self._mark = self._mark, (now, busy)
         elapsed = now - before[0]
         return min((busy - before[1]) / elapsed, 1.0) if elapsed > 0 else 0.0
+
+    def others(self) -> float | None:
+        """Return the share of this host's processors that other programs used since the last call, or the start.
+
+        What they do on the device itself is not told.
+        """
+        return self._bystanders.share()
 
     def stop(self) -> None:
         """End the load now and wait for it; idempotent, never raises."""

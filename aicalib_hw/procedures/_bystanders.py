@@ -1,0 +1,36 @@
+"""What other programs did to a platform while its power was measured under a load of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from aicalib_hw.interfaces import LoadRun
+from aicalib_hw.readings import Measurement, Validity, ValidityStatus
+
+
+def with_others(measured: Measurement, running: LoadRun, tolerance: float) -> Measurement:
+    """Return a measurement that states the load that was really there, and is not valid where it was not ours.
+
+    measured: taken with `load=running`, so that its load is that of ours alone. tolerance: share of the platform that
+    others may hold, 0…1. What the load cannot tell of others is not stated.
+    """
+    others = running.others()
+    if others is None or measured.load is None:
+        return measured
+    validity = measured.validity
+    if others > tolerance:
+        reason = (
+            f"other programs held {others:.1%} of this host's processors, and {tolerance:.0%} is allowed: "
+            "end them, or measure at another time"
+        )
+        validity = Validity(ValidityStatus.INVALID, (*validity.reasons, reason))
+    runs = measured.runs
+    if not validity:
+        runs = tuple(dataclasses.replace(run, used=False, reasons=validity.reasons) for run in runs)
+    return dataclasses.replace(
+        measured,
+        load=min(1.0, measured.load + others),
+        runs=runs,
+        validity=validity,
+        evidence={**measured.evidence, "load_of_others": others},
+    )

@@ -1,0 +1,65 @@
+"""A platform that other programs hold up is not idle, and its power at "idle" is not valid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import aicalib_hw as hw
+from aicalib_hw.procedures import calibrate_power
+
+BENCH = """
+[bench]
+name = "beside-others"
+[decision]
+rule = "none"
+[instruments.cpu]
+driver = "cpu"
+address = "cpu://local"
+[instruments.meter]
+driver = "yokogawa-wt300"
+simulator = "yokogawa-wt300"
+settings = { voltage_range = 300.0, current_range = 20.0, update_interval = 0.1 }
+[load]
+source = "cpu"
+[world.platform]
+load_source = "host"
+[plan.power]
+loads = [0.0]
+runs = 3
+duration = 0.5
+settle = 0.0
+ranging_duration = 0.3
+energy_duration = 0
+load_tolerance = 0.1
+"""
+
+
+@contextlib.contextmanager
+def neighbours() -> Iterator[None]:
+    """One program for each processor that does nothing but compute."""
+    busy = [sys.executable, "-c", "import time\nends = time.monotonic() + 60\nwhile time.monotonic() < ends: pass"]
+    programs = [subprocess.Popen(busy) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def test_the_load_of_others_is_stated_and_makes_idle_invalid(tmp_path: Path) -> None:
+    path = tmp_path / "busy.toml"
+    path.write_text(BENCH, encoding="utf-8")
+    with hw.open_bench(path) as bench, neighbours():
+        (idle,) = calibrate_power(bench).results
+    assert not idle.validity
+    assert any("other programs held" in reason for reason in idle.validity.reasons)
+    assert idle.load is not None
+    assert idle.load > 0.3
+    assert min(idle.measurement.evidence["load_of_others"]) > 0.3
+    assert all(run.value is not None for run in idle.measurement.runs)  # what was measured is kept
