@@ -83,6 +83,7 @@ def total_power(measured: Sequence[Measurement], names: Sequence[str], *, indepe
     validity = Validity() if valid else Validity(ValidityStatus.INVALID, tuple(reasons))
     stated = window or measured[0].window
     factor = _power_factor(measured, parts)
+    missed = [one.evidence.get("missed") for one in measured]
     return Measurement(
         quantity=measured[0].quantity,
         definition=measured[0].definition,
@@ -98,7 +99,7 @@ def total_power(measured: Sequence[Measurement], names: Sequence[str], *, indepe
             "remarks": remarks,
             "power_factor": factor,
             "updates": sum(int(one.evidence.get("updates", 0)) for one in measured),
-            "missed": sum(int(one.evidence.get("missed", 0)) for one in measured),
+            "missed": None if None in missed else sum(missed),
         },
         validity=validity,
         load=next((one.load for one in measured if one.load is not None), None),

@@ -33,7 +33,7 @@ def mean_power(
     value = statistics.fmean(values) if values else None
     evidence = {
         "updates": len(readings),
-        "missed": sum(reading.missed or 0 for reading in readings),
+        "missed": _missed(readings),
         "times_ns": [reading.window.stop.monotonic_ns for reading in readings],
         "power_W": [reading.active_power.value for reading in readings],
         "status": [str(reading.status) for reading in readings],
@@ -141,6 +141,12 @@ def objections(readings: Sequence[PowerReading]) -> tuple[str, ...]:
     if missed > _MOST_MISSED * len(readings):
         reasons.append(f"{missed} updates were missed beside {len(readings)} read")
     return tuple(reasons)
+
+
+def _missed(readings: Sequence[PowerReading]) -> int | None:
+    """Return how many updates were missed; None where the meter, or its pace, does not tell of all of them."""
+    known = [reading.missed for reading in readings if reading.missed is not None]
+    return sum(known) if len(known) == len(readings) else None
 
 
 def validity(reasons: tuple[str, ...]) -> Validity:

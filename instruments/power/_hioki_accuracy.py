@@ -31,6 +31,9 @@ def components(
             advice="use the certificate of meter and sensor as one standard",
         )
     parts: dict[str, float] = {}
+    source = tables.ACCURACY_SOURCE
+    if any(_frequency(reading.elements[index]) is None for index in counted):
+        source += "; no frequency was read: the largest limits that it states up to 66 Hz, direct current included"
     for index in counted:
         for name, limit in _limits(reading.elements[index], power_factor_influence).items():
             parts[name] = parts.get(name, 0.0) + limit
@@ -41,7 +44,7 @@ def components(
             kind="B",
             unit="W",
             half_width=limit,
-            source=assumed if name == "power factor" else tables.ACCURACY_SOURCE,
+            source=assumed if name == "power factor" else source,
             shared=f"{model} {serial} {name}",
         )
         for name, limit in parts.items()
@@ -65,14 +68,17 @@ def _limits(element: ElementReading, influence: float) -> dict[str, float]:
     full = element.active_power.range
     if not full:
         raise NotSupported("no accuracy is stated without a known range", where=element.active_power.channel)
-    frequency = None
-    if element.frequency is not None and not element.frequency.status:
-        frequency = float(element.frequency)
-    of_reading, of_full = _band_limits(frequency, power / full)
+    of_reading, of_full = _band_limits(_frequency(element), power / full)
     parts = {"accuracy of reading": power * of_reading, "accuracy of range": full * of_full}
     if voltage * current > power:
         parts["power factor"] = influence * math.sqrt((voltage * current) ** 2 - power**2)
     return parts
+
+
+def _frequency(element: ElementReading) -> float | None:
+    if element.frequency is None or element.frequency.status:
+        return None
+    return float(element.frequency)
 
 
 def _band_limits(frequency: float | None, level: float) -> tuple[float, float]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from aicalib_hw.errors import NotSupported
-from aicalib_hw.interfaces import PowerReading
+from aicalib_hw.interfaces import ElementReading, PowerReading
 from aicalib_hw.readings import Component
 
 from . import _wt300_tables as tables
@@ -15,8 +16,8 @@ def components(reading: PowerReading, model: str, serial: str) -> tuple[Componen
     """State the type B components of the total active power in W, for the ranges and settings it was taken under.
 
     The elements of one meter share reference, temperature and adjustment: their limits add linearly
-    (equal `shared` key). Raises UnusableReading for a reading that is not VALID, NotSupported for a
-    frequency without stated accuracy.
+    (equal `shared` key). Raises UnusableReading for a reading that is not VALID, NotSupported without a range or a
+    frequency, and for a frequency without stated accuracy.
     """
     settings = reading.settings
     parts: dict[str, float] = {}
@@ -52,9 +53,11 @@ def _element(reading: PowerReading, index: int, model: str) -> dict[str, float]:
     voltage, current = float(element.voltage), float(element.current)
     power = abs(float(element.active_power))
     apparent = voltage * current
-    frequency = float(element.frequency) if element.frequency is not None else 50.0
+    if not element.voltage.range or not element.current.range:
+        raise NotSupported("without a known range no accuracy is stated", where=model)
+    frequency = _frequency(reading.elements, index, model)
     band = _band(frequency, model)
-    full = (element.voltage.range or 0.0) * (element.current.range or 0.0)
+    full = element.voltage.range * element.current.range
     crest = 1.0 if settings.crest_factor == "3" else 2.0
     range_limit = band.range
     if not model.endswith(("E", "EH")) and 45 <= frequency <= 66:
@@ -77,6 +80,18 @@ def _element(reading: PowerReading, index: int, model: str) -> dict[str, float]:
     if settings.line_filter:
         parts["line filter"] = power * tables.line_filter(frequency)
     return parts
+
+
+def _frequency(elements: Sequence[ElementReading], index: int, model: str) -> float:
+    """That of the element, or of another one: the phases of a mains have one frequency."""
+    for element in (elements[index], *elements):
+        if element.frequency is not None and not element.frequency.status:
+            return float(element.frequency)
+    raise NotSupported(
+        "without a frequency no accuracy is stated",
+        where=model,
+        why="no element shows one: direct current, or a voltage too small to find it",
+    )
 
 
 def _band(frequency: float, model: str) -> tables.Accuracy:

@@ -67,7 +67,9 @@ def _element(
     apparent = voltage * current
     frequency = _frequency(reading.elements, index, meter)
     band = _band(frequency, accuracy, meter)
-    full = (element.voltage.range or 0.0) * (element.current.range or 0.0)
+    if not element.voltage.range or not element.current.range:
+        raise NotSupported("without a known range no accuracy is stated", where=meter)
+    full = element.voltage.range * element.current.range
     crest = 1.0 if settings.crest_factor == "3" else 2.0
     ratio = settings.ct_ratio[index] if settings.ct_ratio else 1.0
     parts = {

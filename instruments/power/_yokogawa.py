@@ -253,6 +253,7 @@ class YokogawaMeter(ScpiPowerMeter):
                 if configured != self._configured:
                     in_force = self._settings_now().in_force()
                     configured = self._configured
+                    self._pace = UpdatePace(self._interval(in_force))
                 reading = self._next(self._interval(in_force), in_force, None)
             yield reading
             left = None if left is None else left - 1

@@ -14,6 +14,7 @@ from aicalib_hw.errors import (
     ConnectionLost,
     IdentityMismatch,
     InstrumentReportedError,
+    NotSupported,
     ProtocolError,
     UnusableReading,
 )
@@ -214,19 +215,22 @@ def limit(
     filtered: bool = False,
     statuses: Sequence[Status] = (Status.VALID,),
     elements: int = 1,
+    frequency: float | None = 50.0,
+    full: float | None = 20.0,
 ) -> float:
-    """The limit of error of a reading at 50 Hz and 200 V without the heating of the shunt, W."""
+    """The limit of error of a reading at 200 V without the heating of the shunt, W; full: current range as told, A."""
     now = Instant.now()
     meter, window = Identity("YOKOGAWA", model, "1", "F1.03", "hand-typed"), Window(now, now, "one moment")
 
     def reading(value: float, unit: str, full: float | None) -> Reading:
         return Reading(value, unit, statuses[0], window, meter, range=full)
 
+    shown = Reading(frequency, "Hz", Status.VALID if frequency is not None else Status.NO_DATA, window, meter)
     element = ElementReading(
         reading(200.0, "V", ranges[0]),
-        reading(apparent / 200.0, "A", ranges[1]),
+        reading(apparent / 200.0, "A", full and ranges[1]),
         reading(power, "W", ranges[0] * ranges[1]),
-        frequency=reading(50.0, "Hz", None),
+        frequency=shown,
     )
     ones = (1.0,) * elements
     settings = PowerSettings(
@@ -252,6 +256,12 @@ def test_the_limits_of_error_are_those_of_the_data_sheet() -> None:
     assert limit(1000.0, 1000.0, (150.0, 10.0), crest="6") == pytest.approx(2.5, abs=5e-4)
     assert limit(4000.0, 4000.0, filtered=True) == pytest.approx(7.0 + 0.003 * 4000, abs=5e-4)
     assert limit(4000.0, 4000.0, model="WT310") == pytest.approx(4.0 + 6.0, abs=5e-4)
+
+
+def test_without_a_frequency_or_a_range_no_accuracy_is_stated_instead_of_one_for_50_hertz() -> None:
+    for unknown in ({"frequency": None}, {"full": None}):
+        with pytest.raises(NotSupported, match="no accuracy is stated"):
+            limit(4000.0, 4000.0, **unknown)  # type: ignore[arg-type]
 
 
 def test_single_phase_on_a_meter_with_three_elements_is_bounded_by_the_first_element_alone() -> None:
