@@ -169,8 +169,16 @@ def test_a_wrong_terminator_or_speed_shows_what_came_and_what_to_set() -> None:
         assert link.query("NEXT?") == "NEXT?"
 
 
+def test_what_an_earlier_program_left_on_a_serial_port_is_not_taken_for_an_answer() -> None:
+    with closing(SerialPeer()) as peer:
+        peer.say(b"MAKER,OTHER,1,1.0\r\n")  # the late answer to a question of somebody else
+        with VisaLink(peer.resource) as link:
+            assert link.query("*IDN?") == "MAKER,MODEL,SIM1,1.0"
+
+
 def test_what_an_instrument_says_unasked_is_dropped_and_traced() -> None:
     with closing(SerialPeer()) as peer, VisaLink(peer.resource, trace=(trace := Trace())) as link:
+        assert link.query("FIRST?") == "FIRST?"
         peer.say(b"key pressed\r\n")
         time.sleep(0.05)
         assert link.query("NEXT?") == "NEXT?"
@@ -179,6 +187,7 @@ def test_what_an_instrument_says_unasked_is_dropped_and_traced() -> None:
 
 def test_an_instrument_that_sends_by_itself_is_read_message_by_message() -> None:
     with closing(SerialPeer()) as peer, VisaLink(peer.resource) as link:
+        assert link.query("BEGIN?") == "BEGIN?"
         peer.say(b"1;2\n3;4\n5")
         assert [link.receive(), link.receive()] == ["1;2", "3;4"]
         peer.say(b";6\n")
