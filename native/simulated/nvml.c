@@ -149,6 +149,22 @@ static int text(char *out, unsigned length, const char *value)
     node_unlock(p); \
     return code;
 
+/* Functions that give one number, or one text, of the device d of the node p. */
+#define NUMBER(name, type, value)                  \
+    EXPORT int name(Device handle, type *out)      \
+    {                                              \
+        READ(out)                                  \
+        *out = (value);                            \
+        DONE                                       \
+    }
+#define TEXT(name, value)                                     \
+    EXPORT int name(Device handle, char *out, unsigned length) \
+    {                                                         \
+        READ(out)                                             \
+        code = text(out, length, value);                      \
+        DONE                                                  \
+    }
+
 static unsigned mhz(double hertz)
 {
     return (unsigned)lround(hertz / 1e6);
@@ -284,31 +300,15 @@ EXPORT int nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, Device *out)
 
 int nvmlDeviceGetHandleByPciBusId(const char *, Device *) ALIAS(nvmlDeviceGetHandleByPciBusId_v2);
 
-EXPORT int nvmlDeviceGetIndex(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = number_of(p, handle->index);
-    DONE
-}
+NUMBER(nvmlDeviceGetIndex, unsigned, number_of(p, handle->index))
 
 EXPORT int nvmlDeviceGetMinorNumber(Device handle, unsigned *out)
 {
     return nvmlDeviceGetIndex(handle, out);
 }
 
-EXPORT int nvmlDeviceGetName(Device handle, char *out, unsigned length)
-{
-    READ(out)
-    code = text(out, length, d->model.product);
-    DONE
-}
-
-EXPORT int nvmlDeviceGetSerial(Device handle, char *out, unsigned length)
-{
-    READ(out)
-    code = text(out, length, d->serial);
-    DONE
-}
+TEXT(nvmlDeviceGetName, d->model.product)
+TEXT(nvmlDeviceGetSerial, d->serial)
 
 EXPORT int nvmlDeviceGetUUID(Device handle, char *out, unsigned length)
 {
@@ -319,19 +319,8 @@ EXPORT int nvmlDeviceGetUUID(Device handle, char *out, unsigned length)
     DONE
 }
 
-EXPORT int nvmlDeviceGetBoardPartNumber(Device handle, char *out, unsigned length)
-{
-    READ(out)
-    code = text(out, length, d->model.part);
-    DONE
-}
-
-EXPORT int nvmlDeviceGetVbiosVersion(Device handle, char *out, unsigned length)
-{
-    READ(out)
-    code = text(out, length, "96.00.SIM.00.01");
-    DONE
-}
+TEXT(nvmlDeviceGetBoardPartNumber, d->model.part)
+TEXT(nvmlDeviceGetVbiosVersion, "96.00.SIM.00.01")
 
 EXPORT int nvmlDeviceGetInforomVersion(Device handle, unsigned object, char *out, unsigned length)
 {
@@ -340,12 +329,7 @@ EXPORT int nvmlDeviceGetInforomVersion(Device handle, unsigned object, char *out
     DONE
 }
 
-EXPORT int nvmlDeviceGetInforomImageVersion(Device handle, char *out, unsigned length)
-{
-    READ(out)
-    code = text(out, length, "G520.0200.00.05");
-    DONE
-}
+TEXT(nvmlDeviceGetInforomImageVersion, "G520.0200.00.05")
 
 EXPORT int nvmlDeviceGetGspFirmwareVersion(Device handle, char *out)
 {
@@ -354,19 +338,8 @@ EXPORT int nvmlDeviceGetGspFirmwareVersion(Device handle, char *out)
     DONE
 }
 
-EXPORT int nvmlDeviceGetBrand(Device handle, int *out)
-{
-    READ(out)
-    *out = 14; /* NVIDIA */
-    DONE
-}
-
-EXPORT int nvmlDeviceGetArchitecture(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = d->model.architecture;
-    DONE
-}
+NUMBER(nvmlDeviceGetBrand, int, 14) /* NVIDIA */
+NUMBER(nvmlDeviceGetArchitecture, unsigned, d->model.architecture)
 
 EXPORT int nvmlDeviceGetCudaComputeCapability(Device handle, int *major, int *minor)
 {
@@ -384,12 +357,7 @@ EXPORT int nvmlDeviceGetNumGpuCores(Device handle, unsigned *out)
     DONE
 }
 
-EXPORT int nvmlDeviceGetMemoryBusWidth(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = d->model.bus_width;
-    DONE
-}
+NUMBER(nvmlDeviceGetMemoryBusWidth, unsigned, d->model.bus_width)
 
 EXPORT int nvmlDeviceGetPciInfo_v3(Device handle, Pci *out)
 {
@@ -420,21 +388,11 @@ EXPORT int nvmlDeviceGetPciInfoExt(Device handle, PciExt *out)
     DONE
 }
 
-EXPORT int nvmlDeviceGetMaxPcieLinkGeneration(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = d->model.capability_major >= 9 ? 5 : 4;
-    DONE
-}
+NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, d->model.capability_major >= 9 ? 5 : 4)
 
 int nvmlDeviceGetCurrPcieLinkGeneration(Device, unsigned *) ALIAS(nvmlDeviceGetMaxPcieLinkGeneration);
 
-EXPORT int nvmlDeviceGetMaxPcieLinkWidth(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = 16;
-    DONE
-}
+NUMBER(nvmlDeviceGetMaxPcieLinkWidth, unsigned, 16)
 
 int nvmlDeviceGetCurrPcieLinkWidth(Device, unsigned *) ALIAS(nvmlDeviceGetMaxPcieLinkWidth);
 
@@ -446,12 +404,7 @@ EXPORT int nvmlDeviceGetPcieThroughput(Device handle, unsigned counter, unsigned
     DONE
 }
 
-EXPORT int nvmlDeviceGetPcieReplayCounter(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = 0;
-    DONE
-}
+NUMBER(nvmlDeviceGetPcieReplayCounter, unsigned, 0)
 
 static int clock_of(const struct node_device *d, unsigned type, bool highest, unsigned *out)
 {
@@ -576,35 +529,13 @@ EXPORT int nvmlDeviceResetApplicationsClocks(Device handle)
     DONE
 }
 
-EXPORT int nvmlDeviceGetPowerUsage(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = milliwatt(d, d->shown_power);
-    DONE
-}
-
-EXPORT int nvmlDeviceGetPowerManagementMode(Device handle, int *out)
-{
-    READ(out)
-    *out = 1;
-    DONE
-}
-
-EXPORT int nvmlDeviceGetPowerManagementLimit(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = (unsigned)llround(d->power_limit * 1e3);
-    DONE
-}
+NUMBER(nvmlDeviceGetPowerUsage, unsigned, milliwatt(d, d->shown_power))
+NUMBER(nvmlDeviceGetPowerManagementMode, int, 1)
+NUMBER(nvmlDeviceGetPowerManagementLimit, unsigned, (unsigned)llround(d->power_limit * 1e3))
 
 int nvmlDeviceGetEnforcedPowerLimit(Device, unsigned *) ALIAS(nvmlDeviceGetPowerManagementLimit);
 
-EXPORT int nvmlDeviceGetPowerManagementDefaultLimit(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = (unsigned)llround(d->model.power_limit * 1e3);
-    DONE
-}
+NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, (unsigned)llround(d->model.power_limit * 1e3))
 
 EXPORT int nvmlDeviceGetPowerManagementLimitConstraints(Device handle, unsigned *least, unsigned *most)
 {
@@ -625,12 +556,7 @@ EXPORT int nvmlDeviceSetPowerManagementLimit(Device handle, unsigned limit)
     DONE
 }
 
-EXPORT int nvmlDeviceGetTotalEnergyConsumption(Device handle, unsigned long long *out)
-{
-    READ(out)
-    *out = millijoule(p, d);
-    DONE
-}
+NUMBER(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, millijoule(p, d))
 
 EXPORT int nvmlDeviceGetTemperature(Device handle, unsigned sensor, unsigned *out)
 {
@@ -687,21 +613,11 @@ static unsigned long long reasons(const struct node_device *d)
     return mask;
 }
 
-EXPORT int nvmlDeviceGetCurrentClocksEventReasons(Device handle, unsigned long long *out)
-{
-    READ(out)
-    *out = reasons(d);
-    DONE
-}
+NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, reasons(d))
 
 int nvmlDeviceGetCurrentClocksThrottleReasons(Device, unsigned long long *) ALIAS(nvmlDeviceGetCurrentClocksEventReasons);
 
-EXPORT int nvmlDeviceGetSupportedClocksEventReasons(Device handle, unsigned long long *out)
-{
-    READ(out)
-    *out = 0xef;
-    DONE
-}
+NUMBER(nvmlDeviceGetSupportedClocksEventReasons, unsigned long long, 0xef)
 
 int nvmlDeviceGetSupportedClocksThrottleReasons(Device, unsigned long long *) ALIAS(nvmlDeviceGetSupportedClocksEventReasons);
 
@@ -729,12 +645,7 @@ EXPORT int nvmlDeviceGetViolationStatus(Device handle, unsigned policy, Violatio
     DONE
 }
 
-EXPORT int nvmlDeviceGetPerformanceState(Device handle, int *out)
-{
-    READ(out)
-    *out = 0; /* data-centre cards stay in P0 */
-    DONE
-}
+NUMBER(nvmlDeviceGetPerformanceState, int, 0) /* data-centre cards stay in P0 */
 
 int nvmlDeviceGetPowerState(Device, int *) ALIAS(nvmlDeviceGetPerformanceState);
 
@@ -823,12 +734,7 @@ EXPORT int nvmlDeviceGetRemappedRows(Device handle, unsigned *corrected, unsigne
     DONE
 }
 
-EXPORT int nvmlDeviceGetPersistenceMode(Device handle, int *out)
-{
-    READ(out)
-    *out = (int)d->persistence;
-    DONE
-}
+NUMBER(nvmlDeviceGetPersistenceMode, int, (int)d->persistence)
 
 EXPORT int nvmlDeviceSetPersistenceMode(Device handle, int mode)
 {
@@ -841,12 +747,7 @@ EXPORT int nvmlDeviceSetPersistenceMode(Device handle, int mode)
     DONE
 }
 
-EXPORT int nvmlDeviceGetComputeMode(Device handle, int *out)
-{
-    READ(out)
-    *out = 0;
-    DONE
-}
+NUMBER(nvmlDeviceGetComputeMode, int, 0)
 
 int nvmlDeviceGetDisplayActive(Device, int *) ALIAS(nvmlDeviceGetComputeMode);
 int nvmlDeviceGetDisplayMode(Device, int *) ALIAS(nvmlDeviceGetComputeMode);
@@ -858,19 +759,8 @@ EXPORT int nvmlDeviceGetMigMode(Device handle, unsigned *now, unsigned *pending)
     DONE
 }
 
-EXPORT int nvmlDeviceGetMaxMigDeviceCount(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = 7;
-    DONE
-}
-
-EXPORT int nvmlDeviceIsMigDeviceHandle(Device handle, unsigned *out)
-{
-    READ(out)
-    *out = 0;
-    DONE
-}
+NUMBER(nvmlDeviceGetMaxMigDeviceCount, unsigned, 7)
+NUMBER(nvmlDeviceIsMigDeviceHandle, unsigned, 0)
 
 EXPORT int nvmlDeviceGetNvLinkState(Device handle, unsigned link, int *out)
 {

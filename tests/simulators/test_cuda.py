@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from .conftest import Devices
-from .cuda_program import Array, Cuda, CudaError, ptx
+from .cuda_program import Cuda, CudaError, ptx
 
 Started = Callable[..., tuple[Any, Cuda]]
 rng = np.random.default_rng(7)
@@ -79,45 +79,6 @@ extern "C" __global__ void integers(unsigned long long *out, unsigned seed) {
     int divisor = (int)(i % 97) - 48 ? (int)(i % 97) - 48 : 5;
     long long q = (long long)(int)h / divisor;
     out[i] = (unsigned long long)q * table[i & 3] + __popc(h) + __clz(h) + __umulhi(h, h) + (h % 1000003u);
-}
-"""
-
-MMA = """
-#define MMA(shape, d, a, b, c, ...) "mma.sync.aligned." shape ".row.col." d "." a "." b "." c " " __VA_ARGS__ ";"
-extern "C" __global__ void half16(const unsigned *a, const unsigned *b, float *c, int n) {
-    int l = threadIdx.x & 31;
-    float C[4] = {};
-    for (int i = 0; i < n; i++)
-        asm volatile(MMA("m16n8k16", "f32", "f16", "f16", "f32", "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3}")
-            : "+f"(C[0]), "+f"(C[1]), "+f"(C[2]), "+f"(C[3])
-            : "r"(a[l*4]), "r"(a[l*4+1]), "r"(a[l*4+2]), "r"(a[l*4+3]), "r"(b[l*2]), "r"(b[l*2+1]));
-    for (int i = 0; i < 4; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 4 + i] = C[i];
-}
-extern "C" __global__ void tf32(const unsigned *a, const unsigned *b, float *c, int n) {
-    int l = threadIdx.x & 31;
-    float C[4] = {};
-    for (int i = 0; i < n; i++)
-        asm volatile(MMA("m16n8k8", "f32", "tf32", "tf32", "f32", "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3}")
-            : "+f"(C[0]), "+f"(C[1]), "+f"(C[2]), "+f"(C[3])
-            : "r"(a[l*4]), "r"(a[l*4+1]), "r"(a[l*4+2]), "r"(a[l*4+3]), "r"(b[l*2]), "r"(b[l*2+1]));
-    for (int i = 0; i < 4; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 4 + i] = C[i];
-}
-extern "C" __global__ void int8(const unsigned *a, const unsigned *b, int *c, int n) {
-    int l = threadIdx.x & 31;
-    int C[4] = {};
-    for (int i = 0; i < n; i++)
-        asm volatile(MMA("m16n8k32", "s32", "s8", "s8", "s32", "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3}")
-            : "+r"(C[0]), "+r"(C[1]), "+r"(C[2]), "+r"(C[3])
-            : "r"(a[l*4]), "r"(a[l*4+1]), "r"(a[l*4+2]), "r"(a[l*4+3]), "r"(b[l*2]), "r"(b[l*2+1]));
-    for (int i = 0; i < 4; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 4 + i] = C[i];
-}
-extern "C" __global__ void fp64(const double *a, const double *b, double *c, int n) {
-    int l = threadIdx.x & 31;
-    double C[2] = {};
-    for (int i = 0; i < n; i++)
-        asm volatile(MMA("m8n8k4", "f64", "f64", "f64", "f64", "{%0,%1},{%2},{%3},{%0,%1}")
-            : "+d"(C[0]), "+d"(C[1]) : "d"(a[l]), "d"(b[l]));
-    for (int i = 0; i < 2; i++) c[(blockIdx.x * blockDim.x + threadIdx.x) * 2 + i] = C[i];
 }
 """
 
@@ -184,52 +145,6 @@ def test_integer_arithmetic_is_that_of_the_c_language(started: Started) -> None:
     out = cuda.up(np.zeros(512, np.uint64))
     cuda.launch(cuda.function(ptx(MIXED), "integers"), 2, 256, out, c_uint(12345))
     assert cuda.down(out, np.zeros(512, np.uint64)).tolist() == [expected(i) for i in range(512)]
-
-
-def fragments(a: Array, b: Array, pack: int) -> tuple[Array, Array]:
-    """Operands as the lanes of a warp hold them, by the figures in the PTX ISA, "Matrix Fragments for mma"."""
-    (m, k), tall = a.shape, a.shape[0] == 16
-    lanes_a = np.zeros((32, m * k // (32 * pack), pack), a.dtype)
-    lanes_b = np.zeros((32, k * 8 // (32 * pack), pack), b.dtype)
-    for lane in range(32):
-        group, thread = divmod(lane, 4)
-        for element in range(pack):
-            for register in range(lanes_a.shape[1]):
-                column = thread * pack + (register // 2 if tall else register) * 4 * pack + element
-                lanes_a[lane, register, element] = a[group + 8 * (register % 2 if tall else 0), column]
-            for register in range(lanes_b.shape[1]):
-                lanes_b[lane, register, element] = b[thread * pack + register * 4 * pack + element, group]
-    return lanes_a, lanes_b
-
-
-@pytest.mark.parametrize(
-    ("kernel", "shape", "pack", "kind", "accumulator", "unit"),
-    [
-        ("half16", (16, 16), 2, np.float16, np.float32, "matrix-fp16"),
-        ("tf32", (16, 8), 1, np.float32, np.float32, "matrix-tf32"),
-        ("int8", (16, 32), 4, np.int8, np.int32, "matrix-int8"),
-        ("fp64", (8, 4), 1, np.float64, np.float64, "matrix-fp64"),
-    ],
-)
-def test_a_warp_multiplies_matrices(
-    started: Started, kernel: str, shape: tuple[int, int], pack: int, kind: Any, accumulator: Any, unit: str
-) -> None:
-    gpu, cuda = started()
-    m, k = shape
-    draw = rng.integers(-100, 100, m * k + 8 * k) / (1 if kind is np.int8 else 8)
-    a, b = draw[: m * k].reshape(m, k).astype(kind), draw[m * k :].reshape(k, 8).astype(kind)
-    lanes_a, lanes_b = fragments(a, b, pack)
-    out = np.zeros((32, m // 4 if m == 16 else 2), accumulator)
-    device = cuda.up(out)
-    cuda.launch(cuda.function(ptx(MMA), kernel), 1, 32, cuda.up(lanes_a), cuda.up(lanes_b), device, c_int(3))
-    lanes = cuda.down(device, out)
-    found = np.zeros((m, 8), accumulator)
-    for lane in range(32):
-        group, thread = divmod(lane, 4)
-        for element in range(lanes.shape[1]):
-            found[group + 8 * (element // 2), 2 * thread + element % 2] = lanes[lane, element]
-    assert found == pytest.approx(3 * (a.astype(np.float64) @ b.astype(np.float64)), rel=1e-6)
-    assert gpu.truth.operations[unit] == 3 * 2 * m * k * 8
 
 
 def test_operations_of_a_large_grid_are_counted_from_one_thread(started: Started) -> None:
