@@ -1,10 +1,12 @@
 """`read()` of eight NVIDIA devices beside bare calls of nvidia-ml-py for the same numbers.
 
-Against the simulated library, whose own calls cost next to nothing, so that what is compared is Python. Bar: 1.5 times.
+Against the simulated library, whose own calls cost next to nothing, so that what is compared is Python. Bar: 1.5 times,
+in turn.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 
@@ -15,16 +17,28 @@ from aicalib_hw import registry
 
 DEVICES = 8
 MOST = 1.5
+ROUNDS = 30
+TURNS = 10
 
 
-def best(work: Callable[[], None], turns: int = 300) -> float:
-    """Return the shortest time of many, s."""
+def times(work: Callable[[], None], turns: int) -> float:
+    """Return the shortest time of some turns, s."""
     shortest = float("inf")
     for _ in range(turns):
         begin = time.perf_counter()
         work()
         shortest = min(shortest, time.perf_counter() - begin)
     return shortest
+
+
+def in_turn(ours: Callable[[], None], theirs: Callable[[], None]) -> tuple[float, float, float]:
+    """Return the shortest times of both, s, and the median of their ratio over ROUNDS in which both had their turn.
+
+    In turn, because other programs and the clock of the host come and go.
+    """
+    pairs = [(times(ours, TURNS), times(theirs, TURNS)) for _ in range(ROUNDS)]
+    ratio = statistics.median(own / other for own, other in pairs)
+    return min(own for own, _ in pairs), min(other for _, other in pairs), ratio
 
 
 def main() -> int:
@@ -53,14 +67,14 @@ def main() -> int:
             pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
             pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
 
-    found, same = best(ours), best(bare)
+    found, same, ratio = in_turn(ours, bare)
     for device in devices:
         device.close()
     world.stop()
-    met = found <= MOST * same and len(provided) == 8
+    met = ratio <= MOST and len(provided) == 8
     print(
         f"\nread() of {DEVICES} simulated NVIDIA devices {found * 1e6:.0f} µs, bare nvidia-ml-py for the same "
-        f"{len(provided)} numbers {same * 1e6:.0f} µs: {found / same:.2f} times  {'met' if met else 'NOT MET'}",
+        f"{len(provided)} numbers {same * 1e6:.0f} µs: {ratio:.2f} times  {'met' if met else 'NOT MET'}",
         flush=True,
     )
     return 0 if met else 1
