@@ -29,14 +29,14 @@ from aicalib_hw.interfaces.accelerator import (
 from aicalib_hw.interfaces.instrument import DriverInfo, Setting
 from aicalib_hw.readings import Instant
 
-from ..offload import Circumstances, OffloadAccelerator, PreparedKernel
+from ..offload import EDGE, Circumstances, MultiplyingAccelerator, PreparedKernel
 from . import acl, dcmi, theory
 from .matmul import Product, prepared
 
 NEVER_RUN = "never run on hardware"
 
 
-class AscendAccelerator(OffloadAccelerator):
+class AscendAccelerator(MultiplyingAccelerator):
     """One Ascend processor: telemetry by DCMI, rates by AscendCL.
 
     address: "ascend://0/0" is card and device as DCMI counts them. edge: m = n = k of the matrix product, a multiple
@@ -63,17 +63,15 @@ class AscendAccelerator(OffloadAccelerator):
         *,
         timeout: float = 10.0,
         trace: Any = None,
-        edge: int = 8192,
+        edge: int = EDGE,
         seed: int = 1,
         acl_device: int | None = None,
     ) -> None:
-        super().__init__(address)
+        super().__init__(address, edge=edge, seed=seed)
         place = re.fullmatch(r"ascend://(\d+)/(\d+)", address)
         if place is None:
             raise UsageError(f"{address!r} is not the address of an Ascend device", advice="write ascend://CARD/DEVICE")
         self._place = (int(place[1]), int(place[2]))
-        self._edge = self._checked(edge)
-        self._seed = seed
         self._given_device = acl_device
         self._dcmi: dcmi.Dcmi | None = None
         self._device: dcmi.Device | None = None
@@ -140,22 +138,6 @@ class AscendAccelerator(OffloadAccelerator):
             clock_lock=None,
             load=self._acl is not None,
         )
-
-    def configure(self, *, edge: int | None = None, seed: int | None = None) -> Mapping[str, Setting]:
-        """Set m = n = k of the matrix product and the seed of its operands, None = as they are; return the snapshot.
-
-        edge: 16 or more, a multiple of 16; a product should last longer than the host takes to launch it, some 20 µs.
-        Raises UsageError, LockedByOther while a measurement or a load runs.
-        """
-        edge = self._edge if edge is None else self._checked(edge)
-        with self._computing():
-            self._edge, self._seed = edge, self._seed if seed is None else seed
-        return self.snapshot()
-
-    def _checked(self, edge: int) -> int:
-        if edge < 16 or edge % 16:
-            raise UsageError(f"a matrix of {edge} is not a multiple of 16", where=self.address)
-        return edge
 
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:
         """Return power (W), clocks (Hz), temperature (degC), utilisation (1), memory (B) and throttle reasons.

@@ -9,14 +9,13 @@ sources: native/README.md.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from aicalib_hw.errors import Aborted, LockedByOther, NotOpen, NotSupported, UsageError
+from aicalib_hw.errors import Aborted, NotOpen, NotSupported, UsageError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces.accelerator import (
-    Accelerator,
     AcceleratorCapabilities,
     ClockBasis,
     Path,
@@ -26,9 +25,10 @@ from aicalib_hw.interfaces.accelerator import (
     Ready,
     TelemetryReading,
 )
-from aicalib_hw.interfaces.instrument import DriverInfo, Progress, ReleaseReport, Setting
+from aicalib_hw.interfaces.instrument import DriverInfo, Progress, Setting
 from aicalib_hw.readings import Instant
 
+from ..computing import ComputingAccelerator
 from . import disturbance, gemm, native
 from .arithmetic import Kernel
 from .calibration import SLICES_PER_CLOCK
@@ -39,15 +39,11 @@ from .processor import StatedClock
 from .results import Circumstances, evaluate
 from .telemetry import Telemetry
 
-SHORTEST_S = 0.1
-"""Shortest duration of a measurement: below it a run holds too few clock readings to confirm one another."""
-
 _MOST_WARM_UP_S = 0.2
 _FRESH_S = 0.1
-_PATIENCE_S = 0.05
 
 
-class CpuAccelerator(Accelerator):
+class CpuAccelerator(ComputingAccelerator):
     """The processor of this machine.
 
     address: "cpu://local". cores: use only the first so many physical cores, None = all that the affinity
@@ -83,10 +79,7 @@ class CpuAccelerator(Accelerator):
         self._instruction_set = instruction_set
         self._host: Host | None = None
         self._measured_clock: dict[str, float] = {}
-        self._compute = threading.Lock()
-        self._stops: set[threading.Event] = set()
         self._control: native.Control | None = None
-        self._loads: list[CpuLoad] = []
 
     @classmethod
     def local_addresses(cls) -> tuple[str, ...]:
@@ -128,18 +121,8 @@ class CpuAccelerator(Accelerator):
         with self._abortable() as stop:
             return self._telemetry().read(lambda: stop.wait(wait))
 
-    def stream(self, *, interval: float = 1.0, duration: float | None = None) -> Iterator[TelemetryReading]:
-        """Yield a telemetry reading of each `interval` s for `duration` s, or until closed or `abort()`."""
-        if not interval > 0:
-            raise UsageError(f"an interval of {interval} s is none", where=self.address)
-        left = None if duration is None else max(1, round(duration / interval))
-        with self._abortable() as stop:
-            while left is None or left > 0:
-                reading = self._telemetry().read(lambda: stop.wait(interval))
-                if stop.is_set():
-                    return
-                yield reading
-                left = None if left is None else left - 1
+    def _reading_after(self, wait: Callable[[], object]) -> TelemetryReading:
+        return self._telemetry().read(wait)
 
     def theoretical_peak(self, precision: Precision, *, path: Path = "vector", clock: ClockBasis = "maximum") -> Peak:
         """Return cores x operations a cycle x clock, in FLOP/s (OP/s for int8).
@@ -181,14 +164,9 @@ class CpuAccelerator(Accelerator):
         measurement or load of this object runs.
         """
         host = self._opened_host()
-        if not duration >= SHORTEST_S:
-            raise UsageError(
-                f"a measurement of {duration} s is too short", where=self.address, advice=f"give {SHORTEST_S} s or more"
-            )
+        self._require_long_enough(duration)
         with self._computing(), self._abortable() as stop:
-            while ready is not None and not ready(_PATIENCE_S):
-                if stop.is_set():
-                    raise Aborted("the measurement was aborted", where=self.address, why="it had not begun")
+            self._wait_for_others(ready, stop)
             if _is_gemm(precision, path):
                 result = gemm.measure(
                     precision,
@@ -221,15 +199,11 @@ class CpuAccelerator(Accelerator):
         below the update interval of a power meter that watches. Raises NotSupported, UsageError, LockedByOther.
         """
         host = self._opened_host()
-        if not 0.0 <= fraction <= 1.0:
-            raise UsageError(f"a load of {fraction} is none", where=self.address, advice="give a fraction from 0 to 1")
+        self._require_fraction(fraction)
         if not 0.0005 <= period <= 0.1:
             raise UsageError(f"a period of {period} s is out of range", where=self.address, advice="0.0005 s to 0.1 s")
         kernel = host.kernel(precision)
-        with self._computing():
-            load = CpuLoad(kernel, host.cores, fraction, duration=duration, period=period, seed=seed)
-            self._loads.append(load)
-        return load
+        return self._started(lambda: CpuLoad(kernel, host.cores, fraction, duration=duration, period=period, seed=seed))
 
     def snapshot(self) -> Mapping[str, Setting]:
         """Return the settings in force: cores, kernels, quota."""
@@ -242,26 +216,6 @@ class CpuAccelerator(Accelerator):
             "quota": Setting(host.quota.processors if host.quota else None, "1", now, "instrument"),
             "slices_per_clock": Setting(SLICES_PER_CLOCK, "1", now, "fixed"),
         }
-
-    def abort(self) -> None:
-        """Stop measurements, loads and streams now; from any thread; never raises."""
-        for stop in tuple(self._stops):
-            stop.set()
-        control = self._control
-        if control is not None:
-            control.stop()
-        for load in tuple(self._loads):
-            load.stop()
-
-    def release(self) -> ReleaseReport:
-        """Stop every load; idempotent; never raises."""
-        loads = [load for load in self._loads if load.running]
-        self.abort()
-        self._loads = [load for load in loads if load.running]
-        return ReleaseReport(
-            tuple(f"stopped a load of {load.fraction:.0%}" for load in loads if load not in self._loads),
-            tuple(f"a load of {load.fraction:.0%} did not stop" for load in self._loads),
-        )
 
     def _opened_host(self) -> Host:
         if self._host is None:
@@ -307,29 +261,10 @@ class CpuAccelerator(Accelerator):
         )
         return evaluate(work, duration, about)
 
-    @contextmanager
-    def _abortable(self) -> Iterator[threading.Event]:
-        """An event that `abort()` sets while this context lasts."""
-        stop = threading.Event()
-        self._stops.add(stop)
-        try:
-            yield stop
-        finally:
-            self._stops.discard(stop)
-
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """Hold the processor; a second measurement is refused, for both would read low."""
-        self._loads = [load for load in self._loads if load.running]
-        if self._loads or not self._compute.acquire(blocking=False):
-            what = "a load" if self._loads else "another measurement"
-            raise LockedByOther(
-                f"{what} is running on this processor", where=self.address, advice="stop it, or wait for its end"
-            )
-        try:
-            yield
-        finally:
-            self._compute.release()
+    def _interrupt(self) -> None:
+        control = self._control
+        if control is not None:
+            control.stop()
 
 
 def _is_gemm(precision: str, path: str) -> bool:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar
 
 from aicalib_hw.errors import AicalibError, NotOpen, NotSupported, OutOfRange, UsageError
 from aicalib_hw.identity import Identity
@@ -30,16 +30,15 @@ from aicalib_hw.interfaces.accelerator import (
 from aicalib_hw.interfaces.instrument import DriverInfo, ReleaseReport, Setting
 from aicalib_hw.readings import Instant
 
-from ..offload import Circumstances, OffloadAccelerator, PreparedKernel
-from . import cublaslt, cuda, nvml, product, ptx, theory
-from .kernel import prepared
+from ..offload import EDGE, Circumstances, MultiplyingAccelerator, PreparedKernel
+from . import nvml, theory
+from .rates import Rates
 from .sample import Round
 
 NOT_RUN = "not yet run on hardware"
-CUBLASLT = "cublasLt"
 
 
-class NvidiaAccelerator(OffloadAccelerator):
+class NvidiaAccelerator(MultiplyingAccelerator):
     """One NVIDIA device: telemetry by NVML, rates by the CUDA driver, joined by UUID or PCI address.
 
     address: "nvidia://0" counts as NVML does, by PCI address. implementation: "wgmma" or "mma.sync" for the path
@@ -68,10 +67,10 @@ class NvidiaAccelerator(OffloadAccelerator):
         trace: Any = None,
         implementation: str | None = None,
         seed: int = 1,
-        edge: int = 8192,
+        edge: int = EDGE,
         foreign_processes: str = "refuse",
     ) -> None:
-        super().__init__(address)
+        super().__init__(address, edge=edge, seed=seed)
         place = re.fullmatch(r"nvidia://(\d+|\S+-[0-9a-fA-F-]+)", address)
         if place is None:
             raise UsageError(f"{address!r} is not the address of an NVIDIA device", advice="write nvidia://0")
@@ -81,19 +80,11 @@ class NvidiaAccelerator(OffloadAccelerator):
             raise UsageError(f"unknown choice {foreign_processes!r}", advice='"refuse" or "allow"')
         self._name = place[1]
         self._implementation = implementation
-        self._seed = seed
-        self._edge = self._checked(edge)
         self._foreign = foreign_processes
         self._nvml: nvml.Nvml | None = None
         self._device: nvml.Device | None = None
         self._round: Round | None = None
-        self._cuda: cuda.Cuda | None = None
-        self._cuda_device = -1
-        self._without_cuda = ""
-        self._lt: cublaslt.CublasLt | None = None
-        self._multiplies: tuple[str, ...] | None = None
-        self._without_lt: dict[str, str] = {}
-        self._multiprocessors: int | None = None
+        self._rates: Rates | None = None
         self._measured_clock: dict[tuple[str, str], float] = {}
         self._locked_mhz: int | None = None
 
@@ -111,38 +102,13 @@ class NvidiaAccelerator(OffloadAccelerator):
         try:
             self._device = nvml.Device(self._nvml, self._name)
             self._round = Round(self._device)
-            self._find_cuda(self._device)
+            self._rates = Rates(self.address, self._device, self._implementation)
         except BaseException:
             self._disconnect()
             raise
 
-    def _find_cuda(self, device: nvml.Device) -> None:
-        """Find the same device in the CUDA driver; without it there is telemetry and nothing to measure rates with."""
-        self._cuda, self._without_cuda = None, ""
-        try:
-            found = cuda.Cuda(self.address)
-            self._cuda_device = found.find(device.uuid, device.pci_address)
-            self._multiprocessors = found.attribute(self._cuda_device, cuda.ATTRIBUTE_MULTIPROCESSORS)
-            self._cuda = found
-        except AicalibError as error:
-            self._without_cuda = "; ".join(part for part in (error.what, error.why) if part)
-
-    def _products(self) -> tuple[str, ...]:
-        """The precisions that cuBLASLt has a product for on this device; asked once, as it makes a context there."""
-        if self._cuda is not None and self._multiplies is None:
-            try:
-                lt = cublaslt.CublasLt(self.address)
-            except AicalibError as error:
-                self._multiplies, self._without_lt = (), {"cublasLt": f"{error.what} ({error.advice})"}
-            else:
-                device, edge = self._cuda_device, self._edge
-                told = {name: product.why_not(self._cuda, lt, device, name, edge) for name in cublaslt.MODES}
-                self._lt, self._multiplies = lt, tuple(name for name, why in told.items() if not why)
-                self._without_lt = {f"cublasLt {name}": why for name, why in told.items() if why}
-        return self._multiplies or ()
-
     def _disconnect(self) -> None:
-        self._lt = self._multiplies = self._cuda = self._device = self._round = None
+        self._rates = self._device = self._round = None
         if self._nvml is not None:
             self._nvml.close()
         self._nvml = None
@@ -154,44 +120,20 @@ class NvidiaAccelerator(OffloadAccelerator):
     @property
     def capabilities(self) -> AcceleratorCapabilities:
         """What this very device provides, from probing each function and from its compute capability."""
-        device = self._here()
-        notes = {"kernels": NOT_RUN}
-        if self._without_cuda:
-            notes["cuda"] = self._without_cuda
+        device, rates = self._here(), self._computes()
+        notes = {"kernels": NOT_RUN, **rates.without_cublaslt(self._edge)}
+        if rates.obstacle:
+            notes["cuda"] = rates.obstacle
         if device.is_divided():
             notes["MIG"] = "MIG is on: the whole device cannot be measured"
-        multiplies = self._products()
-        notes |= self._without_lt
         return AcceleratorCapabilities(
             notes=notes,
-            supports=tuple(
-                PrecisionSupport(
-                    cast(Precision, one.precision), one.accumulator, cast(Path, one.path), one.implementation
-                )
-                for one in self._kernels()
-            )
-            + tuple(PrecisionSupport(cast(Precision, name), "fp32", "gemm", CUBLASLT) for name in multiplies),
-            units=self._multiprocessors,
+            supports=rates.supports(self._edge),
+            units=rates.multiprocessors,
             telemetry=self._round.provided if self._round is not None else (),
             clock_lock=bool(device.supported_clocks()),
-            load=self._cuda is not None,
+            load=rates.able,
         )
-
-    def configure(self, *, edge: int | None = None, seed: int | None = None) -> Mapping[str, Setting]:
-        """Set m = n = k of cuBLASLt's product and the seed of matrix operands, None = as they are; return the snapshot.
-
-        edge: 16 or more, a multiple of 16; a product should last longer than the host takes to launch it, some 10 µs.
-        Raises UsageError, LockedByOther while a measurement or a load runs.
-        """
-        edge = self._edge if edge is None else self._checked(edge)
-        with self._computing():
-            self._edge, self._seed = edge, self._seed if seed is None else seed
-        return self.snapshot()
-
-    def _checked(self, edge: int) -> int:
-        if edge < 16 or edge % 16:
-            raise UsageError(f"a matrix of {edge} is not a multiple of 16", where=self.address)
-        return edge
 
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:
         """Return power (W), energy (J), clocks (Hz), temperature (degC), utilisation (1), memory (B), throttle reasons.
@@ -221,7 +163,7 @@ class NvidiaAccelerator(OffloadAccelerator):
                 "mean of NVML's clock over the last measure_peak",
             ),
         }[clock]
-        units, per_cycle = self._multiprocessors, self._per_cycle(support)
+        units, per_cycle = self._computes().multiprocessors, self._computes().per_cycle(support)
         source = f"FLOP a cycle: {theory.SOURCE if per_cycle else 'not certain for this device'}; clock: {basis}"
         if units is None or per_cycle is None or stated is None:
             return Peak(None, "FLOP/s", f"{units} multiprocessors x FLOP/cycle x clock", source, stated, per_cycle)
@@ -281,47 +223,29 @@ class NvidiaAccelerator(OffloadAccelerator):
             self._locked_mhz = None
         return report
 
-    @contextmanager
-    def _prepare(self, support: PrecisionSupport, stopped: Callable[[], bool]) -> Iterator[PreparedKernel]:
-        if self._cuda is None or self._multiprocessors is None:
-            raise NotSupported("rates cannot be measured here", where=self.address, why=self._without_cuda)
-        if support.path == "gemm" and self._lt is not None:
-            with product.prepared(
-                self._cuda, self._lt, self._cuda_device, support.precision, self._edge, self._seed, stopped
-            ) as multiplied:
-                yield multiplied
-            return
-        kernel = next(
-            one
-            for one in self._kernels()
-            if (one.precision, one.path, one.implementation)
-            == (support.precision, support.path, support.implementation)
-        )
-        with prepared(self._cuda, self._cuda_device, kernel, self._multiprocessors, self._seed) as made:
-            yield made
+    def _prepare(
+        self, support: PrecisionSupport, stopped: Callable[[], bool]
+    ) -> AbstractContextManager[PreparedKernel]:
+        return self._computes().prepared(support, self._edge, self._seed, stopped)
 
     def _circumstances(self, support: PrecisionSupport, strangers: tuple[str, ...]) -> Circumstances:
-        device, per_cycle = self._here(), self._per_cycle(support)
+        device, rates = self._here(), self._computes()
+        per_cycle, units = rates.per_cycle(support), rates.multiprocessors
         way = "vector" if support.path == "vector" else f"{support.path}-{support.implementation}"
-        of_product = {"edge": self._edge, "library": self._lt.version()} if support.path == "gemm" and self._lt else {}
         told = f"others computed on the device: {', '.join(strangers)}" if strangers else ""
         return Circumstances(
             identity=self.identity,
             support=support,
             definition=f"flop/{support.precision}-accumulate-{support.accumulator}/{way}",
             unit="FLOP/s",
-            per_cycle=per_cycle * self._multiprocessors if per_cycle and self._multiprocessors else None,
+            per_cycle=per_cycle * units if per_cycle and units else None,
             maximum_clock=device.maximum_clock(),
+            clock_step=device.clock_step(),
             clock_locked=self._locked_mhz is not None,
             strangers=strangers if self._foreign == "refuse" else (),
             remarks=(NOT_RUN, *((told,) if told and self._foreign == "allow" else ())),
             peak_word="best-call" if support.path == "gemm" else "peak",
-            settings={
-                "seed": self._seed,
-                "multiprocessors": self._multiprocessors,
-                "locked_mhz": self._locked_mhz,
-                **of_product,
-            },
+            settings={"seed": self._seed, "locked_mhz": self._locked_mhz, **rates.settings(support, self._edge)},
         )
 
     def _counters(self) -> Mapping[str, int]:
@@ -342,28 +266,15 @@ class NvidiaAccelerator(OffloadAccelerator):
             )
 
     def _obstacle(self) -> str:
-        return self._without_cuda
+        return self._computes().obstacle
 
     def _strangers(self) -> tuple[str, ...]:
         return tuple(f"process {pid}" for pid in self._here().processes() if pid != os.getpid())
 
-    def _kernels(self) -> list[ptx.Kernel]:
-        """Our kernels that run on this device, the better first; none without the CUDA driver."""
-        capability = self._here().capability
-        if self._cuda is None or capability is None:
-            return []
-        return [
-            one
-            for one in ptx.kernels()
-            if ptx.runs_on(one.target, *capability)
-            and (one.path == "vector" or self._implementation in (None, one.implementation))
-        ]
-
-    def _per_cycle(self, support: PrecisionSupport) -> int | None:
-        device = self._here()
-        if device.capability is None:
-            return None
-        return theory.flop_per_cycle(device.capability, support.precision, support.path, device.board)
+    def _computes(self) -> Rates:
+        self._here()
+        assert self._rates is not None
+        return self._rates
 
     def _here(self) -> nvml.Device:
         if self._device is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from aicalib_hw.errors import (
@@ -202,6 +203,10 @@ class Device:
         if not memory:
             return []
         return sorted(self.nvml.ask(api.nvmlDeviceGetSupportedGraphicsClocks, self.handle, max(memory)) or ())
+
+    def clock_step(self) -> float | None:
+        """Return the smallest distance between clocks that can be set, Hz; None if the device tells none."""
+        return min((later - before for before, later in pairwise(self.supported_clocks())), default=0) * 1e6 or None
 
 
 def field_number(field: Any) -> float | int:

@@ -2,6 +2,7 @@
 
 from .driver import OffloadAccelerator
 from .load import OffloadLoad
+from .multiplying import EDGE, MultiplyingAccelerator
 from .operands import CHAINS
 from .results import Circumstances, evaluate
 from .run import Launch, PreparedKernel, Work, measure
@@ -9,8 +10,10 @@ from .watch import Observation, Watch
 
 __all__ = [
     "CHAINS",
+    "EDGE",
     "Circumstances",
     "Launch",
+    "MultiplyingAccelerator",
     "Observation",
     "OffloadAccelerator",
     "OffloadLoad",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import abc
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
-from aicalib_hw.errors import Aborted, LockedByOther, NotOpen, NotSupported, UsageError
+from aicalib_hw.errors import Aborted, NotOpen, NotSupported
 from aicalib_hw.interfaces.accelerator import (
-    Accelerator,
     AcceleratorCapabilities,
     Path,
     PeakMeasurement,
@@ -21,28 +19,22 @@ from aicalib_hw.interfaces.accelerator import (
     Ready,
     TelemetryReading,
 )
-from aicalib_hw.interfaces.instrument import Progress, ReleaseReport
+from aicalib_hw.interfaces.instrument import Progress
 
+from ..computing import ComputingAccelerator
 from .load import OffloadLoad
 from .results import Circumstances, evaluate
 from .run import PreparedKernel, measure
 from .watch import INTERVAL_S, Observation, Watch
 
-SHORTEST_S = 0.1
 LAUNCH_S = 0.005
 _MOST_WARM_UP_S = 1.0
 
 
-class OffloadAccelerator(Accelerator):
+class OffloadAccelerator(ComputingAccelerator):
     """Measures what `_prepare` puts on the device. A subclass adds telemetry, theory and the vendor's library."""
 
     launch_s = LAUNCH_S
-
-    def __init__(self, address: str) -> None:
-        super().__init__(address)
-        self._compute = threading.Lock()
-        self._stops: set[threading.Event] = set()
-        self._loads: list[OffloadLoad] = []
 
     @property
     @abc.abstractmethod
@@ -58,6 +50,10 @@ class OffloadAccelerator(Accelerator):
     @abc.abstractmethod
     def _circumstances(self, support: PrecisionSupport, strangers: tuple[str, ...]) -> Circumstances:
         """Say what is known of the device besides its launches."""
+
+    def _reading_after(self, wait: Callable[[], object]) -> TelemetryReading:
+        wait()
+        return self.read()
 
     def _sample(self) -> TelemetryReading | None:
         """One quick telemetry sample without waiting, None where the device tells nothing."""
@@ -78,19 +74,6 @@ class OffloadAccelerator(Accelerator):
         """Counters of the device that only grow, for the evidence, as they stand now."""
         return {}
 
-    def stream(self, *, interval: float = 1.0, duration: float | None = None) -> Iterator[TelemetryReading]:
-        """Yield a telemetry reading every `interval` s for `duration` s, or until closed or `abort()`.
-
-        Raises NotSupported where the device tells nothing, UsageError for an interval of 0 or less.
-        """
-        if not interval > 0:
-            raise UsageError(f"an interval of {interval} s is none", where=self.address)
-        left = None if duration is None else max(1, round(duration / interval))
-        with self._abortable() as stop:
-            while (left is None or left > 0) and not stop.wait(interval):
-                yield self.read()
-                left = None if left is None else left - 1
-
     def measure_peak(
         self,
         precision: Precision = "fp32",
@@ -107,10 +90,7 @@ class OffloadAccelerator(Accelerator):
         meanwhile, LockedByOther while another measurement or load of this object runs.
         """
         support = self._require_supported(precision, path)
-        if not duration >= SHORTEST_S:
-            raise UsageError(
-                f"a measurement of {duration} s is too short", where=self.address, advice=f"give {SHORTEST_S} s or more"
-            )
+        self._require_long_enough(duration)
         self._require_whole_device()
         watch = None
         if self._sample() is not None:
@@ -152,34 +132,12 @@ class OffloadAccelerator(Accelerator):
 
         Raises NotSupported, UsageError, LockedByOther while something else of this object computes.
         """
-        if not 0.0 <= fraction <= 1.0:
-            raise UsageError(f"a load of {fraction} is none", where=self.address, advice="give a fraction from 0 to 1")
-        support = self._support_for_load(precision)
-
-        with self._computing():
-            load = OffloadLoad(partial(self._prepare, support), fraction, duration=duration, name=self.address)
-            self._loads.append(load)
-        return load
+        self._require_fraction(fraction)
+        prepare = partial(self._prepare, self._support_for_load(precision))
+        return self._started(lambda: OffloadLoad(prepare, fraction, duration=duration, name=self.address))
 
     def _support_for_load(self, precision: Precision) -> PrecisionSupport:
         return self._require_supported(precision, "vector")
-
-    def abort(self) -> None:
-        """Stop measurements, loads and streams now; what is queued (some 0.02 s) ends first; never raises."""
-        for stop in tuple(self._stops):
-            stop.set()
-        for load in tuple(self._loads):
-            load.stop()
-
-    def release(self) -> ReleaseReport:
-        """Stop every load; idempotent; never raises."""
-        loads = [load for load in self._loads if load.running]
-        self.abort()
-        self._loads = [load for load in loads if load.running]
-        return ReleaseReport(
-            tuple(f"stopped a load of {load.fraction:.0%}" for load in loads if load not in self._loads),
-            tuple(f"a load of {load.fraction:.0%} did not stop" for load in self._loads),
-        )
 
     def _require_open(self) -> None:
         if not self.is_open:
@@ -203,27 +161,3 @@ class OffloadAccelerator(Accelerator):
                 advice=f"what it can compute: {has or 'nothing'}",
             )
         return found
-
-    @contextmanager
-    def _abortable(self) -> Iterator[threading.Event]:
-        """An event that `abort()` sets while this context lasts."""
-        stop = threading.Event()
-        self._stops.add(stop)
-        try:
-            yield stop
-        finally:
-            self._stops.discard(stop)
-
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """Hold the device; a second measurement is refused, for both would read low."""
-        self._loads = [load for load in self._loads if load.running]
-        if self._loads or not self._compute.acquire(blocking=False):
-            what = "a load" if self._loads else "another measurement"
-            raise LockedByOther(
-                f"{what} is running on this device", where=self.address, advice="stop it, or wait for its end"
-            )
-        try:
-            yield
-        finally:
-            self._compute.release()

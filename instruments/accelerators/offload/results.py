@@ -57,7 +57,8 @@ class Circumstances:
     """What is known besides the launches.
 
     definition: without its last part. per_cycle: operations a cycle of the whole device, None = not known.
-    maximum_clock: Hz, None = not known. clock_locked: whether the clock was held by `lock_clocks`.
+    maximum_clock: Hz, None = not known. clock_step: of the clocks that the device can have, Hz, None = not known, which
+    leaves the resolution of the reading. clock_locked: whether the clock was held by `lock_clocks`.
     strangers: processes of others seen on the device. peak_word: last part of the peak's definition.
     remarks: what a reader must know in any case.
     """
@@ -68,6 +69,7 @@ class Circumstances:
     unit: str
     per_cycle: float | None
     maximum_clock: float | None
+    clock_step: float | None = None
     clock_locked: bool = False
     strangers: tuple[str, ...] = ()
     peak_word: str = "peak"
@@ -145,7 +147,7 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
     return PeakMeasurement(
         sustained=made("sustained", sustained, broken, [*remarks, *slowed]),
         peak=made(about.peak_word, peak, [*broken, *too_fast, *slowed], remarks),
-        clock=_clock(clock, working, about.identity),
+        clock=_clock(clock, working, about),
         efficiency_measured_clock=peak / (about.per_cycle * clock) if about.per_cycle and clock else None,
         efficiency_maximum_clock=peak / (about.per_cycle * about.maximum_clock)
         if about.per_cycle and about.maximum_clock
@@ -209,12 +211,40 @@ def _time_base(work: Work) -> Component:
     )
 
 
-def _clock(clock: float | None, seen: Observation, identity: Identity) -> Reading | None:
+def _clock(clock: float | None, seen: Observation, about: Circumstances) -> Reading | None:
+    """The mean clock, and how well it is known: half a step of the device's clocks, and the scatter of the samples."""
     if clock is None:
         return None
-    first, last = seen.samples[0].window, seen.samples[-1].window
-    window = Window(first.start, last.stop, "the run")
-    return Reading(clock, "Hz", Status.VALID, window, identity, f"clock under load, mean of {len(seen.clocks)} samples")
+    first, last, clocks = seen.samples[0].window, seen.samples[-1].window, seen.clocks
+    read = max((float(one.clock.resolution or 0.0) for one in seen.samples if one.clock is not None), default=0.0)
+    step = max(read, about.clock_step or 0.0)
+    parts = []
+    if step:
+        source = "half a step of the clocks that the device can have, or of the reading where that is more"
+        parts.append(Component(name="step of the clock", kind="B", unit="Hz", half_width=step / 2, source=source))
+    if len(clocks) > 1:
+        scatter = statistics.stdev(clocks) / len(clocks) ** 0.5
+        source = f"standard deviation of the mean of {len(clocks)} samples"
+        parts.append(
+            Component(
+                name="scatter of the clock",
+                kind="A",
+                unit="Hz",
+                standard_uncertainty=scatter,
+                dof=len(clocks) - 1,
+                source=source,
+            )
+        )
+    return Reading(
+        clock,
+        "Hz",
+        Status.VALID,
+        Window(first.start, last.stop, "the run"),
+        about.identity,
+        f"clock under load, mean of {len(clocks)} samples",
+        resolution=step or None,
+        components=tuple(parts),
+    )
 
 
 def _runs(work: Work) -> tuple[Run, ...]:

@@ -44,10 +44,11 @@ def counted(gpu: Any) -> float:
 
 def claimed_and_counted(made: Any, device: NvidiaAccelerator, kernel: ptx.Kernel) -> tuple[int, float]:
     """What the driver claims for three launches of a kernel, and what the simulated CUDA driver counted."""
-    assert device._cuda is not None
-    assert device._multiprocessors is not None
+    rates = device._computes()
+    assert rates._cuda is not None
+    assert rates.multiprocessors is not None
     before = counted(made)
-    with prepared(device._cuda, device._cuda_device, kernel, device._multiprocessors, seed=5) as work:
+    with prepared(rates._cuda, rates._number, kernel, rates.multiprocessors, seed=5) as work:
         work.size = 2
         claimed = 0
         for _ in range(3):

@@ -106,6 +106,7 @@ def test_a_locked_clock_holds_and_is_let_go_on_every_way_out(gpus: Gpus) -> None
         gpu.world.run_load(0.5)
         gpu.world.clock.advance(5.0)
         clocks = device._here().supported_clocks()
+        assert device._here().clock_step() == 15e6
         wanted = clocks[len(clocks) // 2] * 1e6
         with device.lock_clocks(wanted):
             gpu.world.clock.advance(1.0)

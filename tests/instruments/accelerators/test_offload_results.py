@@ -11,6 +11,7 @@ from aicalib_hw.instruments.accelerators.offload import Circumstances, Launch, O
 from aicalib_hw.errors import MeasurementInvalid
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces.accelerator import PrecisionSupport, TelemetryReading, ThrottleState
+from aicalib_hw.procedures.compute import _doubt_of_clock
 from aicalib_hw.readings import Instant, Reading, Status, Window
 
 SOMEBODY = Identity("Maker", "Model", "1", "2", "maker://0")
@@ -155,3 +156,18 @@ def test_the_clock_of_an_idle_device_before_and_after_the_launches_does_not_coun
     assert result.clock is not None
     assert float(result.clock) == pytest.approx(1.25e9)
     assert result.peak.validity
+
+
+def test_the_clock_is_known_to_half_a_step_and_its_scatter_and_the_limit_of_a_rate_is_wider_by_it() -> None:
+    steady = evaluate(ten_launches(), seen(*[1e9] * 9), replace(ABOUT, clock_step=15e6))
+    assert steady.clock is not None
+    assert steady.clock.resolution == 15e6
+    assert [part.half_width for part in steady.clock.components] == [7.5e6, None]
+    assert _doubt_of_clock([steady]) == pytest.approx(0.0075)
+    unsteady = evaluate(ten_launches(), seen(*[0.99e9, 1.01e9] * 4, 1e9), ABOUT)
+    assert unsteady.clock is not None
+    (scatter,) = unsteady.clock.components
+    assert (scatter.kind, scatter.dof) == ("A", 8)
+    assert scatter.standard_uncertainty == pytest.approx(0.01e9 / 3)
+    assert _doubt_of_clock([unsteady, steady]) == pytest.approx(0.0075)
+    assert _doubt_of_clock([evaluate(ten_launches(), seen(), ABOUT)]) == 0.0
