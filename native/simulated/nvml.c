@@ -56,8 +56,8 @@ EXPORT int nvmlInitWithFlags(unsigned flags)
     if (code == OK) {
         for (unsigned i = 0; i < NODE_DEVICES; i++)
             handles[i].index = i;
-        page = found;
-        initialized++;
+        __atomic_store_n(&page, found, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&initialized, 1, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&life);
     return code;
@@ -78,7 +78,7 @@ EXPORT int nvmlShutdown(void)
     pthread_mutex_lock(&life);
     int code = initialized > 0 ? OK : UNINITIALIZED;
     if (initialized > 0)
-        initialized--;
+        __atomic_sub_fetch(&initialized, 1, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&life);
     return code;
 }
@@ -100,12 +100,10 @@ static unsigned number_of(const struct node_page *p, unsigned index)
     return number;
 }
 
+/* Without a lock: a child that is forked while another thread holds one would wait for it for ever. */
 static struct node_page *current(void)
 {
-    pthread_mutex_lock(&life);
-    struct node_page *p = initialized > 0 ? page : NULL;
-    pthread_mutex_unlock(&life);
-    return p;
+    return __atomic_load_n(&initialized, __ATOMIC_ACQUIRE) > 0 ? __atomic_load_n(&page, __ATOMIC_RELAXED) : NULL;
 }
 
 static int enter(Device handle, struct node_page **p, struct node_device **d)

@@ -235,6 +235,7 @@ def test_threads_and_forked_children_read_the_same_device(devices: Devices) -> N
     (gpu,) = devices("nvidia", rate=1.0)
     program = (
         "pynvml.nvmlInit(); handle = pynvml.nvmlDeviceGetHandleByIndex(0)\n"
+        "pynvml.nvmlDeviceGetPowerUsage(handle)  # looks the function up, under a lock that a fork would copy\n"
         "import threading\n"
         "def poll():\n"
         "    for _ in range(3000): pynvml.nvmlDeviceGetPowerUsage(handle)\n"
