@@ -44,6 +44,7 @@ def nowhere(kind: Any) -> str:
         "log": "log:///var/log/training.log?framework=megatron",
         "nvidia": "nvidia://0",
         "opencl": "opencl://0/0",
+        "torch": "torch://local",
     }
     return of_this_machine.get(schemes[0], f"{schemes[0]}://192.0.2.1")
 

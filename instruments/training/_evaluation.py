@@ -7,7 +7,7 @@ PaLM, appendix B: (6 N + 12 L H Q T) FLOP per token, forward and backward, nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aicalib_hw.errors import OutOfRange
@@ -33,9 +33,11 @@ BY_HOST = "token/training/applied-steps/timed-here"
 SLEW = 5e-4
 """Half-width of a clock of which nothing is known: slewed by at most 500 ppm (adjtimex(2))."""
 
-_HERE, _STAMPS = "arrival of the lines", "time stamps of the log"
-_ALLOWED = {_HERE: 0.1, _STAMPS: 1.0}
-"""s that a clock cannot tell: lines come late by buffers and by looking now and then; stamps may be in whole s."""
+_LATE = 0.1
+"""s by which a line may come late: buffers, and looking at a file now and then."""
+
+_STAMPED_LATE = 0.02
+"""s by which a line may be stamped late, on a host that is busy training."""
 
 _LEAST_WARM_UP = 5
 _LEAST_STEPS = 20
@@ -94,7 +96,7 @@ def of_log(
     """
     tokens, seconds = sum(span.tokens for span in spans), sum(span.seconds for span in spans)
     clocks = _clocks(spans)
-    agreement, disagreeing = _disagreement(clocks, seconds, plan.outside)
+    agreement, disagreeing, noticed = _disagreement(clocks, seconds, plan.outside)
     reasons = (*broken, *tally.objections, *tally.gaps(list(spans)), *disagreeing)
     if spans and not tokens:
         reasons += ("none of the steps was applied",)
@@ -103,8 +105,12 @@ def of_log(
     remarks = [*tally.remarks]
     if spans and not clocks:
         remarks.append("nothing but the job's own word for its times: the log has no time stamps and was not followed")
-    remarks += _apart(clocks, seconds, plan.outside) if not disagreeing else []
-    if tally.format.last_step_only and any(span.steps > 1 for span in spans):
+    remarks += noticed
+    if plan.precision == "fp16" and not tally.format.tells_skipped:
+        remarks.append(
+            f"{tally.format.title} does not log which steps its loss scaler skipped; their tokens count here"
+        )
+    if any(span.last_step_only and span.steps > 1 for span in spans):
         remarks.append(f"only {len(spans)} of {sum(span.steps for span in spans)} steps were timed by the job")
     window = _window(spans, began)
     rates = {"tokens": tokens, "steps": sum(span.steps for span in spans), "seconds": seconds}
@@ -121,7 +127,8 @@ def of_log(
         evidence={
             **rates,
             **evidence,
-            "clocks": {name: round(length, 6) for name, length in clocks.items()},
+            "clocks": {one.name: round(one.length, 6) for one in clocks},
+            "skipped_steps_told": tally.format.tells_skipped,
             "outside_steps": agreement,
             "losses": [span.loss for span in spans],
             "remarks": [*remarks, *short(plan)],
@@ -173,46 +180,67 @@ def _window(spans: Sequence[Span], began: Instant) -> Window:
     return Window(began, Instant.now(), f"{rule}, read from its log in this time")
 
 
-def _clocks(spans: Sequence[Span]) -> dict[str, float]:
-    """How long the steps took by clocks that are not the job's stop-watch, in s."""
-    found: dict[str, float] = {}
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """How long the steps took by a clock that is not the job's stop-watch, in s, and what it cannot tell of it."""
+
+    name: str
+    length: float
+    allowance: float
+
+    def share(self, seconds: float) -> float:
+        """By what share of the job's own times it disagrees with them."""
+        return self.length / seconds - 1
+
+    def agrees(self, seconds: float, outside: float) -> bool:
+        """True if no more than `outside` passed outside the job's times, as far as this clock can tell."""
+        return abs(self.share(seconds)) <= outside + self.allowance / seconds
+
+
+def _clocks(spans: Sequence[Span]) -> list[_Clock]:
+    """The other clocks that saw the steps, the one that tells most first."""
+    found: list[_Clock] = []
     if not spans:
         return found
     first, last = spans[0].begin, spans[-1].end
     if first.here is not None and last.here is not None:
-        found[_HERE] = last.here.seconds_since(first.here)
+        found.append(_Clock("arrival of the lines", last.here.seconds_since(first.here), _LATE))
     if first.stamped is not None and last.stamped is not None:
-        found[_STAMPS] = last.stamped - first.stamped
-    return found
+        allowance = _STAMPED_LATE + max(first.stamped[1], last.stamped[1])
+        found.append(_Clock("time stamps of the log", last.stamped[0] - first.stamped[0], allowance))
+    return sorted(found, key=lambda one: one.allowance)
 
 
-def _disagreement(clocks: Mapping[str, float], seconds: float, outside: float) -> tuple[float | None, tuple[str, ...]]:
-    """Return the smallest share of the steps' time by which a clock disagrees, and what is wrong if that is too much.
+def _disagreement(
+    clocks: Sequence[_Clock], seconds: float, outside: float
+) -> tuple[float | None, tuple[str, ...], list[str]]:
+    """Return by what share another clock disagrees with the job's times, the objection to that, and what to remark.
 
-    What a clock cannot tell is allowed for. Where one agrees and another does not, `_apart` says so.
+    The clock that tells most judges. If it disagrees, another that could tell `outside` and agrees has the last word:
+    lines may be held back, and a host's clock may be set.
     """
     if not clocks or not seconds:
-        return None, ()
-    name, share = min(((name, length / seconds - 1) for name, length in clocks.items()), key=lambda one: abs(one[1]))
-    if abs(share) <= outside + _ALLOWED[name] / seconds:
-        return share, ()
+        return None, (), []
+    judge = clocks[0]
+    if not judge.agrees(seconds, outside):
+        judge = next(
+            (one for one in clocks if one.agrees(seconds, outside) and one.allowance <= outside * seconds), judge
+        )
+    share = judge.share(seconds)
+    others = [
+        f"by the {one.name} the steps took {one.length:.3f} s, and {seconds:.3f} s by the job's times: lines were held "
+        "back, or a clock was set"
+        for one in clocks
+        if one is not judge and not one.agrees(seconds, outside)
+    ]
+    if judge.agrees(seconds, outside):
+        return share, (), others
     if share > 0:
         why = "evaluation, checkpoints or waiting for data between the steps are not in the job's times"
     else:
         why = "a time in another unit, a wrong batch, length or number of processors, or lines of several jobs"
-    return share, (
-        f"the steps took {clocks[name]:.3f} s by the {name}, and {seconds:.3f} s by the job's own times: {why}",
-    )
-
-
-def _apart(clocks: Mapping[str, float], seconds: float, outside: float) -> list[str]:
-    """Return which clock disagrees while another agrees."""
-    return [
-        f"by the {name} the steps took {length:.3f} s, and {seconds:.3f} s by the job's times: lines were held back, "
-        "or the clocks of job and follower run apart"
-        for name, length in clocks.items()
-        if abs(length / seconds - 1) > outside + _ALLOWED[name] / seconds
-    ]
+    said = f"the steps took {judge.length:.3f} s by the {judge.name}, and {seconds:.3f} s by the job's own times: {why}"
+    return share, (said,), []
 
 
 def _components(spans: Sequence[Span], seconds: float, agreement: float | None) -> tuple[Component, ...]:

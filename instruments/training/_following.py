@@ -25,6 +25,9 @@ _OTHERS = 20
 """Steps of another framework's form, without one of the own, after which the log is that framework's."""
 
 _KEPT = 3
+_WORDS = 160
+"""Lines that an error quotes, and the characters of each."""
+
 _LEAST_FREE = 1 << 20
 """Bytes below which a disk is called full."""
 
@@ -234,7 +237,7 @@ class Following:
         )
 
     def _last_words(self) -> str:
-        return " / ".join(self._last) if self._last else "it wrote nothing"
+        return " / ".join(line.strip()[:_WORDS] for line in self._last) if self._last else "it wrote nothing"
 
     def _full(self) -> str:
         """Say so if the disk of the log is full, as a job that cannot write says nothing of its own."""

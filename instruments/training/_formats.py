@@ -1,7 +1,8 @@
 """What the lines of training logs say, framework by framework.
 
-Source: Megatron-LM `training_log`, MindSpeed-LLM and Primus in the same form; torchtitan `metrics.py`; DeepSpeed
-`ThroughputTimer`; nanoGPT `train.py`; Trainer of transformers 5.23, which ran. Keys are found by name and never by
+Source: Megatron-LM `training_log`, MindSpeed-LLM and Primus in the same form; torchtitan `metrics.py`, 0.3.0; DeepSpeed
+`ThroughputTimer`, 0.19.8; nanoGPT `train.py`; Trainer of transformers 5.24. The lines of torchtitan, DeepSpeed and the
+Trainer were taken from runs of their code. Keys are found by name and never by
 place, a time only with its unit. TFLOP/s and MFU are not read: no two frameworks count the same operations by them.
 """
 
@@ -14,20 +15,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Pace = Literal["s/step", "sample/s", "token/s/device", "s in all"]
+Pace = Literal["s/step", "sample/s", "token/s/device", "s in all", "s/sample in all"]
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
     """What one line says of the steps up to it; None = it does not say.
 
-    pace: as the line gives it, in the format's unit, with `half_digit`, half of its last digit. tokens, samples: in
-    all so far. batch: sequences in a step. skipped, spoiled: steps since the line before that were not applied, or
-    had no finite loss. at: s of the log's own time stamp, whose zero and time zone mean nothing.
+    pace: as the line gives it, in `unit`, with `half_digit`, half of its last digit. last_step_only: it is that of the
+    last step, not the mean since the line before. tokens, samples: in all so far. batch: sequences in a step. skipped,
+    spoiled: steps since the line before that were not applied, or had no finite loss. at: s of the log's own time
+    stamp, whose zero and time zone mean nothing, and its last digit.
     """
 
     pace: float
     half_digit: float
+    unit: Pace
+    last_step_only: bool = False
     step: int | None = None
     tokens: int | None = None
     samples: int | None = None
@@ -35,23 +39,22 @@ class Logged:
     skipped: int = 0
     spoiled: int = 0
     loss: float | None = None
-    at: float | None = None
+    at: tuple[float, float] | None = None
     remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One framework's log: its options' name, its own name, the unit of its pace, and how a line is read.
+    """One framework's log: the name that an address gives it, its own name, and how a line is read.
 
-    last_step_only: the pace is that of the last step, not the mean since the line before. `read` returns None for a
-    line of something else, and raises ValueError for one of a step that does not say what it should.
+    tells_skipped: it says which steps were not applied. `read` returns None for a line of something else, and raises
+    ValueError for one of a step that does not say what it should.
     """
 
     name: str
     title: str
-    pace: Pace
-    last_step_only: bool
     read: Callable[[str], Logged | None]
+    tells_skipped: bool = False
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -67,7 +70,11 @@ _MEGATRON_TIME = re.compile(
 _TITAN = re.compile(r"(?<!validate )\bstep:\s*(\d+)\s.*?\bloss:")
 _TITAN_TPS = re.compile(rf"\btps:\s*({_NUMBER})")
 _DEEPSPEED = re.compile(r"(?:global_step=(\d+)|\b\d+/(\d+))\s*,\s*RunningAvgSamplesPerSec=")
+_DEEPSPEED_MEAN = re.compile(rf"RunningAvgSamplesPerSec=({_NUMBER})")
 _DEEPSPEED_NOW = re.compile(rf"CurrSamplesPerSec=({_NUMBER})")
+_DEEPSPEED_UNTIMED = 2
+"""Steps before the running average begins (`start_step` of ThroughputTimer)."""
+
 _NANOGPT = re.compile(r"\biter (\d+): loss\b")
 _NANOGPT_TIME = re.compile(rf"\btime ({_NUMBER})\s*([a-z]+)\b")
 _RECORD = re.compile(r"\{'[^{}]*\}")
@@ -95,7 +102,7 @@ def _positive(text: str, what: str) -> float:
     return value
 
 
-def _stamp(line: str) -> float | None:
+def _stamp(line: str) -> tuple[float, float] | None:
     found = _STAMP.search(line)
     if found is None:
         return None
@@ -105,7 +112,7 @@ def _stamp(line: str) -> float | None:
         moment = datetime.datetime.fromisoformat(f"{day}T{time}+00:00")
     except ValueError:
         return None
-    return moment.timestamp() + float(f"0.{fraction or 0}")
+    return moment.timestamp() + float(f"0.{fraction or 0}"), 10.0 ** -len(fraction or "")
 
 
 def _after(line: str, key: str) -> str | None:
@@ -140,6 +147,7 @@ def _megatron(line: str) -> Logged | None:
     return Logged(
         pace,
         half,
+        "s/step",
         step=int(found[1]),
         samples=_count(line, "consumed samples"),
         batch=_count(line, "global batch size"),
@@ -159,20 +167,28 @@ def _torchtitan(line: str) -> Logged | None:
         raise ValueError("it has no 'tps'")
     pace = _positive(rate[1], "tps")
     loss = _loss(_after(line, "loss"))
-    return Logged(pace, _half_digit(rate[1]), step=int(found[1]), loss=loss, at=_stamp(line))
+    return Logged(pace, _half_digit(rate[1]), "token/s/device", step=int(found[1]), loss=loss, at=_stamp(line))
 
 
 def _deepspeed(line: str) -> Logged | None:
     found = _DEEPSPEED.search(line)
     if found is None:
         return None
-    rate = _DEEPSPEED_NOW.search(line)
-    if rate is None:
-        raise ValueError("it has no 'CurrSamplesPerSec'")
-    step = found[1] or found[2]
-    remark = "" if found[1] else "the log does not say whether it counts optimizer steps or parts of them"
-    pace = _positive(rate[1], "CurrSamplesPerSec")
-    return Logged(pace, _half_digit(rate[1]), step=int(step), at=_stamp(line), remark=remark)
+    mean, now = _DEEPSPEED_MEAN.search(line), _DEEPSPEED_NOW.search(line)
+    if now is None or mean is None:
+        raise ValueError("it has no 'CurrSamplesPerSec' behind the average")
+    if found[1] is None:
+        pace = _positive(now[1], "CurrSamplesPerSec")
+        remark = "the log does not say whether it counts optimizer steps or parts of them"
+        return Logged(pace, _half_digit(now[1]), "sample/s", True, step=int(found[2]), at=_stamp(line), remark=remark)
+    step = int(found[1])
+    if step <= _DEEPSPEED_UNTIMED:
+        raise ValueError(f"a rate at step {step}, and the first {_DEEPSPEED_UNTIMED} are not timed")
+    # All steps since the line before, and not only the last one: from the two averages.
+    average = _positive(mean[1], "RunningAvgSamplesPerSec")
+    passed = (step - _DEEPSPEED_UNTIMED) / average
+    half = passed * _half_digit(mean[1]) / average
+    return Logged(passed, half, "s/sample in all", step=step, at=_stamp(line))
 
 
 def _nanogpt(line: str) -> Logged | None:
@@ -184,7 +200,8 @@ def _nanogpt(line: str) -> Logged | None:
         raise ValueError("it has no 'time' with a unit")
     pace, half = _seconds(time[1], time[2])
     loss = re.search(rf"loss ({_NUMBER})", line)
-    return Logged(pace, half, step=int(found[1]), loss=_loss(loss[1] if loss else None), at=_stamp(line))
+    said = _loss(loss[1] if loss else None)
+    return Logged(pace, half, "s/step", True, step=int(found[1]), loss=said, at=_stamp(line))
 
 
 def _trainer(line: str) -> Logged | None:
@@ -207,18 +224,18 @@ def _of_trainer(said: Mapping[str, Any]) -> Logged:
     elapsed = str(said["train_runtime"])
     pace = _positive(elapsed, "train_runtime")
     tokens = int(_positive(str(said["num_input_tokens_seen"]), "num_input_tokens_seen"))
-    return Logged(pace, _half_digit(elapsed), tokens=tokens, loss=float(said["loss"]))
+    return Logged(pace, _half_digit(elapsed), "s in all", tokens=tokens, loss=float(said["loss"]))
 
 
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
-        Format("megatron", "Megatron-LM", "s/step", False, _megatron),
-        Format("mindspeed", "MindSpeed-LLM", "s/step", False, _megatron),
-        Format("torchtitan", "torchtitan", "token/s/device", False, _torchtitan),
-        Format("deepspeed", "DeepSpeed", "sample/s", True, _deepspeed),
-        Format("nanogpt", "nanoGPT", "s/step", True, _nanogpt),
-        Format("hf-trainer", "Trainer of transformers", "s in all", False, _trainer),
+        Format("megatron", "Megatron-LM", _megatron, tells_skipped=True),
+        Format("mindspeed", "MindSpeed-LLM", _megatron, tells_skipped=True),
+        Format("torchtitan", "torchtitan", _torchtitan),
+        Format("deepspeed", "DeepSpeed", _deepspeed),
+        Format("nanogpt", "nanoGPT", _nanogpt),
+        Format("huggingface", "Trainer of transformers", _trainer),
     )
 }
 """The formats by the name that an address gives them."""

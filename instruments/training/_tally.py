@@ -19,18 +19,18 @@ from ._formats import Format, Logged
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a line came: here (None if it was there before we looked), and by its own stamp in s (None without one)."""
+    """When a line came: here (None if it was there before we looked), and by its own stamp and its last digit in s."""
 
     here: Instant | None
-    stamped: float | None
+    stamped: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """The steps `first` + 1 to `last`, which one line sums up.
 
-    tokens: of the applied ones. seconds: of all of them, by the log. half_width: of `seconds`, relative, from the
-    digits that the log writes. raw: the line.
+    tokens: of the applied ones. seconds: of all of them, by the log; last_step_only: it timed the last of them.
+    half_width: of `seconds`, relative, from the digits that the log writes. raw: the line.
     """
 
     first: int
@@ -40,6 +40,7 @@ class Span:
     half_width: float
     begin: Moment
     end: Moment
+    last_step_only: bool
     loss: float | None
     raw: str
 
@@ -170,19 +171,19 @@ class Tally:
         if logged.tokens is not None and then.tokens is not None:
             tokens = logged.tokens - then.tokens
         loss = logged.loss if logged.loss is not None and math.isfinite(logged.loss) else None
-        return Span(first, last, tokens, seconds, half, begin, end, loss, raw)
+        return Span(first, last, tokens, seconds, half, begin, end, logged.last_step_only, loss, raw)
 
     def _seconds(self, then: Logged, now: Logged, steps: int) -> tuple[float, float]:
         """Seconds of all the steps by the log, and their relative half-width."""
         half = now.half_digit / now.pace
-        match self.format.pace:
+        match now.unit:
             case "s/step":
                 return now.pace * steps, half
             case "sample/s":
                 return self._plan.global_batch / now.pace * steps, half
             case "token/s/device":
                 return self.tokens_per_step / (now.pace * self._plan.processors) * steps, half
-            case "s in all":
+            case "s in all" | "s/sample in all":
                 passed = now.pace - then.pace
                 if passed <= 0:
                     raise ProtocolError(
@@ -190,4 +191,5 @@ class Tally:
                         where=self._where,
                         why="the job began again, or its lines are of several jobs",
                     )
-                return passed, (then.half_digit + now.half_digit) / passed
+                scale = 1 if now.unit == "s in all" else self._plan.global_batch
+                return scale * passed, (then.half_digit + now.half_digit) / passed

@@ -300,7 +300,7 @@ def test_tokens_that_are_no_whole_steps_of_the_plan_are_told(tmp_path: Path) -> 
 
     def measured(tokens: int) -> Measurement:
         path = written(tmp_path / f"{tokens}.log", *(record(step, tokens) for step in range(1, 20)))
-        with TrainingLog(address(path, "hf-trainer", **{"from": "start"})) as log:
+        with TrainingLog(address(path, "huggingface", **{"from": "start"})) as log:
             return log.measure_tokens(PLAN)
 
     whole, padded = measured(BATCH * LENGTH), measured(BATCH * LENGTH - 100)

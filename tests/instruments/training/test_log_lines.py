@@ -6,11 +6,15 @@ import math
 
 import pytest
 from aicalib_hw.instruments.training._formats import FORMATS, plain
+from aicalib_hw.instruments.training._tally import Tally
 from hypothesis import given
 from hypothesis import strategies as st
 
-# The forms of the frameworks' sources: Megatron-LM d98e8a64dd, torchtitan b5bcd76c6, DeepSpeed edaa72212, nanoGPT
-# 3adf61e1; DeepSpeed's and the forks' values from users' published logs; the Trainer's from a run of 5.23.
+from aicalib_hw.interfaces import TrainingPlan
+
+# The forms of the frameworks' sources: Megatron-LM d98e8a64dd, nanoGPT 3adf61e1; the forks' from users' published logs;
+# the Trainer's from a run of 5.23. What torchtitan 0.3.0 (MetricsProcessor.log) and DeepSpeed 0.19.8 (ThroughputTimer)
+# themselves wrote stands below, of steps that a sleep made as long as is known.
 MEGATRON = (
     " [2026-04-28 14:23:45.123456] iteration       42/    500 | consumed samples:        10752 | elapsed time per "
     "iteration (ms): 892.1 | throughput per GPU (TFLOP/s/GPU): 245.3 | learning rate: 3.000000E-04 | global batch "
@@ -41,6 +45,28 @@ DEEPSPEED = (
     "RunningAvgSamplesPerSec=220.69530887096045, CurrSamplesPerSec=222.88787331278564, MemAllocated=0.07GB, "
     "MaxMemAllocated=1.36GB"
 )
+# 1024 tokens in 0.05 s on one device.
+OF_TITAN = [
+    "[titan] 2026-11-26 08:05:07,900 - root - INFO - \x1b[31mstep:  2  \x1b[32mloss:  7.30000  \x1b[38;2;180;60;0m"
+    "grad_norm:  1.2000  \x1b[38;2;54;234;195mmemory: 12.34GiB(15.00%)  \x1b[34mtps: 20,441  \x1b[36mtflops: 0.51  "
+    "\x1b[35mmfu: 0.16%\x1b[39m",
+    "[titan] 2026-11-26 08:05:07,950 - root - INFO - \x1b[31mstep:  3  \x1b[32mloss:  7.20000  \x1b[38;2;180;60;0m"
+    "grad_norm:  1.2000  \x1b[38;2;54;234;195mmemory: 12.34GiB(15.00%)  \x1b[34mtps: 20,437  \x1b[36mtflops: 0.51  "
+    "\x1b[35mmfu: 0.16%\x1b[39m",
+]
+TITAN_VALIDATES = (
+    "[titan] 2026-11-26 08:05:08,000 - root - INFO - \x1b[33mvalidate step:  4  \x1b[32mloss:  7.2000  "
+    "\x1b[38;2;54;234;195mmemory: 12.34GiB(15.00%)  \x1b[34mtps: 290,414,067\x1b[39m"
+)
+# 8 sequences in two parts of 0.02 s each.
+OF_DEEPSPEED = [
+    "epoch=0/micro_step=6/global_step=3, RunningAvgSamplesPerSec=198.64567003717823, "
+    "CurrSamplesPerSec=198.64073764687492, MemAllocated=0.24GB, MaxMemAllocated=0.24GB",
+    "epoch=0/micro_step=8/global_step=4, RunningAvgSamplesPerSec=198.82046010043402, "
+    "CurrSamplesPerSec=198.99060825230754, MemAllocated=0.24GB, MaxMemAllocated=0.24GB",
+    "epoch=0/micro_step=10/global_step=5, RunningAvgSamplesPerSec=198.7378329875048, "
+    "CurrSamplesPerSec=198.5678558513412, MemAllocated=0.24GB, MaxMemAllocated=0.24GB",
+]
 OLD_DEEPSPEED = "[INFO] 0/20, RunningAvgSamplesPerSec=220.69530887096045, CurrSamplesPerSec=222.88787331278564"
 NANOGPT = "iter 100: loss 2.1234, time 135.20ms, mfu 43.21%"
 TRAINER = (
@@ -49,10 +75,10 @@ TRAINER = (
 )
 SAMPLES = {
     "megatron": [MEGATRON, WITH_ENERGY, OLDER, PRIMUS, FORK, OVERFLOW],
-    "torchtitan": [TITAN],
-    "deepspeed": [DEEPSPEED, OLD_DEEPSPEED],
+    "torchtitan": [TITAN, *OF_TITAN],
+    "deepspeed": [DEEPSPEED, OLD_DEEPSPEED, *OF_DEEPSPEED],
     "nanogpt": [NANOGPT],
-    "hf-trainer": [TRAINER],
+    "huggingface": [TRAINER],
 }
 EACH = [(name, line) for name, lines in SAMPLES.items() for line in lines]
 
@@ -67,7 +93,7 @@ def test_a_line_of_megatron_says_step_time_batch_sequences_loss_and_when() -> No
     assert (found.step, found.batch, found.samples, found.skipped, found.spoiled) == (42, 256, 10752, 0, 0)
     assert (found.pace, found.half_digit, found.loss) == (pytest.approx(0.8921), pytest.approx(5e-5), 3.2145)
     assert found.at is not None
-    assert found.at % 60 == pytest.approx(45.123456)
+    assert (found.at[0] % 60, found.at[1]) == (pytest.approx(45.123456), pytest.approx(1e-6))
 
 
 @pytest.mark.parametrize("line", [WITH_ENERGY, OLDER])
@@ -102,14 +128,34 @@ def test_the_rate_of_torchtitan_has_thousands_separators_and_the_resolution_of_a
     assert (found.step, found.pace, found.half_digit, found.loss) == (10, 5432.0, 0.5, 7.12345)
 
 
-def test_deepspeed_counts_optimizer_steps_and_not_the_parts_of_them_and_the_last_step_not_the_average() -> None:
+def test_deepspeed_counts_optimizer_steps_and_not_the_parts_of_them() -> None:
     found = FORMATS["deepspeed"].read(DEEPSPEED)
     assert found is not None
-    assert (found.step, found.pace, found.remark) == (5, 222.88787331278564, "")
+    assert (found.step, found.remark, found.last_step_only) == (5, "", False)
+    assert found.pace == pytest.approx(3 / 220.69530887096045)
     old = FORMATS["deepspeed"].read(OLD_DEEPSPEED)
     assert old is not None
-    assert old.step == 20
+    assert (old.step, old.pace, old.last_step_only) == (20, 222.88787331278564, True)
     assert "parts" in old.remark
+
+
+@pytest.mark.parametrize(
+    ("framework", "lines", "batch", "seconds"),
+    [("torchtitan", OF_TITAN, 8, 0.05), ("deepspeed", OF_DEEPSPEED, 8, 0.04)],
+)
+def test_what_torchtitan_and_deepspeed_themselves_wrote_gives_the_time_that_their_steps_took(
+    framework: str, lines: list[str], batch: int, seconds: float
+) -> None:
+    tally = Tally(FORMATS[framework], TrainingPlan(batch, 1024 // batch), "")
+    for line in lines:
+        logged = FORMATS[framework].read(plain(line))
+        assert logged is not None
+        tally.add(logged, None, line)
+    assert [span.steps for span in tally.spans] == [1] * (len(lines) - 1)
+    for span in tally.spans:
+        assert span.tokens == 1024
+        assert span.seconds == pytest.approx(seconds, rel=0.02)
+        assert span.half_width < 1e-4
 
 
 def test_a_line_of_nanogpt_has_its_time_in_milliseconds_or_says_otherwise() -> None:
@@ -123,7 +169,7 @@ def test_a_line_of_nanogpt_has_its_time_in_milliseconds_or_says_otherwise() -> N
 def test_a_record_of_the_trainer_counts_tokens_and_time_since_the_beginning_also_behind_a_progress_bar() -> None:
     bar = " 25%|##5       | 5/20 [00:00<00:00, 41.44it/s]\r" + TRAINER
     for line in (TRAINER, bar):
-        found = FORMATS["hf-trainer"].read(plain(line))
+        found = FORMATS["huggingface"].read(plain(line))
         assert found is not None
         assert (found.tokens, found.pace, found.loss) == (2048, 0.3181, 7.648)
 
@@ -131,7 +177,7 @@ def test_a_record_of_the_trainer_counts_tokens_and_time_since_the_beginning_also
 def test_a_loss_that_is_not_a_number_is_told_as_such() -> None:
     for framework, line in (
         ("megatron", MEGATRON.replace("3.214500E+00", "nan")),
-        ("hf-trainer", TRAINER.replace("'7.648'", "nan")),
+        ("huggingface", TRAINER.replace("'7.648'", "nan")),
         ("nanogpt", NANOGPT.replace("2.1234", "nan")),
     ):
         found = FORMATS[framework].read(line)
@@ -148,10 +194,11 @@ def test_a_loss_that_is_not_a_number_is_told_as_such() -> None:
         ("megatron", MEGATRON.replace("892.1", "0.0"), "0.0"),
         ("megatron", MEGATRON.replace("892.1", "nan"), "nan"),
         ("torchtitan", plain(TITAN).replace("tps", "wps"), "tps"),
-        ("deepspeed", DEEPSPEED.replace("222.88787331278564", "inf"), "inf"),
+        ("deepspeed", DEEPSPEED.replace("220.69530887096045", "-inf"), "inf"),
+        ("deepspeed", DEEPSPEED.replace("global_step=5", "global_step=2"), "not timed"),
         ("deepspeed", DEEPSPEED.partition(", CurrSamples")[0], "CurrSamplesPerSec"),
         ("nanogpt", NANOGPT.replace("135.20ms", "135.20"), "unit"),
-        ("hf-trainer", TRAINER.replace("'num_input_tokens_seen': 2048, ", ""), "include_num_input_tokens_seen"),
+        ("huggingface", TRAINER.replace("'num_input_tokens_seen': 2048, ", ""), "include_num_input_tokens_seen"),
     ],
 )
 def test_a_step_that_does_not_say_what_it_should_is_no_step_but_an_error(framework: str, line: str, told: str) -> None:
@@ -164,11 +211,11 @@ def test_a_step_that_does_not_say_what_it_should_is_no_step_but_an_error(framewo
     [
         ("megatron", " validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 12.2 |"),
         ("megatron", "  successfully saved checkpoint from iteration      10 to checkpoints"),
-        ("torchtitan", "validate step: 10  loss:  7.1  memory: 12.34GiB(15.00%)  tps: 9,999"),
+        ("torchtitan", TITAN_VALIDATES),
         ("nanogpt", "step 250: train loss 2.0, val loss 2.1"),
-        ("hf-trainer", "{'eval_loss': '7.1', 'eval_runtime': '0.2', 'epoch': '1'}"),
+        ("huggingface", "{'eval_loss': '7.1', 'eval_runtime': '0.2', 'epoch': '1'}"),
         (
-            "hf-trainer",
+            "huggingface",
             "{'train_runtime': '1.23', 'train_samples_per_second': '52', 'train_loss': '7.5', 'epoch': '1'}",
         ),
     ],

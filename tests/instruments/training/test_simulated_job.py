@@ -1,0 +1,115 @@
+"""The driver against the simulated job, which another hand wrote: token/s is the truth's, and faults are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from aicalib_hw.instruments.training.log import TrainingLog
+
+from aicalib_hw import registry
+from aicalib_hw.interfaces import TrainingPlan
+from aicalib_hw.readings import Measurement, ValidityStatus
+from tests.simulators.wired import STEADY
+
+FRAMEWORKS = ("megatron", "torchtitan", "deepspeed", "nanogpt", "huggingface")
+
+
+@contextmanager
+def training(**options: Any) -> Iterator[Any]:
+    world = registry.simulator(registry.WORLD).from_settings({"rate": 20, "platform": STEADY})
+    job = registry.simulator("training")(world, "job", **options)
+    world.start()
+    job.start()
+    try:
+        yield job
+    finally:
+        job.stop()
+        world.stop()
+
+
+def measured(job: Any, fault: dict[str, Any] | None = None, **changed: Any) -> Measurement:
+    told = job.options
+    stated = {"warm_up_steps": 3, "steps": 20, "processors": told.devices, "step_timeout": 1.5, **changed}
+    with TrainingLog(job.address) as log:
+        if fault is not None:
+            job.inject({"count": 1, "after": 10, **fault})
+        return log.measure_tokens(TrainingPlan(told.global_batch, told.sequence_length, **stated))
+
+
+def true_rate(job: Any, result: Measurement, *, from_0: bool = False) -> float:
+    last = int(result.runs[-1].evidence["step"]) + from_0
+    return float(job.truth.rate(last - result.evidence["steps"] + 1, last))
+
+
+@pytest.mark.parametrize("interval", [1, 5])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_token_per_second_is_the_truth_within_half_a_per_cent_and_never_passes_for_real(
+    framework: str, interval: int
+) -> None:
+    with training(framework=framework, log_interval=interval, step_noise=0.001) as job:
+        result = measured(job)
+        assert result.validity, result.validity.reasons
+        assert result.value == pytest.approx(true_rate(job, result, from_0=framework == "nanogpt"), rel=0.005)
+    assert result.identity.simulated
+    assert result.evidence["steps"] == 20
+
+
+@pytest.mark.parametrize("style", ["old", "primus"])
+def test_other_styles_of_megatron_are_read_as_well(style: str) -> None:
+    with training(style=style, step_noise=0.001) as job:
+        result = measured(job)
+        assert result.validity, result.validity.reasons
+        assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("framework", "options"),
+    [("megatron", {"evaluate_every": 5}), ("megatron", {"checkpoint_every": 5}), ("deepspeed", {"data_time": 0.5})],
+)
+def test_what_passes_between_the_steps_that_the_job_times_is_found(framework: str, options: dict[str, Any]) -> None:
+    with training(framework=framework, **options) as job:
+        result = measured(job)
+    assert result.validity.status is ValidityStatus.INVALID
+    assert "not in the job's times" in result.validity.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"kind": "nan"}, "not finite"),
+        ({"kind": "gain", "amount": 1.3}, "own times"),
+        ({"kind": "garble"}, "missing between"),
+        ({"kind": "restart"}, "goes back"),
+        ({"kind": "stall", "amount": 60.0}, "no step was logged"),
+        ({"kind": "dies"}, "no step was logged"),
+    ],
+    ids=lambda one: one["kind"] if isinstance(one, dict) else "",
+)
+@pytest.mark.parametrize("framework", ["megatron", "huggingface"])
+def test_a_fault_that_spoils_the_number_marks_it_and_keeps_its_steps(
+    framework: str, fault: dict[str, Any], told: str
+) -> None:
+    with training(framework=framework) as job:
+        result = measured(job, fault)
+    assert not result.validity
+    assert told in result.validity.reasons[0]
+    assert result.runs
+
+
+@pytest.mark.parametrize("kind", ["half_line", "repeated", "rotated", "truncated", "skipped"])
+def test_a_fault_that_the_log_can_tell_changes_nothing_of_the_number(kind: str) -> None:
+    with training(step_noise=0.001) as job:
+        result = measured(job, {"kind": kind})
+        assert result.validity, result.validity.reasons
+        assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
+
+
+def test_lines_that_are_held_back_are_judged_by_their_stamps_and_remarked() -> None:
+    with training(step_noise=0.001) as job:
+        result = measured(job, {"kind": "buffered", "amount": 10})
+        assert result.validity, result.validity.reasons
+        assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
+    assert any("held back" in remark for remark in result.evidence["remarks"])
