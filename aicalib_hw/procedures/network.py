@@ -12,7 +12,7 @@ from typing import Any
 
 from aicalib_hw import rates
 from aicalib_hw.errors import LinkDown, UsageError
-from aicalib_hw.interfaces import EffectiveConfig, Gate, NetworkTester, PortInfo, Progress, Reservation, Stream
+from aicalib_hw.interfaces import EffectiveConfig, Gate, NetworkTester, PortInfo, Progress, Rate, Reservation, Stream
 from aicalib_hw.interfaces.network_tester import Layer
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.certificates import corrected
@@ -142,9 +142,10 @@ def _measure(
         evidence={
             "streams": [run.evidence.get("streams") for run in measured],
             "gate_source": measured[0].evidence.get("gate_source"),
-            "effective": to_plain(effective),
+            **_counts(measured),
+            "effective": [_said(stream) for stream in effective.streams],
             "line_rate": [port.speed for port in pair],
-            "fec": [port.fec for port in pair],
+            "fec": [port.fec for port in pair] if any(port.fec for port in pair) else None,
             "remarks": _remarks(effective, measured),
         },
         reasons=(f"the tester changed the streams: {'; '.join(effective.differences)}",)
@@ -184,6 +185,20 @@ def _certified(run: Measurement, certificate: Any, line_rate: float | None) -> M
         return run
     value, component = corrected(float(run.value), run.unit, run.quantity, certificate, full_scale=line_rate)
     return replace(run, value=value, components=(*run.components, component))
+
+
+def _counts(measured: Sequence[Measurement]) -> dict[str, list[int]]:
+    """The frames of every run and stream, in this order, where the tester counts them."""
+    counted = [one for run in measured for one in (run.evidence.get("streams") or {}).values()]
+    if not counted:
+        return {}
+    return {"frames_sent": [one["sent"] for one in counted], "frames_received": [one["received"] for one in counted]}
+
+
+def _said(stream: Stream) -> str:
+    load = stream.load
+    offered = f"{load.value:g} bit/s of {load.layer}" if isinstance(load, Rate) else f"{100 * load:.6g} % of the line"
+    return f"{stream.name}: {stream.frame_size} B, {offered}"
 
 
 def _changed(effective: EffectiveConfig, tester: NetworkTester) -> bool:

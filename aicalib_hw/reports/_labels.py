@@ -72,6 +72,8 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "line_rate": ("line rate", "线路速率"),
     "fec": ("forward error correction", "前向纠错"),
     "streams": ("streams", "数据流"),
+    "frames_sent": ("frames sent", "发送帧数"),
+    "frames_received": ("frames received", "接收帧数"),
     "effective": ("streams as the tester took them", "测试仪实际接受的数据流"),
     "received": ("received", "接收"),
     "command": ("command", "命令"),

@@ -44,7 +44,7 @@ _RATIOS = (
     "efficiency_measured_clock",
     "efficiency_maximum_clock",
 )
-_OF_THE_VALUE = ("best_rate", "interval_rates")
+_OF_THE_VALUE = ("best_rate", "interval_rates", "line_rate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,9 @@ def test_a_port_of_800_gbit_gets_its_rate_its_uncertainty_and_its_verdicts(drive
         assert result.evaluation is not None
         assert abs(result.evaluation.value - true) <= result.evaluation.expanded_uncertainty < 2e-4 * true
     assert (small.decision.verdict, large.decision.verdict) == (Verdict.PASS, Verdict.FAIL)
+    assert len(small.measurement.evidence["frames_received"]) == len(small.measurement.runs) == 3
+    assert small.measurement.evidence["frames_sent"] == small.measurement.evidence["frames_received"]
+    assert small.measurement.evidence["effective"][0].endswith("64 B, 100 % of the line")
     assert large.decision.relative_error == pytest.approx(780 / 798.2296968 - 1, abs=1e-6)
 
 
