@@ -32,6 +32,9 @@ from aicalib_hw.transport.deadline import Deadline
 _RELINK = 0.1
 """s between attempts to get back the one link of an instrument."""
 
+_QUOTED = 120
+"""Characters of a message that an error quotes."""
+
 _ORDERLY = 0.4
 """s in which an instrument that was asked to abort may end the exchange by itself, before the wire is cut."""
 
@@ -224,7 +227,7 @@ class MessageLink(abc.ABC):
         try:
             yield self._recovered() if self._tainted or self._wire is None else self._wire
             if self._aborted.is_set():
-                raise Aborted(f"{message!r} was aborted", where=self.resource)
+                raise Aborted(f"{_short(message)} was aborted", where=self.resource)
         except InstrumentError as error:
             self._tainted = True
             error.where = error.where or self.resource
@@ -242,7 +245,7 @@ class MessageLink(abc.ABC):
         self._tainted = True
         error.where = error.where or self.resource
         if self._asked and self._asked not in str(error):
-            error.why = "; ".join(filter(None, (error.why, f"it came in answer to {self._asked!r}")))
+            error.why = "; ".join(filter(None, (error.why, f"it came in answer to {_short(self._asked)}")))
         error.advice = error.advice or (
             "let nobody else use the instrument meanwhile, and open it anew if its settings were changed; "
             "the next exchange takes the link anew"
@@ -250,19 +253,19 @@ class MessageLink(abc.ABC):
 
     def _mapped(self, error: Exception, message: str) -> InstrumentError:
         if self._aborted.is_set():
-            return Aborted(f"{message!r} was aborted", where=self.resource)
+            return Aborted(f"{_short(message)} was aborted", where=self.resource)
         text = " ".join(str(error).split())
         self._note("event", f"{type(error).__name__}: {text}")
         remedy = self._wire.remedy if self._wire is not None else ""
         if isinstance(error, TimeoutError):
             return DeadlineExceeded(
-                f"no answer to {message!r} in time",
+                f"no answer to {_short(message)} in time",
                 where=self.resource,
                 why=text or "the instrument is busy, does not know the command, serves another client, or is gone",
                 advice=f"look at the instrument's error display{remedy}; the next exchange takes the link anew",
             )
         return ConnectionLost(
-            f"the connection broke during {message!r}",
+            f"the connection broke during {_short(message)}",
             where=self.resource,
             why=text or type(error).__name__,
             advice="check cable and power; the next exchange connects anew",
@@ -314,7 +317,7 @@ class MessageLink(abc.ABC):
             self._tainted = True
             remedy = self._wire.remedy if self._wire is not None else ""
             raise ProtocolError(
-                f"the reply to {message!r} is no text",
+                f"the reply to {_short(message)} is no text",
                 where=self.resource,
                 why=repr(reply[:80]),
                 advice=f"check the cable and the interface settings{remedy}; the next exchange reopens the link",
@@ -323,3 +326,8 @@ class MessageLink(abc.ABC):
     def _note(self, direction: str, data: bytes | str, **more: object) -> None:
         if self._trace is not None:
             self._trace.add(self.resource, direction, data, **more)
+
+
+def _short(message: str) -> str:
+    """A message as errors quote it: whole, or its beginning; the trace has all of it."""
+    return repr(message) if len(message) <= _QUOTED else f"{message[:_QUOTED]!r} …"
