@@ -43,6 +43,7 @@ class RequestWire:
         try:
             self._socket: zmq.Socket[bytes] = self._context.socket(zmq.REQ)
             self._socket.linger = 0
+            self._socket.rcvtimeo = round(1000 * _SLICE)
             self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket()
             self._socket.connect(endpoint)
             self._await_peer(endpoint, Deadline(timeout))
@@ -53,15 +54,30 @@ class RequestWire:
             raise
 
     def send(self, message: bytes, deadline: Deadline) -> bytes:
-        """Send one request; raises TimeoutError, ConnectionResetError. Nothing can have come unasked."""
-        self._wait(self._zmq.POLLOUT, deadline)
-        self._socket.send(message, self._zmq.NOBLOCK)
+        """Send one request; raises ConnectionResetError when there is nobody to send to. Nothing can come unasked."""
+        try:
+            self._socket.send(message, self._zmq.NOBLOCK)
+        except self._zmq.Again:
+            raise ConnectionResetError("the server has ended the connection") from None
         return b""
 
     def receive(self, deadline: Deadline) -> bytes:
         """Return the reply; raises TimeoutError, ConnectionResetError when the peer has gone."""
-        self._wait(self._zmq.POLLIN, deadline)
-        return self._socket.recv(self._zmq.NOBLOCK)
+        zmq = self._zmq
+        while True:
+            if deadline.left < _SLICE:
+                self._socket.rcvtimeo = max(1, round(1000 * deadline.left))
+            try:
+                return self._socket.recv()
+            except zmq.Again:
+                pass
+            while self._monitor.poll(0):
+                if self._event() in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED):
+                    raise ConnectionResetError("the server has ended the connection")
+            if self._cut.is_set():
+                raise ConnectionAbortedError("the wait was ended")
+            if deadline.expired:
+                raise TimeoutError
 
     def clear(self, deadline: Deadline) -> None:
         """Nothing: a socket of its own has nothing on its way."""
@@ -109,22 +125,6 @@ class RequestWire:
 
         told: Any = recv_monitor_message(self._monitor, self._zmq.NOBLOCK)
         return int(told["event"])
-
-    def _wait(self, readiness: int, deadline: Deadline) -> None:
-        zmq = self._zmq
-        poller = zmq.Poller()
-        poller.register(self._socket, readiness)
-        poller.register(self._monitor, zmq.POLLIN)
-        while True:
-            ready = dict(poller.poll(_milliseconds(deadline)))
-            if ready.get(self._socket, 0) & readiness:
-                return
-            if self._monitor in ready and self._event() in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED):
-                raise ConnectionResetError("the server has ended the connection")
-            if self._cut.is_set():
-                raise ConnectionAbortedError("the wait was ended")
-            if deadline.expired:
-                raise TimeoutError
 
 
 def _milliseconds(deadline: Deadline) -> int:

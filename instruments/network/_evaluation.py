@@ -44,7 +44,7 @@ class Gate:
 class Counted:
     """What one stream did in the gate: frames sent, received, lost; None = not provided.
 
-    octets: bytes received, fcs_counted: whether they hold the FCS. intended: frames/s that were asked for.
+    octets: bytes received, fcs_counted: whether they hold the FCS, None = unknown. intended: frames/s asked for.
     """
 
     stream: Stream
@@ -96,11 +96,12 @@ def throughput(
                 f"{one.received} frames received on {one.stream.name}, only {one.sent} sent: traffic of others, "
                 "or counters that were not cleared"
             )
-        if one.octets is not None and one.fcs_counted is not None and one.received:
-            size = rates.mean_size(one.received, one.octets, fcs_counted=one.fcs_counted)
-            if abs(size - one.stream.frame_size) > _SIZE_TOLERANCE * one.stream.frame_size:
+        if one.octets is not None and one.received:
+            known = (True, False) if one.fcs_counted is None else (one.fcs_counted,)
+            sizes = [rates.mean_size(one.received, one.octets, fcs_counted=counted) for counted in known]
+            if all(abs(size - one.stream.frame_size) > _SIZE_TOLERANCE * one.stream.frame_size for size in sizes):
                 objections.append(
-                    f"frames received on {one.stream.name} are {size:.6g} bytes long, not {one.stream.frame_size}"
+                    f"frames received on {one.stream.name} are {sizes[0]:.6g} bytes long, not {one.stream.frame_size}"
                 )
     slowest = min(streams, key=lambda one: one.received)
     frame = rates.Frame(slowest.stream.frame_size, gap=gap)

@@ -87,19 +87,19 @@ def count(entry: Any, *path: str) -> int:
     """Return a count that may be nested, 0 where the server has none yet; raises ProtocolError for no whole number."""
     found = entry
     for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
+        found = found.get(name) if isinstance(found, dict) else None
     if found is None:
         return 0
-    if isinstance(found, bool) or not isinstance(found, int):
+    if type(found) is not int:
         raise ProtocolError(f"{'.'.join(path)} is {found!r} and no count")
     return found
 
 
 def latency(entry: Any) -> Latency | None:
     """Return the delays of one flow, s; None where the server measured none."""
-    found = entry.get("lat") if isinstance(entry, Mapping) else None
+    found = entry.get("lat") if isinstance(entry, dict) else None
     names = ("total_min", "average", "total_max")
-    if not isinstance(found, Mapping) or not all(isinstance(found.get(name), int | float) for name in names):
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), int | float) for name in names):
         return None
     least, mean, greatest = (float(found[name]) * _MICROSECOND for name in names)
     return Latency(least, mean, greatest)

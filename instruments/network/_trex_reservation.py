@@ -31,7 +31,8 @@ Counts = dict[tuple[str, ...], int]
 class TrexReservation(GatedReservation):
     """Ports that this session has acquired, until `release()`.
 
-    Counters of the server run on from its start: what they were when traffic began is taken off.
+    Counters of ports run on from the server's start: what they were when traffic began is taken off. Whether those of a
+    flow begin anew when its traffic does is not stated, so every transmission has flows with numbers of their own.
     """
 
     def __init__(self, tester: Trex, ports: tuple[str, ...], owner: str, evicted: Mapping[str, str]) -> None:
@@ -40,8 +41,9 @@ class TrexReservation(GatedReservation):
         self.fcs_counted = tester.place.fcs
         self.refresh = tester.place.refresh
         self._numbers: dict[str, int] = {}
+        self._next = _FIRST_NUMBER
+        self._sent = False
         self._before: Counts = {}
-        self._versions: Any = None
 
     def configure(self, streams: Sequence[Stream]) -> EffectiveConfig:
         """Add the streams, replacing those on our ports; raises OutOfRange before the wire, NotSupported.
@@ -53,24 +55,30 @@ class TrexReservation(GatedReservation):
         if len({stream.frame_size for stream in streams}) > 1:
             raise OutOfRange("streams of one measurement have one frame size", where=self._tester.address)
         self._require_flow_statistics(streams)
-        numbers = {one.name: number for number, one in enumerate(streams, _FIRST_NUMBER)}
+        self._define(streams)
+        self.clear()
+        return EffectiveConfig(self._streams)
+
+    def _define(self, streams: Sequence[Stream]) -> None:
+        """Replace the streams on our ports, each with a number that no flow had before."""
+        numbers = {one.name: number for number, one in enumerate(streams, self._next)}
         made = [(one, numbers[one.name], model.stream(one, numbers[one.name], gap=self.gap)) for one in streams]
         with self._tester.exclusive():
+            self._streams, self._numbers = (), {}
             self._tester.forget_streams(self._ports)
             calls: list[Call] = [
                 ("add_stream", {**self._tester.held(one.tx), "stream_id": number, "stream": plain})
                 for one, number, plain in made
             ]
-            self._streams, self._numbers = (), {}
+            self._next += len(calls)
             if calls:
                 self._tester.session.batch(calls)
             self._streams, self._numbers = tuple(streams), numbers
-            self.clear()
-        return EffectiveConfig(self._streams)
+            self._sent = False
 
     def clear(self) -> None:
         """Count from here on."""
-        self._before, _, self._versions = self._counts()
+        self._before, _ = self._counts()
 
     def start(self) -> None:
         """Start all streams until `stop()`; raises LinkDown."""
@@ -89,7 +97,7 @@ class TrexReservation(GatedReservation):
     def read(self) -> Counters:
         """Read all counters in one batch, between two instants that bound their skew."""
         before = Instant.now()
-        counts, told, _ = self._counts()
+        counts, told = self._counts()
         after = Instant.now()
         since = {place: (value - self._before.get(place, 0)) % _WRAPS_AT for place, value in counts.items()}
         ports = {
@@ -104,42 +112,43 @@ class TrexReservation(GatedReservation):
         number = str(self._numbers[one.name])
         sent, sent_bytes, received, received_bytes = (since[number, name] for name in _FLOW_COUNTS)
         delays = told["latency"].get(number)
-        errors = delays.get("er") if isinstance(delays, Mapping) else None
+        errors = delays.get("er") if isinstance(delays, dict) else None
         counted = {name: model.count(errors, name) for name in ("drp", "ooo")} if errors is not None else {}
         return PortCounters(
             tx_frames=sent,
-            tx_bytes=sent_bytes,
+            # Adapters without counters of bytes leave them at zero.
+            tx_bytes=sent_bytes if sent_bytes or not sent else None,
             rx_frames=received,
-            rx_bytes=received_bytes,
+            rx_bytes=received_bytes if received_bytes or not received else None,
             lost=counted.get("drp"),
             out_of_order=counted.get("ooo"),
             latency=model.latency(delays),
         )
 
-    def _counts(self) -> tuple[Counts, dict[str, Any], Any]:
-        """What the server counts by now, what else it tells, and the versions of its flow counters."""
+    def _counts(self) -> tuple[Counts, dict[str, Any]]:
+        """What the server counts by now, and what else it tells."""
         calls: list[Call] = [("get_port_stats", {"port_id": int(port)}) for port in self._ports]
         if self._numbers:
             calls.append(("get_pgid_stats", {"pgids": list(self._numbers.values())}))
         results = self._tester.session.batch(calls)
-        if not all(isinstance(one, Mapping) for one in results):
+        if not all(isinstance(one, dict) for one in results):
             raise ProtocolError("statistics are no objects", where=self._tester.address)
         counts: Counts = {}
         told: dict[str, Any] = dict(zip(self._ports, results, strict=False))
         for port in self._ports:
-            counts |= {(port, name): model.count(told[port], name) for name in _PORT_COUNTS}
+            entry = told[port]
+            for name in _PORT_COUNTS:
+                value = entry.get(name)
+                counts[port, name] = value if type(value) is int else model.count(entry, name)
         flows = results[-1] if self._numbers else {}
-        versions = flows.get("ver_id")
         found = flows.get("flow_stats") or {}
         told["latency"] = flows.get("latency") or {}
         for one in self._streams:
             number = str(self._numbers[one.name])
+            flow = found.get(number)
             for name, port in zip(_FLOW_COUNTS, (one.tx, one.tx, one.rx, one.rx), strict=True):
-                counts[number, name] = model.count(found, number, name, port)
-        if self._before and versions != self._versions and self._versions is not None:
-            # The server began these flows anew, and counts them from zero.
-            self._before = {place: value for place, value in self._before.items() if place[0] in self._ports}
-        return counts, told, versions
+                counts[number, name] = model.count(flow, name, port)
+        return counts, told
 
     def _begin(self, gate: Gate) -> None:
         if not gate.amount > 0:
@@ -148,7 +157,10 @@ class TrexReservation(GatedReservation):
 
     def _transmit(self, duration: float) -> None:
         """Start every sending port in one batch, for `duration` s of the server's clock or without end."""
+        if self._sent:
+            self._define(self._streams)
         self.clear()
+        self._sent = True
         asked = {
             "profile_id": model.PROFILE,
             "mul": {"type": "raw", "op": "abs", "value": 1.0},

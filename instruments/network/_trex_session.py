@@ -122,32 +122,34 @@ class TrexSession(MessageLink):
         requests: list[dict[str, Any]] = []
         for method, parameters in calls:
             self._number += 1
-            handle = {"api_h": self._handle} if self._handle else {}
-            parameters = {**handle, **parameters}
+            if self._handle:
+                parameters = {"api_h": self._handle, **parameters}
             requests.append({"jsonrpc": "2.0", "id": self._number, "method": method, "params": parameters})
         text = self.query_bytes(json.dumps(requests if len(requests) > 1 else requests[0]))
-        what = ", ".join(dict.fromkeys(method for method, _ in calls))
         try:
             found = json.loads(text)
         except ValueError as error:
-            raise ProtocolError(f"the reply to {what} is no JSON", where=self.resource, why=str(error)) from error
+            raise ProtocolError(
+                f"the reply to {_methods(calls)} is no JSON", where=self.resource, why=str(error)
+            ) from error
         replies = found if isinstance(found, list) else [found]
         if not all(isinstance(one, dict) for one in replies):
-            raise ProtocolError(f"the reply to {what} is no object", where=self.resource, why=repr(text[:80]))
+            raise ProtocolError(
+                f"the reply to {_methods(calls)} is no object", where=self.resource, why=repr(text[:80])
+            )
         by_number = {one.get("id"): one for one in replies}
         if len(calls) == 1 and len(replies) == 1 and replies[0].get("id") is None and "error" in replies[0]:
-            raise _refusal(replies[0]["error"], what, self.resource)
-        missing = [one["method"] for one in requests if one["id"] not in by_number]
-        if missing or len(replies) != len(requests):
-            raise ProtocolError(
-                f"{len(replies)} replies came to {len(requests)} requests",
-                where=self.resource,
-                why=f"not answered: {', '.join(missing) or 'none'}",
-            )
-        answers = [by_number[one["id"]] for one in requests]
-        for one in answers:
-            if ("error" in one) == ("result" in one) or not isinstance(one.get("error", {}), dict):
-                raise ProtocolError(f"a reply to {what} has neither result nor error", where=self.resource)
+            raise _refusal(replies[0]["error"], _methods(calls), self.resource)
+        if len(replies) != len(requests):
+            raise ProtocolError(f"{len(replies)} replies came to {len(requests)} requests", where=self.resource)
+        answers = []
+        for request in requests:
+            reply = by_number.get(request["id"])
+            if reply is None:
+                raise ProtocolError(f"{request['method']} was not answered", where=self.resource, why=repr(text[:80]))
+            if ("error" in reply) == ("result" in reply) or not isinstance(reply.get("error", {}), dict):
+                raise ProtocolError(f"the reply to {request['method']} has neither result nor error")
+            answers.append(reply)
         return answers
 
     def _connect(self) -> Wire:
@@ -184,7 +186,7 @@ class CompressedWire:
 
 def packed(message: bytes) -> bytes:
     """Return a message as it travels."""
-    return _HEADER.pack(_MARK, len(message)) + zlib.compress(message)
+    return _HEADER.pack(_MARK, len(message)) + zlib.compress(message, 1)
 
 
 def unpacked(data: bytes) -> bytes:
@@ -201,6 +203,10 @@ def unpacked(data: bytes) -> bytes:
     if len(message) != length or not unpacker.eof:
         raise ProtocolError("a packed reply is not whole", why=f"{problem}, {len(message)} came")
     return message
+
+
+def _methods(calls: Sequence[Call]) -> str:
+    return ", ".join(dict.fromkeys(method for method, _ in calls))
 
 
 def _code(reply: Mapping[str, Any]) -> int | None:

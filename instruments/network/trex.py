@@ -58,7 +58,8 @@ class Trex(NetworkTester):
         summary="Cisco TRex traffic generator, stateless mode",
         manual="trex-core 3.08",
         schemes=("trex",),
-        wires=("ZeroMQ",),
+        wires=("ZMQ",),
+        simulator="trex",
     )
 
     def __init__(self, address: str, *, timeout: float = 5.0, trace: Trace | None = None) -> None:

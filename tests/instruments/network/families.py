@@ -24,9 +24,14 @@ class Family:
             found["port"] = {"name": "any", **(port or {})}
             found["in_use"] = dict.fromkeys(self.in_truth, held_by) if held_by else {}
         else:
-            found["ports"] = [{"name": name, **(port or {})} for name in self.in_truth]
+            names: list[dict[str, Any]] = [{"name": name} if self.name == "xena" else {} for name in self.in_truth]
+            found["ports"] = [{**name, **(port or {})} for name in names]
             found["held_by"] = held_by
         return found
+
+    def address(self, simulator: Any) -> str:
+        """Return the address for a driver; a simulated TRex has its counters up to date when it is asked."""
+        return f"{simulator.address}&refresh=0.05" if self.name == "trex" else str(simulator.address)
 
     def network(self, simulator: Any) -> Any:
         """Return the simulated ports behind a tester, which know the truth."""
@@ -36,4 +41,5 @@ class Family:
 FAMILIES = (
     Family("xena", ("0/0", "0/1"), ("0/0", "0/1")),
     Family("otg", ("p1", "p2"), ("sim;1;1", "sim;1;2")),
+    Family("trex", ("0", "1"), ("0", "1")),
 )

@@ -50,6 +50,10 @@ class Lab:
     world: Any
 
     @property
+    def address(self) -> str:
+        return self.family.address(self.simulator)
+
+    @property
     def truth(self) -> Any:
         """The simulated ports by name, which know the truth."""
         return self.family.network(self.simulator).ports
@@ -62,7 +66,7 @@ class Lab:
     @contextmanager
     def open(self, **options: Any) -> Iterator[NetworkTester]:
         """Open the driver, and require in the end that nothing transmits."""
-        with hw.open_instrument(self.simulator.address, **options) as tester:
+        with hw.open_instrument(self.address, **options) as tester:
             yield tester
         assert self.sending == []
 
@@ -143,6 +147,13 @@ def test_a_port_that_is_taken_in_the_gate_gives_no_valid_result_and_is_told_on_t
         assert any("has taken it" in failure for failure in report.failures) == (lab.family.name != "otg")
 
 
+# TRex knows no licence, and takes every size that the driver offers.
+of_hardware = pytest.mark.parametrize(
+    "start", [one for one in FAMILIES if one.name != "trex"], ids=lambda family: family.name, indirect=True
+)
+
+
+@of_hardware
 def test_a_missing_licence_is_told_as_such(start: Start) -> None:
     lab = start()
     lab.simulator.inject("licence")
@@ -174,6 +185,7 @@ def test_a_link_that_goes_down_in_the_gate_makes_the_result_invalid_and_keeps_th
         assert 0 < counted["received"] < 0.6 * LINE / (8 * 1518)
 
 
+@of_hardware
 def test_a_frame_size_that_the_tester_refuses_is_its_own_error_and_one_that_no_tester_has_is_ours(start: Start) -> None:
     lab = start(port={"largest_frame": 2000})
     for size in (63, 20_000):
@@ -210,7 +222,7 @@ def test_counters_that_wrap_never_give_a_valid_rate_that_is_wrong(start: Start, 
 
 def test_a_tester_that_vanishes_in_the_gate_leaves_its_last_counters_and_no_value(start: Start) -> None:
     lab = start(rate=1.0)
-    tester: Any = hw.open_instrument(lab.simulator.address, timeout=1.0)
+    tester: Any = hw.open_instrument(lab.address, timeout=1.0)
     reservation = tester.reserve(lab.family.ports, owner="test")
     reservation.configure([lab.stream()])
     lab.once_sending(lambda: threading.Timer(0.4, lab.simulator.stop).run())

@@ -1,4 +1,4 @@
-"""The drivers for Xena and OTG against simulators of another hand: rates, layers, ownership, and the way out."""
+"""The drivers for Xena, OTG and TRex against simulators of another hand: rates, layers, ownership, and the way out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aicalib_hw.instruments.network.otg import OpenTrafficGenerator
+from aicalib_hw.instruments.network.trex import Trex
 from aicalib_hw.instruments.network.xena import Xena
 
 import aicalib_hw as hw
@@ -24,28 +25,28 @@ from aicalib_hw.errors import (
 from aicalib_hw.interfaces import Gate, NetworkTester, Rate, Stream
 from aicalib_hw.procedures import rfc2544
 
-FAMILIES = ("xena", "otg")
+from .families import FAMILIES, Family
+
 # Full line rate at 800 Gbit/s, layer 2 with FCS, in Gbit/s: 800 L / (L + 20).
 GOLDEN = {64: 609.5238095, 512: 769.9248120, 1518: 789.5968791, 9018: 798.2296968}
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """A running simulator and the names of its two ports as the driver knows them."""
+    """A running simulator of one family."""
 
+    family: Family
     simulator: Any
     world: Any
-    ports: tuple[str, str]
+
+    @property
+    def ports(self) -> tuple[str, str]:
+        """The names of its two ports as the driver knows them."""
+        return self.family.ports
 
     @property
     def address(self) -> str:
-        return str(self.simulator.address)
-
-
-def options_of(family: str, ppm: float, path: dict[str, Any]) -> dict[str, Any]:
-    if family == "xena":
-        return {"ports": [{"name": "0/0", "ppm": ppm}, {"name": "0/1"}], "path": path}
-    return {"port": {"name": "any", "ppm": ppm}, "path": path}
+        return self.family.address(self.simulator)
 
 
 @pytest.fixture
@@ -53,17 +54,20 @@ def simulated(request: pytest.FixtureRequest) -> Iterator[Simulated]:
     """The simulator of a family on a world 100 times as fast; parametrised with (family, ppm, path)."""
     family, ppm, path = request.param
     world = registry.simulator(registry.WORLD).from_settings({"rate": 100})
-    simulator = registry.simulator(family)(world, family, **options_of(family, ppm, path))
+    simulator = registry.simulator(family.name)(world, family.name, **family.options(port={"ppm": ppm}, path=path))
     world.start()
     simulator.start()
-    yield Simulated(simulator, world, ("0/0", "0/1") if family == "xena" else ("p1", "p2"))
+    yield Simulated(family, simulator, world)
     simulator.stop()
     world.stop()
 
 
 def each(ppm: float = 0.0, **path: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
-        "simulated", [(family, ppm, path) for family in FAMILIES], indirect=True, ids=FAMILIES
+        "simulated",
+        [(family, ppm, path) for family in FAMILIES],
+        indirect=True,
+        ids=[family.name for family in FAMILIES],
     )
 
 
@@ -88,7 +92,8 @@ def test_800_gbit_is_measured_within_the_stated_uncertainty_at_every_frame_size(
                 assert result.value / 1e9 == pytest.approx(golden, rel=frame + 1e-9)
                 limit = sum(component.half_width or 0.0 for component in result.components)
                 true = golden * 1e9 * (1 + 37.5e-6)
-                assert 1e-6 < limit < 2e-4
+                # A generator in software keeps its gate to ±1 ms, which the budget has.
+                assert 1e-6 < limit < (7e-4 if simulated.family.name == "trex" else 2e-4)
                 assert abs(result.value - true) <= limit * true
 
 
@@ -172,14 +177,13 @@ def test_a_link_that_is_down_is_told_and_nothing_is_sent(simulated: Simulated) -
         tester.reserve(simulated.ports, owner="test") as reservation,
     ):
         reservation.configure([stream(simulated.ports, 64)])
-        network = getattr(simulated.simulator, "network", None) or simulated.simulator.chassis.network
-        next(iter(network.ports.values())).set_link(False)
+        next(iter(simulated.family.network(simulated.simulator).ports.values())).set_link(False)
         with pytest.raises(LinkDown):
             reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0)
         assert not reservation.running
 
 
-@pytest.mark.parametrize("simulated", [("xena", 0.0, {})], indirect=True)
+@pytest.mark.parametrize("simulated", [(FAMILIES[0], 0.0, {})], indirect=True)
 def test_a_port_of_somebody_else_is_theirs_unless_force_is_used(simulated: Simulated) -> None:
     with hw.open_instrument(simulated.address) as theirs, hw.open_instrument(simulated.address) as ours:
         theirs.session.command('C_OWNER "other"')
@@ -203,17 +207,27 @@ def test_a_port_of_somebody_else_is_theirs_unless_force_is_used(simulated: Simul
         "otg+https://host?fcs=maybe",
         "otg+https://host?port=p1",
         "otg+https://host?colour=red",
+        "trex://",
+        "trex://host?ports=a",
+        "trex://host?clock_ppm=-1",
+        "trex://host?fcs=maybe",
+        "trex://host?jitter_us=1e9",
+        "trex://host?colour=red",
     ],
 )
 def test_an_address_that_asks_for_nonsense_is_refused_at_once(address: str) -> None:
-    kind: Any = Xena if address.startswith("xena") else OpenTrafficGenerator
+    kind: Any = {"xena": Xena, "trex": Trex}.get(address.partition(":")[0], OpenTrafficGenerator)
     with pytest.raises(UsageError) as refused:
         kind(address)
     assert address in str(refused.value)
 
 
 def test_nobody_at_the_address_is_a_failed_connection() -> None:
-    for kind, address in ((Xena, "xena://127.0.0.1:1"), (OpenTrafficGenerator, "otg+http://127.0.0.1:1?port=p1@x")):
+    for kind, address in (
+        (Xena, "xena://127.0.0.1:1"),
+        (OpenTrafficGenerator, "otg+http://127.0.0.1:1?port=p1@x"),
+        (Trex, "trex://127.0.0.1:1"),
+    ):
         with pytest.raises(ConnectionFailed):
             kind(address, timeout=1.0).open()
 

@@ -15,9 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import zmq
 
 import aicalib_hw as hw
 from aicalib_hw import registry
+
+from .families import FAMILIES
 
 BENCH = """
 [bench]
@@ -58,9 +61,10 @@ class Lab:
     @property
     def owned(self) -> list[str]:
         """The ports that anybody holds, as the tester tells a bystander."""
-        if self.simulator.simulates == "xena":
-            return [name for name in self.network.ports if told_by_chassis(self.simulator.address, name)]
-        return [name for name, port in self.network.ports.items() if port.owner]
+        told = {"xena": told_by_chassis, "trex": told_by_server}.get(self.simulator.simulates)
+        if told is None:
+            return [name for name, port in self.network.ports.items() if port.owner]
+        return [name for name in self.network.ports if told(self.simulator.address, name)]
 
 
 def told_by_chassis(address: str, port: str) -> str:
@@ -73,24 +77,36 @@ def told_by_chassis(address: str, port: str) -> str:
         return lines.readline().split("P_RESERVEDBY")[1].strip().strip('"')
 
 
-def network_of(simulator: Any) -> Any:
-    """The simulated ports behind a tester."""
-    return getattr(simulator, "network", None) or simulator.chassis.network
+def told_by_server(address: str, port: str) -> str:
+    """Who has acquired a port of TRex, asked as above and without compression; "" if nobody has."""
+    place = urlsplit(address)
+    with zmq.Context() as context, context.socket(zmq.REQ) as link:
+        link.linger = 0
+        link.rcvtimeo = 5000
+        link.connect(f"tcp://{place.hostname}:{place.port}")
+
+        def ask(method: str, **parameters: Any) -> Any:
+            link.send_json({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
+            reply: Any = link.recv_json()
+            return reply["result"]
+
+        handle = ask("api_sync_v2", name="STL", major=5, minor=1)["api_h"]
+        return str(ask("get_port_status", api_h=handle, port_id=int(port), profile_id="*", block=False)["owner"])
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A tester that runs on when its clients die; parametrised with (family, options)."""
-    family, options = request.param
+    """A tester that runs on when its clients die; parametrised with (name of a family, options)."""
+    name, options = request.param
+    family = next(one for one in FAMILIES if one.name == name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     world = registry.simulator(registry.WORLD).from_settings({"rate": 1})
-    simulator = registry.simulator(family)(world, family, **options)
+    simulator = registry.simulator(name)(world, name, **options)
     world.start()
     simulator.start()
     bench = tmp_path / "killed.toml"
-    bench.write_text(BENCH.format(driver=family, address=simulator.address))
-    ports = {"xena": ("0/0", "0/1"), "otg": ("p1", "p2")}[family]
-    yield Lab(simulator, network_of(simulator), bench, ports)
+    bench.write_text(BENCH.format(driver=name, address=family.address(simulator)))
+    yield Lab(simulator, family.network(simulator), bench, family.ports)
     simulator.stop()
     world.stop()
 
@@ -99,12 +115,14 @@ def killed_while_transmitting(lab: Lab) -> int:
     """Run a program until it transmits, kill it with SIGKILL, and return its process number."""
     command = [sys.executable, "-c", TRANSMITS_AND_WAITS, str(lab.bench), *lab.ports]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "transmitting\n"
-        assert lab.sending
-        assert lab.owned
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "transmitting\n"
+            assert lab.sending
+            assert lab.owned
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
     return process.pid
 
 
@@ -121,9 +139,10 @@ each = pytest.mark.parametrize(
         ("xena", FOUR_PORTS),
         ("xena", {**FOUR_PORTS, "release_on_disconnect": False}),
         ("otg", {}),
+        ("trex", {}),
     ],
     indirect=True,
-    ids=["xena", "xena that keeps the reservation", "otg"],
+    ids=["xena", "xena that keeps the reservation", "otg", "trex"],
 )
 
 

@@ -292,6 +292,7 @@ class Ports:
         self.size, self.frames, self.state, self.before = size, 0, "IDLE", before
         self.owner = ["", ""]
         self.duration = 0.0
+        self.counts_bytes = True
         server.answers |= {
             "get_port_status": self.status,
             "acquire": self.acquire,
@@ -331,9 +332,11 @@ class Ports:
 
     def flows(self, asked: dict[str, Any]) -> dict[str, Any]:
         (number,) = asked["pgids"]
-        counts = (self.before + self.frames) % 2**64
-        sent, received = {"0": counts}, {"1": counts}
-        return {"flow_stats": {str(number): {"tp": sent, "rp": received}}, "ver_id": {str(number): 1}}
+        frames, size = ((self.before + one) % 2**64 for one in (self.frames, self.frames * self.size))
+        flow = {"tp": {"0": frames}, "tb": {"0": size}, "rp": {"1": frames}}
+        if self.counts_bytes:
+            flow["rb"] = {"1": size}
+        return {"flow_stats": {str(number): flow}, "ver_id": {str(number): 1}}
 
 
 @pytest.mark.parametrize("before", [0, 5_000_000, 2**64 - 1000], ids=["from zero", "running on", "wrapping"])
@@ -355,6 +358,19 @@ def test_a_rate_is_what_was_counted_since_traffic_began(server: Scripted, before
         "type": "continuous",
         "rate": {"type": "pps", "value": pytest.approx(1e6)},
     }
+
+
+def test_an_adapter_that_counts_no_bytes_of_a_flow_has_none_and_not_zero(server: Scripted) -> None:
+    ports = Ports(server, size=1518, before=0)
+    ports.counts_bytes = False
+    with (
+        Trex(f"trex://127.0.0.1:{server.port}?refresh=0.05&jitter_us=10", timeout=1.0) as tester,
+        tester.reserve(["0", "1"], owner="test") as reservation,
+    ):
+        reservation.configure([Stream("there", "0", "1", 1518, Rate(1e6 * 8 * 1518, "L2-fcs"))])
+        assert reservation.measure_throughput(Gate("seconds", 0.5), settle=0.0).validity
+        counted = reservation.read().streams["there"]
+    assert (counted.rx_frames, counted.rx_bytes) == (500_000, None)
 
 
 def a_stream(size: int, **more: Any) -> Stream:
