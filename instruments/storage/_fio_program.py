@@ -146,7 +146,7 @@ class FioProgram:
         """
         began = time.monotonic()
         timed = "--time_based" in command
-        process = Process(command, trace=self._trace, directory=directory)
+        process = Process(command, trace=self._trace, directory=directory, guarded=True)
         ended = threading.Event()
         raised: list[BaseException] = []
 

@@ -3,8 +3,9 @@
 Source: fio(1) and the JSON of fio 3.33. Every measurement is a run of fio of its own on a file that is made here,
 filled before anything is read, and removed when the driver is released. The ramp is a run of its own directly
 before, so that the kernel's counts of the device enclose what was measured and nothing else. The jobs are threads of
-one process: ended, it leaves no worker behind. The rate is bytes over time, never a rate that fio prints. Not covered:
-client and server, engines that pass through the page cache (mmap), network file systems' own counters.
+one process, which is ended when this one dies: no worker is left behind. The rate is bytes over time, never a rate
+that fio prints. Not covered: client and server, engines that pass through the page cache (mmap), network file systems'
+own counters.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from aicalib_hw.transport.process import find_program
 
 from . import _fio_job as job_of
 from . import _fio_trust as trust
-from ._fio_files import MeasuredFiles, require_allowed, require_written, writes
+from ._fio_files import MeasuredFiles, remove_left_behind, require_allowed, require_written, writes
 from ._fio_output import breakdowns
 from ._fio_program import INSTALL, Ended, FioProgram
 from ._target import Count, Target, counted_for_children, require_direct, target_at
@@ -67,6 +68,7 @@ class Fio(StorageTester):
         self._program = FioProgram(program, address, timeout=timeout, trace=trace)
         self._engines: tuple[str, ...] = ()
         self._files = MeasuredFiles()
+        self._left_behind = 0
 
     @property
     def timeout(self) -> float:
@@ -86,6 +88,7 @@ class Fio(StorageTester):
         target = target_at(self._path, loop=self._loop)
         if target.path.is_dir():
             require_direct(target.path)
+            self._left_behind = remove_left_behind(target.path)
 
     def _opened(self) -> None:
         self._engines = self._program.engines()
@@ -157,6 +160,9 @@ class Fio(StorageTester):
         removed, failures = self._files.remove()
         if removed:
             actions.append("test files removed")
+        if self._left_behind:
+            actions.append(f"{self._left_behind} test files of programs that have died removed")
+            self._left_behind = 0
         return ReleaseReport(tuple(actions), failures)
 
     def _path_of(self, job: StorageJob) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -83,6 +85,36 @@ def test_a_fio_that_does_not_end_in_time_is_ended_and_what_it_had_done_is_kept(d
         tester.measure_throughput(READ)
     partial = assert_kept(late.value.partial, ValidityStatus.ERROR, disk)
     assert "did not end" in partial.validity.reasons[0]
+
+
+def test_a_program_that_is_killed_takes_fio_with_it_and_the_next_one_removes_its_file(disk: Disk) -> None:
+    code = (
+        "from tests.instruments.storage.real_fio import job\n"
+        "from aicalib_hw.instruments.storage.fio import Fio\n"
+        f"with Fio({disk.address!r}) as tester: tester.measure_throughput(job(duration=60.0))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3]) as killed:
+        thread = during(disk, lambda _: killed.kill(), 0.3)
+        killed.wait(30)
+        thread.join()
+    end = time.monotonic() + 10
+    while fio_of(disk.directory) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert fio_of(disk.directory) == []
+    left = left_in(disk)
+    assert len(left) == 2
+    with Fio(disk.address) as first:
+        assert left_in(disk) == []
+        assert first.measure_throughput(READ).validity
+        own = left_in(disk)
+        assert not set(own) & set(left)
+        with Fio(disk.address) as second:
+            # What a living program made is left alone.
+            assert left_in(disk) == own
+            assert second.release().actions == ()
+        actions = first.release().actions
+    assert "1 test files of programs that have died removed" in actions
+    assert left_in(disk) == []
 
 
 def test_whoever_is_told_of_the_progress_can_stop_the_measurement_by_raising(disk: Disk) -> None:
