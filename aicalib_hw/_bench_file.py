@@ -22,7 +22,7 @@ from aicalib_hw.interfaces.storage_tester import StoragePattern
 from aicalib_hw.metrology.result import Indication, PermissibleError, Rule
 from aicalib_hw.metrology.transducers import ARC_MINUTE, Transducer
 
-Quantity = Literal["compute", "power", "energy", "network", "storage", "inference", "training"]
+Quantity = Literal["compute", "power", "energy", "network", "storage", "inference", "training", "effective_compute"]
 
 _DIMENSIONS: dict[str, tuple[str, ...]] = {
     "compute": ("operation rate", "integer operation rate"),
@@ -32,6 +32,7 @@ _DIMENSIONS: dict[str, tuple[str, ...]] = {
     "storage": ("bit rate",),
     "inference": ("token rate",),
     "training": ("token rate",),
+    "effective_compute": ("ratio",),
 }
 
 SPECIFICATION_DURATION = 60.0
@@ -187,6 +188,46 @@ class StoragePlan(Table):
         return self.model_copy(update={"duration": int(SPECIFICATION_DURATION), "runs": SPECIFICATION_RUNS})
 
 
+class EffectiveComputePlan(Table):
+    """How normalised effective compute is measured: `runs` of a workload, each between two references of `duration` s.
+
+    parameters, layers, width: of the model, see `ModelShape`; without them it is not measured. workloads: empty = what
+    the bench has. devices: the accelerators that the workload runs on, empty = all. precisions: share of the operations
+    at each. path: of the reference, None = matrix units, else vector units, else a library. drift: how far the two
+    references may be apart, as a share.
+    """
+
+    parameters: Annotated[int, Field(ge=1)] | None = None
+    layers: Annotated[int, Field(ge=1)] | None = None
+    width: Annotated[int, Field(ge=1)] | None = None
+    workloads: Annotated[tuple[Literal["training", "inference"], ...], Field(strict=False)] = ()
+    devices: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    precisions: Annotated[dict[Precision, Positive], Field(min_length=1)] = {"fp32": 1.0}
+    path: accelerator.Path | None = None
+    duration: Positive = 5.0
+    runs: Annotated[int, Field(ge=3)] = 3
+    drift: Positive = 0.02
+
+    @model_validator(mode="after")
+    def _whole(self) -> EffectiveComputePlan:
+        shape = (self.parameters, self.layers, self.width)
+        if None in shape and any(shape):
+            raise PydanticCustomError(
+                "half_a_shape", "the shape of the model is not whole", {"advice": "give parameters, layers and width"}
+            )
+        if abs(sum(self.precisions.values()) - 1) > 1e-9:
+            raise PydanticCustomError(
+                "shares",
+                "the shares of the precisions do not add up to 1",
+                {"advice": "as in { bf16 = 0.9, fp32 = 0.1 }"},
+            )
+        return self
+
+    def specification(self) -> EffectiveComputePlan:
+        """Return this plan with the durations and runs of a full calibration."""
+        return self.model_copy(update={"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
+
+
 class Plans(Table):
     """`[plan.QUANTITY]`: one plan for each quantity."""
 
@@ -194,6 +235,7 @@ class Plans(Table):
     power: PowerPlan = PowerPlan()
     network: NetworkPlan = NetworkPlan()
     storage: StoragePlan = StoragePlan()
+    effective_compute: EffectiveComputePlan = EffectiveComputePlan()
 
 
 class BenchEntry(Table):

@@ -276,6 +276,25 @@ _add_token_rate(
     "output tokens by the engine's own counters over a window between two changes of them, whoever had asked for them",
     "R = (counter at stop - counter at start) / T",
 )
+# (convention by which the operations of a token are counted, what of the model is run)
+for _model, _run in {
+    "palm-6n-12lhqt-no-embed-no-causal": "training, 6 N + 12 L H Q T a token",
+    "2n-4lhq-position-no-embed": "inference, 2 N + 4 L H Q x position a prompt token and 2 N + 4 L H Q x context a "
+    "generated one",
+}.items():
+    for _variant, _rate in {
+        "calibrated": "the sustained rate measured before and after",
+        "nominal": "the dense rate of the data sheet",
+    }.items():
+        _add(
+            f"effective-compute/v1/{_model}/{_variant}",
+            "%",
+            f"time in which the valid model operations ({_run}) could have been done at the reference rate of all "
+            f"devices, {_rate}, as a share of the time that passed",
+            "eta = 100 % x (1 / T) x sum over precisions(operations in T / reference rate)",
+            "definition of this project, version 1: the draft gives a range and no procedure; operations of a token: "
+            "PaLM, arXiv 2204.02311, appendix B",
+        )
 
 _SIZE = re.compile(r"/([1-9][0-9]{1,4})B/")
 

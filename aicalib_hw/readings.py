@@ -241,7 +241,8 @@ class Validity:
 class Measurement:
     """A quantity measured over a window and evaluated, not yet combined into an uncertainty.
 
-    quantity: "compute", "power", "energy", "network", "storage", "inference", "training".
+    quantity: "compute", "power", "energy", "network", "storage", "inference", "training",
+        "effective_compute".
     definition: an identifier of `definitions.DEFINITIONS`; value: in `unit`, None if nothing is usable.
     components: of the value, as the driver states them; combining them is `metrology`'s.
     settings: as `snapshot()` gives them. evidence: plain data that a reader can check.

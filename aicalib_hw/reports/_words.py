@@ -102,6 +102,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "storage": ("Storage", "存储能力"),
     "inference": ("Inference", "AI 推理"),
     "training": ("Training", "AI 训练"),
+    "effective_compute": ("Normalised effective compute", "归一化有效算力"),
     "stop": (".", "。"),
     "definition": ("Definition", "量的定义"),
     "formula": ("Formula", "公式"),

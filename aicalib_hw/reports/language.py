@@ -43,6 +43,14 @@ _SENTENCES: Mapping[str, str] = {
     "throughput/L2-nofcs/unidirectional": "无丢帧时的最高发送速率，计入不含 FCS 的帧，帧长见标识",
     "rate/L4/tcp/unidirectional": "一个闸门时间内单方向由 TCP 交付给接收程序的数据速率，不计任何报头",
     "rate/L4/udp/unidirectional": "一个闸门时间内单方向由 UDP 交付给接收程序的数据速率，不计任何报头",
+    "effective-compute/v1/palm-6n-12lhqt-no-embed-no-causal/calibrated": "训练（每 token 6 N + 12 L H Q T 次运算）："
+    "有效模型运算按全部设备前后实测的持续速率折算的时间占经过时间的比例",
+    "effective-compute/v1/palm-6n-12lhqt-no-embed-no-causal/nominal": "训练（每 token 6 N + 12 L H Q T 次运算）："
+    "有效模型运算按全部设备数据手册的稠密速率折算的时间占经过时间的比例",
+    "effective-compute/v1/2n-4lhq-position-no-embed/calibrated": "推理（提示 token 计 2 N + 4 L H Q × 位置，"
+    "生成 token 计 2 N + 4 L H Q × 上下文长度）：有效模型运算按全部设备前后实测的持续速率折算的时间占经过时间的比例",
+    "effective-compute/v1/2n-4lhq-position-no-embed/nominal": "推理（提示 token 计 2 N + 4 L H Q × 位置，"
+    "生成 token 计 2 N + 4 L H Q × 上下文长度）：有效模型运算按全部设备数据手册的稠密速率折算的时间占经过时间的比例",
     "rate/storage/sequential-read": "时间窗内全部作业绕过页缓存顺序读取的数据速率，块大小与队列深度另行注明",
     "rate/storage/sequential-write": "时间窗内全部作业绕过页缓存顺序写入并已落到设备的数据速率，"
     "块大小与队列深度另行注明",

@@ -61,7 +61,7 @@ def test_every_definition_has_a_chinese_sentence() -> None:
 
 
 def test_every_verdict_validity_and_quantity_has_a_word() -> None:
-    quantities = {"compute", "power", "energy", "network", "storage", "inference", "training"}
+    quantities = {"compute", "power", "energy", "network", "storage", "inference", "training", "effective_compute"}
     states = {verdict.value for verdict in Verdict} | {status.value for status in ValidityStatus}
     assert (quantities | states) <= set(WORDS)
     assert {f"rule {rule}" for rule in ("jjf1094", "nonbinary_u", "simple", "none")} <= set(WORDS)
