@@ -145,7 +145,8 @@ def test_it_opens_over_every_wire_that_its_simulator_serves(name: str, simulated
     with opened(name, simulated) as instrument:
         identity = instrument.identity
         # A program has no serial number, and a Xena's is a whole number: version or build bears the mark.
-        marks = (identity.serial, identity.firmware, identity.extra.get("build", ""))
+        told = [identity.extra.get(name, "") for name in ("build", "version")]
+        marks = (identity.serial, identity.firmware, *told)
         assert any(mark.startswith(simulated.identity_serial) for mark in marks)
         assert identity.simulated
         assert info.matches(identity) or not info.models

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from aicalib_hw.errors import OutOfRange, UsageError
 from aicalib_hw.interfaces import StorageJob
 
-FORM = "fio:///path/to/directory?program=fio&loop=no&overwrite=no"
+FORM = "fio:///path/to/directory?program=fio&loop=no&overwrite=no&device=/sys/block/NAME"
+
 PATTERNS: Mapping[str, str] = {
     "sequential-read": "read",
     "sequential-write": "write",
@@ -22,21 +24,37 @@ SYNCHRONOUS = ("psync", "pvsync2")
 ENGINES = (*ASYNCHRONOUS, *SYNCHRONOUS)
 
 
-def place_of(address: str) -> tuple[Path, str, bool, bool]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What an address says: where is measured by which program, what is allowed, and whose counters are believed.
+
+    device: a directory as /sys/block has one for each device, None = that of the device under the path.
+    """
+
+    path: Path
+    program: str = "fio"
+    loop: bool = False
+    overwrite: bool = False
+    device: Path | None = None
+
+
+def place_of(address: str) -> Place:
     """Take an address apart; raises UsageError naming what does not belong there."""
     try:
         parts = urlsplit(address)
         options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise UsageError(f"{address!r} is no address of storage", why=str(error), advice=FORM) from error
-    program = options.pop("program", "fio")
+    program, device = options.pop("program", "fio"), options.pop("device", None)
     loop, overwrite = options.pop("loop", "no"), options.pop("overwrite", "no")
     if parts.scheme != "fio" or options or not {loop, overwrite} <= {"yes", "no"}:
         why = f"unknown: {', '.join(options)}" if options else "loop and overwrite are yes or no"
         raise UsageError(f"{address!r} is no address of storage", why=why, advice=FORM)
     if parts.netloc or not parts.path.startswith("/"):
         raise UsageError(f"{address!r} names no path of this host", why="a host, or a relative path", advice=FORM)
-    return Path(unquote(parts.path)), program, loop == "yes", overwrite == "yes"
+    return Place(
+        Path(unquote(parts.path)), program, loop == "yes", overwrite == "yes", None if device is None else Path(device)
+    )
 
 
 def require_measurable(job: StorageJob) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 
 DIRECTIONS = ("read", "write")
 
+_MOST_KEPT = 20_000
+"""Characters that are kept of what could not be read."""
+
 _LEAST_INTERVAL = 0.5
 """s: the rate of a shorter interval says little, as fio counts in steps of 1 ms and in whole queues."""
 
@@ -24,12 +27,19 @@ Jobs = tuple[Mapping[str, Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One run as fio tells it: exit status, jobs of its last account, those of earlier ones, what it wrote besides."""
+    """One run as fio tells it: exit status, jobs of its last account, those of earlier ones, what it wrote besides.
+
+    cut: the last account that it began was not whole, and the one before it stands for it. version: as the account has
+    it. unreadable: why what it wrote could not be read, "" if it could; it is kept among the remarks.
+    """
 
     status: int
     jobs: Jobs
     remarks: str
     earlier: tuple[Jobs, ...] = ()
+    cut: bool = False
+    version: str = ""
+    unreadable: str = ""
 
     def bytes_of(self, direction: str) -> int:
         """Bytes that all jobs moved in one direction ("read" or "write")."""
@@ -66,6 +76,17 @@ class Said:
         return [_without_bins(job) for job in self.jobs]
 
 
+def read(status: int, output: str, errors: str) -> Said:
+    """Take apart what fio wrote, as `parse` does; what cannot be read is kept with the reason, and has no jobs."""
+    try:
+        return parse(status, output, errors)
+    except ValueError as wrong:
+        kept = f"{output}\n{errors}".strip()
+        if len(kept) > _MOST_KEPT:
+            kept = f"{kept[: _MOST_KEPT // 2]}\n…\n{kept[-_MOST_KEPT // 2 :]}"
+        return Said(status, (), kept, unreadable=str(wrong))
+
+
 def parse(status: int, output: str, errors: str) -> Said:
     """Take apart what fio wrote into its output file: accounts in JSON, with text before, between and after them.
 
@@ -75,7 +96,7 @@ def parse(status: int, output: str, errors: str) -> Said:
     accounts: list[Jobs] = []
     besides: list[str] = []
     decoder = json.JSONDecoder()
-    at = 0
+    at, cut, version = 0, False, ""
     while (start := output.find("{", at)) >= 0:
         besides.append(output[at:start])
         try:
@@ -83,15 +104,16 @@ def parse(status: int, output: str, errors: str) -> Said:
         except json.JSONDecodeError:
             if not accounts:
                 raise
-            at = len(output)
+            at, cut = len(output), True
             break
         jobs = said.get("jobs")
         if not isinstance(jobs, list) or any(not isinstance(job.get("read"), dict) for job in jobs):
             raise ValueError(f"no jobs in it, but {', '.join(said)}")
         accounts.append(tuple(jobs))
+        version = str(said.get("fio version", ""))
     besides.append(output[at:])
     remarks = "\n".join(text for part in (*besides, errors) if (text := part.strip()))
-    return Said(status, accounts[-1] if accounts else (), remarks, tuple(accounts[:-1]))
+    return Said(status, accounts[-1] if accounts else (), remarks, tuple(accounts[:-1]), cut, version)
 
 
 def breakdowns(said: Said) -> tuple[str, ...]:
@@ -103,8 +125,12 @@ def breakdowns(said: Said) -> tuple[str, ...]:
         found.append(f"fio ended with status {said.status}")
     for number in dict.fromkeys(_errors_of(said)):
         found.append(f"error {number} of fio: {meaning(number)}")
-    if (said.status or not said.jobs) and said.remarks:
+    if said.unreadable:
+        found.append(f"fio wrote no JSON of its own: {said.unreadable}")
+    elif (said.status or not said.jobs) and said.remarks:
         found.append(said.remarks.splitlines()[-1].strip())
+    if said.cut and not said.status:
+        found.append("fio's account of its end is not whole")
     if not said.jobs:
         found.append("fio left no result")
     return tuple(found)

@@ -21,7 +21,7 @@ from aicalib_hw.errors import (
     IdentityMismatch,
     InstrumentError,
     InstrumentReportedError,
-    ProtocolError,
+    MissingProgram,
 )
 from aicalib_hw.identity import SIMULATION_MARK, Identity
 from aicalib_hw.interfaces import Progress, StorageJob
@@ -29,7 +29,7 @@ from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import Finished, Process, find_program
 
 from . import _fio_job as job_of
-from ._fio_output import Said, parse
+from ._fio_output import Said, parse, read
 
 OLDEST = (3, 33)
 """First version whose JSON is known to have all that is read here."""
@@ -37,6 +37,9 @@ OLDEST = (3, 33)
 INSTALL = "sudo apt-get install fio, or see https://github.com/axboe/fio"
 
 _VERSION = re.compile(rf"(?:{SIMULATION_MARK}\S*-)?fio-((\d+)\.(\d+)\S*)")
+_CANNOT_RUN, _NOT_FOUND = 126, 127
+"""Exit statuses by which a shell, or what stands for one, says that a program did not begin (POSIX, sh(1))."""
+
 _TELL_EVERY = 0.25
 """s between two reports of how far a run is."""
 
@@ -62,6 +65,7 @@ class FioProgram:
         self._address = address
         self._trace = trace
         self._path = ""
+        self._said = ""
         self._running: Process | None = None
         self._aborted = False
 
@@ -70,8 +74,8 @@ class FioProgram:
         self._path = find_program(self._name, purpose="measuring storage", install=INSTALL)
 
     def identify(self) -> Identity:
-        """Ask fio for its version; raises IdentityMismatch for another program or a version too old."""
-        said = self._ask("--version").strip()
+        """Ask fio for its version; raises IdentityMismatch for another program or a version too old, MissingProgram."""
+        said = self._said = self._ask("--version").strip()
         version = _VERSION.fullmatch(said)
         if version is None or (int(version[2]), int(version[3])) < OLDEST:
             raise IdentityMismatch(
@@ -112,7 +116,7 @@ class FioProgram:
         """Run fio once in `directory`; expected: s that it should take.
 
         A run that is ended by force comes back with the error and what fio had done until then. Raises
-        InstrumentReportedError for a run that did not begin, ProtocolError for what is not fio's JSON.
+        InstrumentReportedError for a run that did not begin. What cannot be read as fio's JSON is kept as it is.
         """
         with tempfile.TemporaryDirectory(prefix="aicalib-fio-") as work:
             result = Path(work) / "result.json"
@@ -127,13 +131,12 @@ class FioProgram:
             except (Aborted, DeadlineExceeded) as forced:
                 error = forced
             text = result.read_text(encoding="utf-8", errors="replace") if result.exists() else ""
-        try:
-            said = parse(status, text, errors)
-        except ValueError as wrong:
-            if error is not None:
-                raise error from wrong
-            raise ProtocolError("fio wrote no JSON of its own", where=" ".join(command), why=str(wrong)) from wrong
-        if status > 0 and not said.jobs:
+        said = read(status, text, errors)
+        if said.version and said.version != self._said:
+            said = Said(
+                status, (), said.remarks, unreadable=f"{said.version!r} wrote it, and {self._said!r} was opened"
+            )
+        if status > 0 and not said.jobs and not said.unreadable:
             raise InstrumentReportedError(status, said.remarks[:400], " ".join(command), where=self._address)
         return Ended(said, command, error)
 
@@ -179,7 +182,12 @@ class FioProgram:
 
     def _ask(self, option: str) -> str:
         with Process([self._path, option], trace=self._trace) as process:
-            return process.wait(self.timeout).output
+            ended = process.wait(self.timeout)
+        if ended.status in (_CANNOT_RUN, _NOT_FOUND):
+            raise MissingProgram(
+                f"{self._path} cannot be run", where=self._path, why=ended.errors.strip()[:400], advice=INSTALL
+            )
+        return ended.output
 
 
 def _moved(result: Path) -> int:

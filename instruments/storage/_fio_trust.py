@@ -30,6 +30,7 @@ _MOST_IN_FLIGHT = 1e-3
 _LEAST_DURATION = 10.0
 _SLEW = 5e-4
 _BUSY = 90.0
+_OVERRUN = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,18 @@ def objections(said: Said, job: StorageJob) -> tuple[str, ...]:
 
 
 def disagreements(
-    said: Said, job: StorageJob, *, device: Count | None, own: Count, name: str
+    said: Said, job: StorageJob, *, device: Count | None, own: Count | None, name: str
 ) -> tuple[tuple[str, ...], Shares]:
     """Compare the bytes of fio with the kernel's counts; return the objections and by how much the counts differ.
 
-    device: of the block device `name`, None = there is none. own: what the kernel counted for fio alone.
+    device: of the block device `name`, None = there is none. own: what the kernel counted for fio alone, None = not
+    asked, as the device was named.
     """
     found = []
     others = missing = 0
     for way, of_device, of_own in (
-        ("read", None if device is None else device.read, own.read),
-        ("write", None if device is None else device.written, own.written),
+        ("read", None if device is None else device.read, None if own is None else own.read),
+        ("write", None if device is None else device.written, None if own is None else own.written),
     ):
         moved = said.bytes_of(way)
         counts = {f"the device {name}": of_device, "the kernel for fio": of_own}
@@ -146,6 +148,8 @@ def remarks(said: Said, job: StorageJob, memory: int) -> list[str]:
         found.append(f"a window of {job.duration:g} s shows no steady state: {_LEAST_DURATION:g} s or more do")
     else:
         found += unsteady(said.interval_rates)
+    if job.pattern != "checkpoint-write" and said.seconds > _OVERRUN * job.duration:
+        found.append(f"it ran for {said.seconds:g} s, and {job.duration:g} s were asked for: the device answered late")
     busiest = max(float(one.get("usr_cpu", 0)) + float(one.get("sys_cpu", 0)) for one in said.jobs)
     if busiest > _BUSY:
         found.append(f"a job kept its processor busy to more than {_BUSY:.0f} %: the processor may have been the limit")

@@ -43,15 +43,18 @@ class Count:
 class Target:
     """Where is measured: the path, type and options of its file system, the block device under it ("" if none).
 
-    facts: what the kernel tells of the device (model, scheduler, write cache, logical block size).
+    counters: the directory of the device, whose `stat` counts; None = there is none. named: whether it was named, and
+    not found by the path. facts: what the kernel tells of the device (model, scheduler, write cache, logical block
+    size).
     """
 
     path: Path
     file_system: str
     options: str
     device: str
-    number: str
+    counters: Path | None
     facts: Mapping[str, str]
+    named: bool = False
 
     @property
     def alignment(self) -> int:
@@ -60,9 +63,9 @@ class Target:
 
     def count(self) -> Count | None:
         """Return what the block device has read and written so far, in bytes; None where there is no device."""
-        if not self.device:
+        if self.counters is None:
             return None
-        fields = (_BY_NUMBER / self.number / "stat").read_text().split()
+        fields = (self.counters / "stat").read_text().split()
         return Count(int(fields[2]) * SECTOR, int(fields[6]) * SECTOR)
 
 
@@ -74,8 +77,8 @@ def counted_for_children() -> Count:
     return Count(used.ru_inblock * SECTOR, used.ru_oublock * SECTOR)
 
 
-def target_at(path: Path, *, loop: bool) -> Target:
-    """Look at what lies under `path`; loop: whether a loop device may be measured.
+def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
+    """Look at what lies under `path`; loop: whether a loop device may be measured. device: named, not to be found.
 
     Raises ConnectionFailed where nothing lies there, NotPermitted, NotSupported for what is no storage.
     """
@@ -89,13 +92,22 @@ def target_at(path: Path, *, loop: bool) -> Target:
         ) from error
     file_system, options = _mount_of(path.resolve())
     _require_storage(path, file_system, options)
+    if device is not None:
+        if not (device / "stat").is_file():
+            raise ConnectionFailed(
+                f"{device} has no counters",
+                where=str(device / "stat"),
+                why="no such file",
+                advice="name a directory as /sys/block has one for each block device",
+            )
+        return Target(path, file_system, options, device.name, device, _facts_of(device), named=True)
     major, minor = os.major(number.st_dev), os.minor(number.st_dev)
     directory = _BY_NUMBER / f"{major}:{minor}"
     if not directory.exists():
-        return Target(path, file_system, options, "", "", {})
+        return Target(path, file_system, options, "", None, {})
     name = directory.resolve().name
     _require_device(path, name, loop)
-    return Target(path, file_system, options, name, f"{major}:{minor}", _facts_of(directory.resolve()))
+    return Target(path, file_system, options, name, directory, _facts_of(directory.resolve()))
 
 
 def require_direct(directory: Path) -> None:

@@ -17,7 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aicalib_hw.errors import Aborted, ConnectionFailed, InstrumentReportedError, NotSupported, OutOfRange
+from aicalib_hw.errors import (
+    Aborted,
+    ConnectionFailed,
+    InstrumentReportedError,
+    NotSupported,
+    OutOfRange,
+    ProtocolError,
+)
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
@@ -47,9 +54,11 @@ _SLOWEST = 1e6
 class Fio(StorageTester):
     """fio on this host, and the directory or file in which it measures.
 
-    address: fio:///path?program=fio&loop=no&overwrite=no. A path to a directory is measured with a file that is made
-    there and removed; an existing file or block device is only read, unless overwrite=yes: WRITING DESTROYS WHAT IT
-    HOLDS. loop=yes allows a loop device, behind which a page cache may stand. timeout: s for fio to start and end.
+    address: fio:///path?program=fio&loop=no&overwrite=no&device=…. A path to a directory is measured with a file that
+    is made there and removed; an existing file or block device is only read, unless overwrite=yes: WRITING DESTROYS
+    WHAT IT HOLDS. loop=yes allows a loop device, behind which a page cache may stand. device=/sys/block/NAME names the
+    device whose counters are believed, and they alone, where the kernel does not tell it by the path. timeout: s for
+    fio to start and end.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
@@ -59,13 +68,14 @@ class Fio(StorageTester):
         manual="fio(1)",
         schemes=("fio",),
         wires=("process",),
+        simulator="fio",
         verified="fio 3.33 on Linux, on ext4 over virtio and over a loop device",
     )
 
     def __init__(self, address: str, *, timeout: float = 30.0, trace: Trace | None = None) -> None:
         super().__init__(address)
-        self._path, program, self._loop, self._overwrite = job_of.place_of(address)
-        self._program = FioProgram(program, address, timeout=timeout, trace=trace)
+        self._place = job_of.place_of(address)
+        self._program = FioProgram(self._place.program, address, timeout=timeout, trace=trace)
         self._engines: tuple[str, ...] = ()
         self._files = MeasuredFiles()
         self._left_behind = 0
@@ -85,7 +95,7 @@ class Fio(StorageTester):
         self._program.find()
         if sys.platform != "linux":
             raise ConnectionFailed("storage is measured under Linux only", where=self.address)
-        target = target_at(self._path, loop=self._loop)
+        target = self._target(self._place.path)
         if target.path.is_dir():
             require_direct(target.path)
             self._left_behind = remove_left_behind(target.path)
@@ -134,7 +144,7 @@ class Fio(StorageTester):
             )
         with self._lock:
             self._program.begin()
-            target = target_at(self._path_of(job), loop=self._loop)
+            target = self._target(self._path_of(job))
             job_of.require_aligned(job, target.alignment)
             try:
                 result = self._measure(job, target, report)
@@ -147,8 +157,11 @@ class Fio(StorageTester):
     def snapshot(self) -> Mapping[str, Setting]:
         """Return what the address sets."""
         now = Instant.now()
-        settings = {"path": str(self._path), "loop": self._loop, "overwrite": self._overwrite}
-        return {name: Setting(value, "", now, "driver") for name, value in settings.items()}
+        settings = {name: getattr(self._place, name) for name in job_of.Place.__slots__}
+        return {
+            name: Setting(str(value) if isinstance(value, Path) else value, "", now, "driver")
+            for name, value in settings.items()
+        }
 
     def abort(self) -> None:
         """End fio now, workers included; from any thread; never raises."""
@@ -166,16 +179,20 @@ class Fio(StorageTester):
         return ReleaseReport(tuple(actions), failures)
 
     def _path_of(self, job: StorageJob) -> Path:
-        path = self._path / job.path if job.path else self._path
-        if not path.resolve().is_relative_to(self._path.resolve()):
-            raise OutOfRange(f"{job.path} is not under {self._path}", where=self.address)
+        top = self._place.path
+        path = top / job.path if job.path else top
+        if not path.resolve().is_relative_to(top.resolve()):
+            raise OutOfRange(f"{job.path} is not under {top}", where=self.address)
         return path
+
+    def _target(self, path: Path) -> Target:
+        return target_at(path, loop=self._place.loop, device=self._place.device)
 
     def _measure(self, job: StorageJob, target: Target, report: Progress) -> Measurement:
         made_here = target.path.is_dir()
         checkpoint = job.pattern == "checkpoint-write"
         if not made_here:
-            require_allowed(job, target, overwrite=self._overwrite, where=self.address)
+            require_allowed(job, target, overwrite=self._place.overwrite, where=self.address)
         if made_here and not job.precondition and not checkpoint:
             raise OutOfRange("a file that was just made has to be filled before it is measured", where=self.address)
         place = self._files.options(job, target, fresh=checkpoint)
@@ -202,7 +219,8 @@ class Fio(StorageTester):
             unverified = self._verify(job, target, place, _part(report, 0.9, 1.0, "verifying"))
         if checkpoint:
             self._files.remove()
-        measured = self._evaluated(job, target, ended, window, device, own_after.since(own_before), unverified)
+        own = None if target.named else own_after.since(own_before)
+        measured = self._evaluated(job, target, ended, window, device, own, unverified)
         if ended.error is not None:
             raise ended.error.with_partial(measured)
         return measured
@@ -217,6 +235,10 @@ class Fio(StorageTester):
         broken = breakdowns(said)
         if broken or said.moved != job.size:
             number = next((int(one["error"]) for one in said.jobs if one["error"]), said.status)
+            if not number:
+                raise ProtocolError(
+                    "fio did not tell that it has filled the file", where=str(target.path), why="; ".join(broken)
+                )
             raise InstrumentReportedError(
                 number,
                 "; ".join(broken),
@@ -225,7 +247,8 @@ class Fio(StorageTester):
                 why=f"{said.moved} of {job.size} bytes were written",
                 advice="look at free space, permissions and the kernel's log"
                 if said.moved
-                else f"look at permissions, or take another engine than {job.engine}: {', '.join(self._engines)}",
+                else "look at permissions, whether O_DIRECT is taken, or choose another engine than "
+                f"{job.engine}: {', '.join(self._engines)}",
             )
         self._files.note_filled(job, target)
 
@@ -249,7 +272,7 @@ class Fio(StorageTester):
         ended: Ended,
         window: Window,
         device: Count | None,
-        own: Count,
+        own: Count | None,
         unverified: tuple[str, ...],
     ) -> Measurement:
         said = ended.said
@@ -264,7 +287,7 @@ class Fio(StorageTester):
             "running_s": said.seconds,
             "interval_rates": said.interval_rates,
             "device_counted": None if device is None else asdict(device),
-            "counted_for_program": asdict(own),
+            "counted_for_program": None if own is None else asdict(own),
             "device": {
                 "name": target.device,
                 "file_system": target.file_system,

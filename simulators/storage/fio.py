@@ -102,7 +102,10 @@ class SimulatedFio:
                 self._own.append(self.directory)
             else:
                 self.directory = self.options.directory
-            self.address = f"fio://{quote(str(self.directory))}?program={quote(str(self.program))}"
+            self.address = (
+                f"fio://{quote(str(self.directory))}?program={quote(str(self.program))}"
+                f"&device={quote(str(self.witness.parent))}"
+            )
         return self.address
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from aicalib_hw.instruments.storage.fio import Fio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aicalib_hw.errors import NotSupported, OutOfRange
+from aicalib_hw.errors import ConnectionFailed, NotSupported, OutOfRange, ProtocolError
 from tests.disks import Disk, run
 
 from .real_fio import MIB, READ, job, of_real_fio, program
@@ -135,12 +135,10 @@ def test_a_file_of_somebody_else_is_never_made_longer(disk: Disk) -> None:
         short.unlink()
 
 
-def test_a_simulated_fio_is_known_by_its_version(disk: Disk, tmp_path: Path) -> None:
-    simulated = program(tmp_path, '[ "$1" = --version ] && echo SIM-fio-3.33 && exit\nexec fio "$@"')
-    with Fio(f"{disk.address}&program={simulated}") as tester:
-        assert tester.identity.simulated
-        assert tester.identity.firmware == "3.33"
-        assert tester.measure_throughput(READ).identity.simulated
+def test_another_program_than_the_one_that_was_opened_makes_no_measurement(disk: Disk, tmp_path: Path) -> None:
+    other = program(tmp_path, '[ "$1" = --version ] && echo fio-3.99 && exit\nexec fio "$@"')
+    with Fio(f"{disk.address}&program={other}") as tester, pytest.raises(ProtocolError, match=r"3\.99"):
+        tester.measure_throughput(READ)
 
 
 def altered(said: _fio_output.Said, **changed: Any) -> _fio_output.Said:
@@ -231,3 +229,18 @@ def test_the_deficit_of_a_device_enters_the_budget_and_too_large_a_one_forbids_t
         stated = {one.name: one.half_width for one in _fio_trust.components(said, READ, shares)}
         assert stated["bytes that the device did not count"] == pytest.approx(missing, rel=1e-3)
         assert "others on the device" not in stated
+
+
+def test_counters_that_are_named_are_those_that_are_believed(disk: Disk, tmp_path: Path) -> None:
+    other = tmp_path / "idle"
+    other.mkdir()
+    (other / "stat").write_text("0 " * 11)
+    with Fio(f"{disk.address}&device={other}") as tester:
+        result = tester.measure_throughput(READ)
+    assert result.evidence["device"]["name"] == "idle"
+    assert result.evidence["counted_for_program"] is None
+    assert any("the device idle counted 0" in reason for reason in result.validity.reasons)
+    with Fio(f"{disk.address}&device=/sys/block/{disk.device}") as tester:
+        assert tester.measure_throughput(READ).validity
+    with pytest.raises(ConnectionFailed, match="no counters"):
+        Fio(f"{disk.address}&device={tmp_path}").open()

@@ -1,0 +1,256 @@
+"""The fio driver against a simulated fio whose disk has a truth: what is found, and every fault that it offers."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aicalib_hw.instruments.storage.fio import Fio
+
+import aicalib_hw as hw
+from aicalib_hw.bench import StoragePlan, load_bench
+from aicalib_hw.errors import (
+    Aborted,
+    DeadlineExceeded,
+    IdentityMismatch,
+    InstrumentReportedError,
+    MissingProgram,
+    ProtocolError,
+)
+from aicalib_hw.interfaces import StorageJob
+from aicalib_hw.metrology.budget import evaluate
+from aicalib_hw.procedures import calibrate_storage
+from aicalib_hw.readings import Measurement, ValidityStatus
+
+MIB = 1 << 20
+STATED = {"block_size": MIB // 4, "queue_depth": 16, "ramp": 0.0, "duration": 10.0, "disturbance": 0.05}
+AMOUNT = {"delay": 0.3, "full": 2.0 * MIB, "io_error": 2.0 * MIB, "corrupt": 2.0 * MIB, "short_io": 3.0}
+AMOUNT |= {"overrun": 30.0, "neighbour": 0.2, "gain": 0.7}
+
+
+def job(pattern: Any = "sequential-read", **more: Any) -> StorageJob:
+    stated: dict[str, Any] = {**STATED, **more}
+    return StorageJob("", pattern, 16 * MIB, **stated)
+
+
+def fault(kind: str, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "amount": AMOUNT.get(kind, 1.0), **more}
+
+
+@pytest.fixture
+def tester(simulated_storage_tester: Any) -> Iterator[Fio]:
+    with Fio(simulated_storage_tester.address, timeout=10.0) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("pattern", ["sequential-read", "sequential-write", "random-read", "mixed", "checkpoint-write"])
+def test_what_truly_moved_is_what_is_found_within_the_uncertainty_and_it_is_called_simulated(
+    simulated_storage_tester: Any, tester: Fio, pattern: str
+) -> None:
+    truth = simulated_storage_tester.truth
+    asked = job(pattern)
+    if pattern != "checkpoint-write":
+        tester.measure_throughput(asked)
+    before = [truth.moved(way) for way in ("read", "write")]
+    result = tester.measure_throughput(asked)
+    moved = [truth.moved(way) - then for way, then in zip(("read", "write"), before, strict=True)]
+    assert result.validity, result.validity.reasons
+    assert [result.evidence["bytes_read"], result.evidence["bytes_written"]] == [
+        pytest.approx(one, rel=1e-4) for one in moved
+    ]
+    assert result.value is not None
+    evaluation = evaluate(float(result.value), "bit/s", result.components)
+    true_rate = 8 * sum(moved) / result.evidence["running_s"]
+    assert abs(evaluation.value - true_rate) <= evaluation.expanded_uncertainty
+    assert result.identity.simulated
+    assert result.identity.firmware == "3.33"
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "named"),
+    [
+        ("refuse", MissingProgram, "cannot be run"),
+        ("wrong_identity", IdentityMismatch, r"3\.33"),
+    ],
+)
+def test_a_program_that_is_none_or_another_is_told_when_it_is_opened(
+    simulated_storage_tester: Any, kind: str, error: type[Exception], named: str
+) -> None:
+    simulated_storage_tester.inject(fault(kind))
+    with pytest.raises(error, match=named):
+        Fio(simulated_storage_tester.address).open()
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "named"),
+    [
+        ("refuse", InstrumentReportedError, "error 127"),
+        ("drop", InstrumentReportedError, "signal 9"),
+        ("full", InstrumentReportedError, "the disk is full"),
+        ("io_error", InstrumentReportedError, "Input/output error"),
+        ("no_direct", InstrumentReportedError, "error 22"),
+        ("half_line", ProtocolError, "did not tell"),
+        ("garble", ProtocolError, "did not tell"),
+        ("wrong_identity", ProtocolError, "wrote it, and"),
+    ],
+)
+def test_a_file_that_was_not_filled_is_never_measured(
+    simulated_storage_tester: Any, tester: Fio, kind: str, error: type[Exception], named: str
+) -> None:
+    simulated_storage_tester.inject(fault(kind))
+    with pytest.raises(error, match=named) as failed:
+        tester.measure_throughput(job())
+    assert "fill" in str(failed.value) or kind == "refuse"
+    assert tester.measure_throughput(job()).validity
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern", "status", "named"),
+    [
+        ("drop", "sequential-read", ValidityStatus.ERROR, "signal 9"),
+        ("half_line", "sequential-read", ValidityStatus.ERROR, "not whole"),
+        ("garble", "sequential-read", ValidityStatus.ERROR, "not whole"),
+        ("wrong_identity", "sequential-read", ValidityStatus.ERROR, "wrote it, and"),
+        ("full", "sequential-write", ValidityStatus.ERROR, "the disk is full"),
+        ("io_error", "sequential-read", ValidityStatus.ERROR, "error 5 of fio"),
+        ("no_direct", "sequential-read", ValidityStatus.ERROR, "error 22 of fio"),
+        ("short_io", "sequential-read", ValidityStatus.INVALID, "3 transfers were cut short"),
+        ("shallow", "sequential-read", ValidityStatus.INVALID, "queue depth of 16"),
+        ("neighbour", "sequential-write", ValidityStatus.INVALID, "disturbed: others moved"),
+    ],
+)
+def test_a_fault_in_the_measured_run_leaves_no_valid_value_and_the_next_run_is_sound(
+    simulated_storage_tester: Any, tester: Fio, kind: str, pattern: str, status: ValidityStatus, named: str
+) -> None:
+    tester.measure_throughput(job(pattern))
+    simulated_storage_tester.inject(fault(kind))
+    result = tester.measure_throughput(job(pattern))
+    assert result.validity.status is status
+    assert any(named in reason for reason in result.validity.reasons), result.validity.reasons
+    assert (result.value is None) is (status is ValidityStatus.ERROR)
+    if kind != "neighbour":  # who stays
+        assert tester.measure_throughput(job(pattern)).validity
+
+
+def test_data_that_come_back_changed_are_found_where_they_are_read_back(
+    simulated_storage_tester: Any, tester: Fio
+) -> None:
+    asked = job("sequential-write", verify=True)
+    assert tester.measure_throughput(asked).validity
+    simulated_storage_tester.inject(fault("corrupt", count=None))
+    result = tester.measure_throughput(asked)
+    assert result.validity.status is ValidityStatus.INVALID
+    assert any("verification: error 84 of fio" in reason for reason in result.validity.reasons)
+
+
+@pytest.mark.parametrize(("kind", "remarked"), [("delay", ""), ("chatter", ""), ("overrun", "answered late")])
+def test_what_changes_no_byte_and_no_second_changes_no_rate(
+    simulated_storage_tester: Any, tester: Fio, kind: str, remarked: str
+) -> None:
+    usual = tester.measure_throughput(job())
+    simulated_storage_tester.inject(fault(kind))
+    result = tester.measure_throughput(job())
+    assert result.validity, result.validity.reasons
+    assert result.value == pytest.approx(usual.value, rel=0.01)
+    assert any(remarked in remark for remark in result.evidence["remarks"])
+
+
+@pytest.mark.parametrize("kind", ["gain", "stuck"])
+def test_a_disk_that_is_slower_for_a_time_is_measured_as_slow_as_it_was(
+    simulated_storage_tester: Any, tester: Fio, kind: str
+) -> None:
+    usual = tester.measure_throughput(job())
+    simulated_storage_tester.inject({"kind": kind, "amount": {"gain": 0.7, "stuck": 5.0}[kind]})
+    truth = simulated_storage_tester.truth
+    before = truth.moved("read")
+    result = tester.measure_throughput(job())
+    assert result.value == pytest.approx(8 * (truth.moved("read") - before) / result.evidence["running_s"], rel=1e-3)
+    assert usual.value is not None
+    assert result.value < 0.8 * usual.value
+
+
+@pytest.mark.parametrize("simulated_storage_tester", [{"filled": False}], indirect=True)
+def test_files_that_stay_sparse_give_a_rate_that_no_device_counted(tester: Fio) -> None:
+    result = tester.measure_throughput(job())
+    assert result.validity.status is ValidityStatus.INVALID
+    assert any("unwritten file" in reason for reason in result.validity.reasons)
+
+
+def test_a_program_that_answers_too_late_is_ended_and_one_that_is_aborted_keeps_what_it_had(
+    simulated_storage_tester: Any,
+) -> None:
+    with Fio(simulated_storage_tester.address, timeout=2.0) as tester:
+        tester.measure_throughput(job())
+        simulated_storage_tester.inject({"kind": "delay", "amount": 30.0})
+        with pytest.raises(DeadlineExceeded) as late:
+            tester.measure_throughput(job(duration=1.0))
+        assert isinstance(late.value.partial, Measurement)
+        assert late.value.partial.value is None
+
+        timer = threading.Timer(1.5, tester.abort)
+        timer.start()
+        with pytest.raises(Aborted) as aborted:
+            tester.measure_throughput(job(duration=600.0))
+        timer.join()
+        partial = aborted.value.partial
+        assert isinstance(partial, Measurement)
+        assert partial.validity.status is ValidityStatus.ABORTED
+        assert tester.measure_throughput(job()).validity
+
+
+BENCH = """
+[bench]
+name = "simulated-disk"
+
+[decision]
+rule = "jjf1094"
+
+[instruments.disk]
+driver = "fio"
+simulator = "fio"
+
+[world]
+rate = 20.0
+seed = 5
+
+[permissible_errors.storage]
+value = 0.05
+kind = "relative"
+source = "this test"
+"""
+
+
+def test_a_calibration_finds_the_true_rate_of_each_pattern_within_its_uncertainty(tmp_path: Any) -> None:
+    path = tmp_path / "simulated-disk.toml"
+    path.write_text(BENCH)
+    plan = StoragePlan(size=64 * MIB, patterns=("sequential-read", "sequential-write"), duration=10, warm_up=1)
+    with hw.open_bench(load_bench(path)) as bench:
+        truth = bench.simulated["disk"].truth
+        moved: list[SimpleNamespace] = []
+
+        class Record:
+            """Keeps what truly moved up to each run."""
+
+            def measurement(self, run: Measurement) -> None:
+                moved.append(SimpleNamespace(read=truth.moved("read"), write=truth.moved("write"), run=run))
+
+            def result(self, result: Any) -> None:
+                pass
+
+            calibration = result
+
+        calibration = calibrate_storage(bench, plan=plan, record=Record())
+    for result, way in zip(calibration.results, ("read", "write"), strict=True):
+        assert result.validity, result.validity.reasons
+        assert result.simulated
+        assert result.evaluation is not None
+        of_point = [one for one in moved if one.run.definition == result.definition]
+        true = [
+            8 * (getattr(later, way) - getattr(former, way)) / later.run.evidence["running_s"]
+            for former, later in itertools.pairwise(of_point)
+        ]
+        assert abs(result.evaluation.value - sum(true) / len(true)) <= result.evaluation.expanded_uncertainty
