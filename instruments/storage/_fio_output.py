@@ -63,12 +63,22 @@ class Said:
     @property
     def interval_rates(self) -> list[float]:
         """The rate from each account to the next, bit/s, in their order."""
-        accounts = [(0, 0.0), *((_moved(jobs), _seconds(jobs)) for jobs in (*self.earlier, self.jobs))]
-        return [
-            8 * (later - former) / (end - begin)
-            for (former, begin), (later, end) in itertools.pairwise(accounts)
-            if end - begin >= _LEAST_INTERVAL
-        ]
+        return _rates(self._accounts)
+
+    def round_rates(self, count: int) -> list[float]:
+        """The rates of `count` rounds, as nearly alike in length as the accounts lie; [] where they are too few."""
+        accounts = self._accounts
+        if len(accounts) <= count:
+            return []
+        times = [seconds for _, seconds in accounts]
+        bounds = [times[-1] * number / count for number in range(count + 1)]
+        nearest = [min(range(len(times)), key=[abs(time - bound) for time in times].__getitem__) for bound in bounds]
+        return _rates([accounts[index] for index in nearest])
+
+    @property
+    def _accounts(self) -> list[tuple[int, float]]:
+        """Bytes and s of each account, from the beginning."""
+        return [(0, 0.0), *((_moved(jobs), _seconds(jobs)) for jobs in (*self.earlier, self.jobs))]
 
     @property
     def plain(self) -> list[dict[str, Any]]:
@@ -143,6 +153,14 @@ def meaning(number: int) -> str:
     if number == errno.ENOSPC:
         return "the disk is full"
     return os.strerror(number)
+
+
+def _rates(accounts: Sequence[tuple[int, float]]) -> list[float]:
+    return [
+        8 * (later - former) / (end - begin)
+        for (former, begin), (later, end) in itertools.pairwise(accounts)
+        if end - begin >= _LEAST_INTERVAL
+    ]
 
 
 def _moved(jobs: Jobs) -> int:

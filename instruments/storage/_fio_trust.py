@@ -22,9 +22,9 @@ AGREEMENT = 0.005
 
 STEADY_RANGE = 0.20
 STEADY_SLOPE = 0.10
-"""Shares of the mean within which the rates of the intervals of a steady run range and trend (assumptions)."""
+"""Shares of the mean within which the rates of five rounds of a steady run range and trend (assumptions)."""
 
-_FEWEST_INTERVALS = 5
+_ROUNDS = 5
 _REPORTED_AGREEMENT = 1e-3
 _MOST_IN_FLIGHT = 1e-3
 _LEAST_DURATION = 10.0
@@ -147,7 +147,7 @@ def remarks(said: Said, job: StorageJob, memory: int) -> list[str]:
     if job.pattern != "checkpoint-write" and said.seconds < _LEAST_DURATION:
         found.append(f"a window of {job.duration:g} s shows no steady state: {_LEAST_DURATION:g} s or more do")
     else:
-        found += unsteady(said.interval_rates)
+        found += unsteady(said.round_rates(_ROUNDS))
     if job.pattern != "checkpoint-write" and said.seconds > _OVERRUN * job.duration:
         found.append(f"it ran for {said.seconds:g} s, and {job.duration:g} s were asked for: the device answered late")
     busiest = max(float(one.get("usr_cpu", 0)) + float(one.get("sys_cpu", 0)) for one in said.jobs)
@@ -157,8 +157,8 @@ def remarks(said: Said, job: StorageJob, memory: int) -> list[str]:
 
 
 def unsteady(rates: Sequence[float]) -> list[str]:
-    """Return what speaks against a steady state: how far the rates of successive intervals range, and their trend."""
-    if len(rates) < _FEWEST_INTERVALS:
+    """Return what speaks against a steady state: how far the rates of successive rounds range, and their trend."""
+    if len(rates) < _ROUNDS:
         return []
     mean = statistics.fmean(rates)
     extent = (max(rates) - min(rates)) / mean
@@ -166,7 +166,7 @@ def unsteady(rates: Sequence[float]) -> list[str]:
     trend = slope * (len(rates) - 1) / mean
     found = []
     if extent > STEADY_RANGE:
-        found.append(f"not steady: the rate ranged over more than {STEADY_RANGE:.0%} of its mean")
+        found.append(f"not steady: the rate ranged over more than {STEADY_RANGE:.0%} of its mean from round to round")
     if abs(trend) > STEADY_SLOPE:
         way = "rose" if trend > 0 else "fell"
         found.append(f"not steady: the rate {way} by more than {STEADY_SLOPE:.0%} of its mean from begin to end")

@@ -170,6 +170,7 @@ def test_a_disk_that_is_slower_for_a_time_is_measured_as_slow_as_it_was(
     result = tester.measure_throughput(job())
     assert result.value == pytest.approx(8 * (truth.moved("read") - before) / result.evidence["running_s"], rel=1e-3)
     assert usual.value is not None
+    assert result.value is not None
     assert result.value < 0.8 * usual.value
 
 

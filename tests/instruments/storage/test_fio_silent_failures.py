@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import socket
 import subprocess
 import time
@@ -209,6 +210,17 @@ def test_a_rate_with_a_trend_is_not_steady(slope: float, word: str) -> None:
     rates = [1e9 * (1 + slope * second) for second in range(10)]
     assert any(word in one for one in _fio_trust.unsteady(rates))
     assert _fio_trust.unsteady([1e9] * 10) == []
+
+
+@given(st.lists(st.integers(700, 1300), min_size=6, max_size=80), st.integers(1, 10**9))
+def test_rounds_share_out_all_that_was_moved_whatever_their_lengths(lengths: list[int], a_millisecond: int) -> None:
+    times = list(itertools.accumulate(lengths))
+    said = _fio_output.parse(0, "".join(account(a_millisecond * time, time) for time in times), "")
+    rates = said.round_rates(5)
+    assert 1 <= len(rates) <= 5
+    assert rates == [pytest.approx(8000 * a_millisecond)] * len(rates)
+    assert said.interval_rates == [pytest.approx(8000 * a_millisecond)] * len(lengths)
+    assert _fio_trust.unsteady(rates) == []
 
 
 def test_one_slow_second_of_ten_is_not_steady() -> None:
