@@ -39,6 +39,7 @@ def test_range_status_energy_and_uncertainty_of_a_family_are_shown_or_said_to_be
     assert cells["driver"] == f"`{name}`"
     assert all(cells.values())
     assert not any("|" in cell or "\n" in cell for cell in cells.values())
+    assert name in made.FOREIGN or cells["read by others"] in ("none found", "no simulator to show it")
     if kind.DRIVER.simulator:
         assert cells["status"].startswith("over-range: ") or "instead of a number" in cells["status"]
     else:
