@@ -93,7 +93,12 @@ def find_bench(name_or_path: str | Path) -> Path:
     if path.suffix == ".toml" or path.name != text:
         if path.is_file():
             return path
-        raise BenchError(f"there is no bench file {text}", where=str(path.absolute()), advice="check the path")
+        raise BenchError(
+            f"there is no bench file {text}",
+            where=str(path.absolute()),
+            why="no file of that name is there",
+            advice="check the path",
+        )
     known = known_benches()
     if text in known:
         return known[text]
@@ -101,7 +106,7 @@ def find_bench(name_or_path: str | Path) -> Path:
         f"unknown bench {text!r}",
         where=", ".join(str(directory) for directory in bench_directories()),
         why="no file of that name there",
-        advice=f"{nearest(text, known)} A bench file elsewhere is named by its path: ./{text}.toml",
+        advice=f"{nearest(text, known)}; a bench file elsewhere is named by its path: ./{text}.toml",
     )
 
 

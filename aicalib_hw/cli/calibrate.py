@@ -127,6 +127,10 @@ def _new_directory(output: Path | None, name: str) -> Path:
 
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     directory = output if output is not None else Path("aicalib-results") / f"{stamp}-{name}"
+    again = 1
+    while output is None and directory.exists():  # a second calibration within the same second
+        again += 1
+        directory = directory.with_name(f"{stamp}-{name}-{again}")
     if directory.is_dir() and any(directory.iterdir()):
         raise UsageError(
             "the output directory is not empty",

@@ -122,7 +122,9 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     """Open a record for reading; raises RecordError if there is none, or it is from a newer version."""
     file = Path(path).absolute()
     if not file.is_file():
-        raise RecordError("there is no record", where=str(file), advice="name what `aicalib calibrate` wrote")
+        raise RecordError(
+            "there is no record", where=str(file), why="no such file", advice="name what `aicalib calibrate` wrote"
+        )
     try:
         with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, isolation_level=None)) as found:
             (application,) = found.execute("PRAGMA application_id").fetchone()

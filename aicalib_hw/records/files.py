@@ -17,6 +17,7 @@ def record_in(place: str | Path) -> Path:
         raise RecordError(
             "there is no record",
             where=str(path.absolute()),
+            why="no such file, or no record.sqlite in that directory",
             advice="name what `aicalib calibrate` wrote",
         )
     return path

@@ -7,6 +7,7 @@ Any VISA library that PyVISA finds; pyvisa-py by default. What is wrong with tha
 from __future__ import annotations
 
 import contextlib
+import socket
 from typing import Any
 
 from aicalib_hw.errors import ConnectionFailed, InstrumentError, LockedByOther, MissingExtra, UsageError
@@ -16,6 +17,14 @@ from aicalib_hw.transport.link import MessageLink, Wire
 
 SHORTEST_CONNECT = 2.0
 """Least connect time-out in s: with less, pyvisa-py gives a handshake 100 ms."""
+
+
+_INTERFACES = {
+    "PyUSB": "pip install pyusb",
+    "gpib": "install linux-gpib and its Python module, or pip install gpib-ctypes",
+    "psutil": "pip install psutil",
+}
+"""Word in what pyvisa-py says of an interface whose library is missing → how to get it."""
 
 
 class VisaLink(MessageLink):
@@ -102,12 +111,44 @@ class VisaLink(MessageLink):
             return UsageError(
                 f"{self.resource!r} is no VISA resource name", why=text, advice="for example TCPIP::192.168.1.7::INSTR"
             )
+        lacking = "Please install" in text
+        missing = next((found for word, found in _INTERFACES.items() if lacking and word in text), None)
+        if missing is not None:
+            return UsageError(
+                f"the VISA library {self._library!r} cannot use this interface here",
+                where=self.resource,
+                why=text,
+                advice=f'{missing}, or install the vendor\'s VISA and use visa_library="@ivi"',
+            )
+        unknown = _unknown_name(self.resource)
         return ConnectionFailed(
-            f"nothing answers at {self.resource}",
-            where=self.resource,
-            why=text,
-            advice="check power, cable and address; `ping` the host; is the instrument's network interface selected?",
+            f"nothing answers at {self.resource}", where=self.resource, why=unknown or text, advice=self._look(unknown)
         )
+
+    def _look(self, unknown: str) -> str:
+        """What to look at where nothing answers."""
+        if unknown:
+            return "correct the name, or give the address in numbers"
+        if self._begins_in_doubt:
+            return "check the port's name, cable and power; `aicalib discover` lists the serial ports that are here"
+        if self.resource.upper().startswith("TCPIP"):
+            return "check power, cable and address; `ping` the host; is the instrument's network interface selected?"
+        return "check power and cable; `aicalib discover` lists what is plugged in"
+
+
+def _unknown_name(resource: str) -> str:
+    """Say that the host's name is unknown, where it is: pyvisa-py tells of it as of a bad file descriptor."""
+    parts = resource.split("::")
+    if not parts[0].upper().startswith("TCPIP") or len(parts) < 2:
+        return ""
+    host = parts[1].partition(",")[0]
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror as error:
+        return f"the name {host!r} is not known: {error.strerror}"
+    except (OSError, UnicodeError) as error:
+        return f"{host!r} is no name of a host: {error}"
+    return ""
 
 
 def _keep_hislip_quiet() -> None:

@@ -20,3 +20,24 @@ def require_one_of(what: str, value: Any, allowed: Sequence[Any], unit: str = ""
         why=f"it has {listed} {unit}".rstrip(),
         advice=advice,
     )
+
+
+def require_ratio(name: str, ratio: float, limits: tuple[float, float]) -> None:
+    """Raise OutOfRange unless a transducer's ratio, primary over secondary, lies within the meter's limits."""
+    low, high = limits
+    if not low <= ratio <= high:
+        raise OutOfRange(
+            f"a {name} of {ratio:g} cannot be set",
+            why=f"this meter takes {low:g} to {high:g}",
+            advice="give primary over secondary: 100 for 500 A to 5 A, 1 for none",
+        )
+
+
+def require_full_scale(name: str, full: float, unit: str) -> None:
+    """Raise OutOfRange for what no meter has as a range; whether this one has it, the instrument says."""
+    if not 0 < full < 1e6:
+        raise OutOfRange(
+            f"a {name} of {full:g} {unit} cannot be set",
+            why="a range lies above 0 and below a million",
+            advice="give one of the ranges that the meter's panel offers",
+        )

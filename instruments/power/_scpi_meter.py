@@ -69,12 +69,16 @@ class ScpiPowerMeter(PowerMeter):
         if len(parts) != 4:
             raise ProtocolError(f"{answer!r} is no identification", where=self.address)
         maker, model, serial, firmware = parts
-        identity = Identity(maker, model, serial, firmware, self.address)
+        return self._mine(Identity(maker, model, serial, firmware, self.address))
+
+    def _mine(self, identity: Identity) -> Identity:
+        """Return an identity that this driver is for; raises IdentityMismatch for any other."""
         if not self.DRIVER.matches(identity):
             raise IdentityMismatch(
                 f"{identity} answers, and this driver is for {self.DRIVER.summary}",
                 where=self.address,
-                advice="leave the driver to `open_instrument`, or correct the address",
+                why=f"another instrument has this address, or {self.DRIVER.name} was named for it by mistake",
+                advice="correct the address, or name the driver of what answers; `aicalib drivers` lists them",
             )
         return identity
 

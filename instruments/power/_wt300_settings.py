@@ -14,7 +14,7 @@ from aicalib_hw.scpi.codec import BOOLEAN, INTEGER, NUMBER, choice, number_text
 from aicalib_hw.scpi.session import ScpiSession
 
 from . import _wt300_tables as tables
-from ._choices import require_one_of
+from ._choices import require_one_of, require_ratio
 
 AVERAGING = (1, 8, 16, 32, 64)
 RATIO = (0.001, 9999.0)
@@ -163,7 +163,11 @@ class Settings:
         """Measure current as the voltage of an external sensor: range in V, ratio in mV/A (0.001 to 9999)."""
         require_one_of("external range", voltage_range, tables.EXTERNAL_RANGES, "V")
         if not RATIO[0] <= millivolts_per_ampere <= RATIO[1]:
-            raise OutOfRange(f"a ratio of {millivolts_per_ampere} mV/A cannot be set", why=f"{RATIO[0]} to {RATIO[1]}")
+            raise OutOfRange(
+                f"a ratio of {millivolts_per_ampere:g} mV/A cannot be set",
+                why=f"this meter takes {RATIO[0]:g} to {RATIO[1]:g} mV/A",
+                advice="give what stands on the sensor",
+            )
         with self.session.lock:
             self.current_auto = False
             self.session.command(f":INPut:CURRent:RANGe EXTERNAL,{number_text(voltage_range)}")
@@ -213,8 +217,8 @@ class Settings:
         if "averaging" in given:
             require_one_of("averaging", given["averaging"], AVERAGING)
         for name in ("ct_ratio", "vt_ratio"):
-            if name in given and not RATIO[0] <= given[name] <= RATIO[1]:
-                raise OutOfRange(f"a {name} of {given[name]} cannot be set", why=f"{RATIO[0]} to {RATIO[1]}")
+            if name in given:
+                require_ratio(name, given[name], RATIO)
 
     def _ratio(self, word: str, element: int) -> float:
         return NUMBER.decode(self.session.query(f":INPut:SCALing:{word}:ELEMent{element}?"))

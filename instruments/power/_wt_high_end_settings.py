@@ -14,7 +14,7 @@ from aicalib_hw.scpi.codec import BOOLEAN, INTEGER, NUMBER, choice, number_text
 from aicalib_hw.scpi.session import ScpiSession
 
 from . import _wt_high_end_tables as tables
-from ._choices import require_one_of
+from ._choices import require_one_of, require_ratio
 
 _CREST = choice({"3": "3", "6": "6"})
 _WIRING = choice(tables.WIRINGS)
@@ -243,5 +243,4 @@ class Settings:
 
 
 def _check_ratio(name: str, ratio: float) -> None:
-    if not tables.RATIO[0] <= ratio <= tables.RATIO[1]:
-        raise OutOfRange(f"a {name} of {ratio} cannot be set", why=f"{tables.RATIO[0]} to {tables.RATIO[1]}")
+    require_ratio(name, ratio, tables.RATIO)

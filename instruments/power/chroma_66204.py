@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from aicalib_hw import units
-from aicalib_hw.errors import IdentityMismatch, OutOfRange, ProtocolError
+from aicalib_hw.errors import OutOfRange, ProtocolError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
@@ -82,14 +82,7 @@ class Chroma66204(PolledPowerMeter):
         if len(parts) < 4:
             raise ProtocolError(f"{answer!r} is no identification", where=self.address)
         extra = dict(zip(("fpga", "pcb"), parts[4:], strict=False))
-        identity = Identity(parts[0], parts[1], parts[2], parts[3], self.address, extra)
-        if not self.DRIVER.matches(identity):
-            raise IdentityMismatch(
-                f"{identity} answers, and this driver is for {self.DRIVER.summary}",
-                where=self.address,
-                advice="leave the driver to `open_instrument`, or correct the address",
-            )
-        return identity
+        return self._mine(Identity(parts[0], parts[1], parts[2], parts[3], self.address, extra))
 
     def _prepare(self) -> None:
         self.session.command("SYSTem:HEADer OFF")

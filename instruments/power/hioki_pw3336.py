@@ -31,7 +31,7 @@ from aicalib_hw.scpi.codec import NUMBER, number_text, parse_number
 from . import _hioki_accuracy as accuracy
 from . import _hioki_tables as tables
 from . import _hioki_values
-from ._choices import require_one_of
+from ._choices import require_full_scale, require_one_of, require_ratio
 from ._hioki_integrator import HiokiIntegrator
 from ._polled_meter import impossible
 
@@ -133,6 +133,7 @@ class HiokiPW3336(HiokiIntegrator):
                 f"elements {tuple(elements)} cannot be chosen",
                 where=str(self.identity),
                 why=f"this meter always measures with all of its {self._count}",
+                advice="leave it out",
             )
         if wiring is not None:
             require_one_of("wiring", wiring, tables.WIRINGS_OF[self._count])
@@ -140,8 +141,8 @@ class HiokiPW3336(HiokiIntegrator):
             if name in wanted:
                 _require_ratio(name, wanted[name])
         for name in ("voltage_range", "current_range"):
-            if not 0 < wanted.get(name, 1.0) < 1e6:
-                raise OutOfRange(f"a {name} of {wanted[name]} cannot be set", advice="give a range of this meter")
+            if name in wanted:
+                require_full_scale(name, wanted[name], "V" if name == "voltage_range" else "A")
         if wiring is not None and self._count > 1:
             self.session.command(f":WIRing TYPE{tables.WIRINGS[wiring]}")
         for channel in self._channels:
@@ -333,9 +334,7 @@ class HiokiPW3336(HiokiIntegrator):
 
 def _require_ratio(name: str, ratio: float) -> None:
     """Refuse a ratio that the instrument would round: it would then scale by another than it was told."""
-    low, high = tables.RATIO
-    if not low <= ratio <= high:
-        raise OutOfRange(f"a {name} of {ratio} cannot be set", why=f"{low} to {high}")
+    require_ratio(name, ratio, tables.RATIO)
     if float(f"{ratio:.4g}") != ratio:
         raise OutOfRange(
             f"a {name} of {ratio} cannot be set",

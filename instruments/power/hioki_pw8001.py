@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from aicalib_hw.errors import NotSupported, OutOfRange, UsageError
+from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.interfaces import (
     DriverInfo,
     ElementReading,
@@ -27,6 +27,7 @@ from aicalib_hw.readings import Component, Instant, Status, Window
 from aicalib_hw.scpi.codec import NUMBER, number_text, parse_number
 
 from . import _hioki_values
+from ._choices import require_full_scale
 from ._polled_meter import PolledPowerMeter, impossible
 
 UNITS = {"U": "V", "I": "A", "P": "W"}
@@ -113,8 +114,7 @@ class HiokiPW8001(PolledPowerMeter):
 
     def _apply(self, **wanted: Any) -> None:
         voltage_range = wanted["voltage_range"]
-        if not 0 < voltage_range < 1e6:
-            raise OutOfRange(f"a voltage_range of {voltage_range} cannot be set", where=str(self.identity))
+        require_full_scale("voltage_range", voltage_range, "V")
         self.session.command(f"{self._header} {number_text(voltage_range)}")
 
     def _in_force(self) -> PowerSettings:

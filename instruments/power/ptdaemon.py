@@ -20,7 +20,6 @@ from aicalib_hw.errors import (
     IdentityMismatch,
     InstrumentReportedError,
     NotSupported,
-    OutOfRange,
     ProtocolError,
     UsageError,
 )
@@ -45,7 +44,7 @@ from aicalib_hw.transport.visa import VisaLink
 
 from . import _evaluation
 from . import _ptdaemon_lines as lines
-from ._choices import require_one_of
+from ._choices import require_full_scale, require_one_of
 from ._polled_meter import impossible
 from ._scpi_meter import ScpiPowerMeter
 
@@ -196,8 +195,8 @@ class PTDaemonMeter(ScpiPowerMeter):
         if auto_range and (voltage_range is not None or current_range is not None):
             raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
         for name, full in (("voltage_range", voltage_range), ("current_range", current_range)):
-            if full is not None and not 0 < full < 1e6:
-                raise OutOfRange(f"a {name} of {full} cannot be set", advice="give a range of the analyzer")
+            if full is not None:
+                require_full_scale(name, full, "V" if name == "voltage_range" else "A")
         with self._lock:
             before = lines.parse_ranges(self._link.query("RR"))
             wanted: dict[str, float | None] = {"V": voltage_range, "A": current_range}

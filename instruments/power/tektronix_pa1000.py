@@ -26,6 +26,7 @@ from aicalib_hw.readings import Instant, Reading, Status, Window
 from aicalib_hw.scpi.codec import measured, number_text, parse_integer
 
 from . import _evaluation
+from ._choices import require_ratio
 from ._polled_meter import PolledPowerMeter, impossible
 
 RESULTS = {"VLT": "V", "AMP": "A", "WAT": "W", "VAS": "VA", "VAR": "var", "PWF": "1", "FRQ": "Hz"}
@@ -104,10 +105,12 @@ class TektronixPA1000(PolledPowerMeter):
         if wanted.get("auto_range") is False:
             self._lacks("setting auto_range (asked for False)", "which range a number stands for is not at hand")
         if tuple(wanted.get("elements", (1,))) != (1,):
-            raise OutOfRange(f"elements {tuple(wanted['elements'])} cannot be read", why="one input is read")
+            raise OutOfRange(
+                f"elements {tuple(wanted['elements'])} cannot be read", why="one input is read", advice="leave it out"
+            )
         for name in RATIOS:
-            if name in wanted and not RATIO[0] <= wanted[name] <= RATIO[1]:
-                raise OutOfRange(f"a {name} of {wanted[name]} cannot be set", why=f"{RATIO[0]} to {RATIO[1]}")
+            if name in wanted:
+                require_ratio(name, wanted[name], RATIO)
         if wanted.get("auto_range"):
             self.session.command(":RNG:VLT:AUT")
             self.session.command(":RNG:AMP:AUT")

@@ -180,7 +180,9 @@ class ZesLMG600(ScpiPowerMeter):
             raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
         for name, size in (("range", voltage_range), ("range", current_range), ("cycle time", update_interval)):
             if size is not None and not 0 < size < float("inf"):
-                raise OutOfRange(f"a {name} of {size} cannot be set", advice="give a positive number")
+                raise OutOfRange(
+                    f"a {name} of {size:g} cannot be set", why="it is no positive number", advice="give one"
+                )
         commands = []
         for channel in chosen:
             for word, size in (("VOLT", voltage_range), ("CURR", current_range)):

@@ -188,3 +188,34 @@ def test_an_error_that_nobody_foresaw_is_not_mistaken_for_a_verdict(
     assert ended.status == 70
     assert "ZeroDivisionError" in ended.screen["what"]
     assert "--debug" in ended.screen["what to do"]
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "why", "advice"),
+    [
+        ("TCPIP::no.such.host.invalid::INSTR", 3, "'no.such.host.invalid' is not known", "in numbers"),
+        ("ASRL/dev/no-such-port::INSTR", 3, "No such file", "serial ports"),
+        ("GPIB0::5::INSTR", 2, "gpib", "vendor's VISA"),
+    ],
+)
+def test_what_keeps_an_interface_from_answering_is_told_and_not_the_network_blamed(
+    aicalib: Command, address: str, status: int, why: str, advice: str
+) -> None:
+    assert_told(aicalib("identify", address), status, where=address, why=why, what_to_do=advice)
+
+
+def test_a_ratio_that_no_transducer_has(aicalib: Command) -> None:
+    ended = aicalib("calibrate", bench(METER + "settings = { ct_ratio = 0 }\n"))
+    assert_told(ended, 2, what="ct_ratio", why="0.001 to 9999", what_to_do="primary over secondary")
+
+
+def test_the_driver_of_another_make(aicalib: Command) -> None:
+    with simulate_bench(bench(METER)) as simulation:
+        ended = aicalib("read", simulation.addresses["meter"], "--driver", "yokogawa-wt1800")
+    assert_told(ended, 3, what="WT310E", why="yokogawa-wt1800", what_to_do="aicalib drivers")
+
+
+def test_a_second_calibration_within_the_same_second_has_a_directory_of_its_own(aicalib: Command) -> None:
+    lab = bench(METER + "settings = { ct_ratio = 0 }\n")
+    for _ in range(4):
+        assert "ct_ratio" in aicalib("calibrate", lab).screen["what"]
