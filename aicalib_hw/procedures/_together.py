@@ -116,7 +116,7 @@ def sum_of(parts: Sequence[Measurement]) -> Measurement:
         unit=first.unit,
         window=Window(start, stop, "from the latest begin to the earliest end of all accelerators"),
         identity=_identity([part.identity for part in parts]),
-        settings={"accelerators": [dict(part.settings) for part in parts]},
+        settings=_settings_of(parts),
         evidence={
             "operations": None if value is None else round(value * length),
             "common_s": length,
@@ -149,6 +149,14 @@ def _work_inside(part: Measurement, start: Instant, stop: Instant) -> float:
         end = min(run.window.stop.monotonic_ns, stop.monotonic_ns)
         work += run.value * max(0, end - begin) / 1e9
     return work
+
+
+def _settings_of(parts: Sequence[Measurement]) -> dict[str, Any]:
+    """What was set: once where it is the same for all, else for each."""
+    each = [dict(part.settings) for part in parts]
+    if all(one == each[0] for one in each):
+        return {"accelerators": len(parts), **each[0]}
+    return {"accelerators": each}
 
 
 def _identity(parts: Sequence[Identity]) -> Identity:

@@ -117,7 +117,8 @@ def _run(
 ) -> list[list[PeakMeasurement]]:
     """By accelerator its measurements, run by run; in each run all accelerators work at once.
 
-    A run in which one of them was disturbed is repeated, within the bound of every point.
+    A run in which one of them was disturbed, or that they did not do together, is repeated, within the bound of every
+    point.
     """
     total = plan.warm_up + plan.runs * plan.duration
     report(0.0, "warming up")
@@ -142,7 +143,11 @@ def _run(
                 record.measurement(one.sustained)
                 record.measurement(one.peak)
         rates = [one.sustained for one in together]
-        worst.append(next((rate for rate in rates if not rate.validity or rate.value is None), rates[0]))
+        sums = [
+            sum_of([rate for rate in rates if rate.definition == definition])
+            for definition in dict.fromkeys(rate.definition for rate in rates)
+        ]
+        worst.append(next((rate for rate in sums if not rate.validity or rate.value is None), sums[0]))
     return runs
 
 
@@ -186,13 +191,13 @@ def _result(
             "rejected": [one.rejected for one in every],
             "operations": [one.evidence.get("operations") for one in sums],
             **({"common_s": [one.evidence.get("common_s") for one in sums]} if len(members) > 1 else {}),
-            "energy_J": [dict(one.energy) for one in every if one.energy],
-            "throttle": [to_plain(one.throttle) for one in every if one.throttle is not None],
+            "energy_J": [energy for run in by_run if (energy := _energy_of(run))],
+            "throttle": _distinct([to_plain(one.throttle) for one in every if one.throttle is not None]),
             "devices": [member.address for member in members],
             "device_rates": [[one.sustained.value for one in run] for run in by_run],
             "slice_rates": [slices for own in measured for slices in own[-1].sustained.evidence.get("slice_rates", [])],
-            "theoretical_measured_clock": to_plain(theory[0]) if len(theory) == 1 else to_plain(theory),
-            "theoretical_nominal_clock": to_plain(nominal[0]) if len(nominal) == 1 else to_plain(nominal),
+            "theoretical_measured_clock": _one_or_all(to_plain(theory)),
+            "theoretical_nominal_clock": _one_or_all(to_plain(nominal)),
             "host_clock_before": to_plain(before),
             "host_clock_after": to_plain(after),
             "remarks": sorted({reason for one in sums for reason in one.validity.reasons}),
@@ -200,6 +205,21 @@ def _result(
         load=1.0,
         reasons=reasons,
     )
+
+
+def _energy_of(run: Sequence[PeakMeasurement]) -> dict[str, float]:
+    """What all accelerators of one run took together, J, by each way in which all of them tell it."""
+    return {way: sum(one.energy[way] for one in run) for way in run[0].energy if all(way in one.energy for one in run)}
+
+
+def _distinct(things: Sequence[Any]) -> list[Any]:
+    """Each thing once, in the order in which they come."""
+    return [thing for place, thing in enumerate(things) if thing not in things[:place]]
+
+
+def _one_or_all(things: Sequence[Any]) -> Any:
+    """One thing, where all are the same, else all of them."""
+    return things[0] if len(_distinct(things)) == 1 else list(things)
 
 
 def _doubt_of_clock(runs: Sequence[PeakMeasurement]) -> float:

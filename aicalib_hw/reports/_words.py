@@ -166,8 +166,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # plots
     "plot rate": (
         "Above: rate of each run (bars; dashed: not used) and the reference value ±U (line and band). Below, where "
-        "shown: rate of single slices, one colour a core",
-        "上：各次测量的速率（横线；虚线：未采用）与参考值 ±U（细线与色带）。下（如有）：各时间片的速率，每核一色",
+        "shown: rate of single slices, one colour a core or device",
+        "上：各次测量的速率（横线；虚线：未采用）与参考值 ±U（细线与色带）。下（如有）：各时间片的速率，每核或设备一色",
     ),
     "plot rate alt": (
         "Plot of the rate over {duration}: runs between {lowest} and {highest}, mean {mean}.",
@@ -200,7 +200,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "axis time": ("Time in s", "时间 / s"),
     "axis load": ("Load achieved in %", "实际负载 / %"),
-    "axis rate": ("Rate of one core in {unit}", "单核速率 / ({unit})"),
+    "axis rate": ("Rate of one core or device in {unit}", "单核或单设备速率 / ({unit})"),
     "axis total": ("Rate in {unit}", "速率 / ({unit})"),
     "axis value": ("{name} in {unit}", "{name} / ({unit})"),
     "axis error": ("Error / MPEV", "误差 / MPEV"),

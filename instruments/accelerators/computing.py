@@ -54,7 +54,7 @@ class ComputingAccelerator(Accelerator):
                 left = None if left is None else left - 1
 
     def abort(self) -> None:
-        """Stop measurements, loads and streams now; what is queued (some 0.02 s) ends first; never raises."""
+        """Stop measurements, loads and streams now; what is queued (0.2 s at most) ends first; never raises."""
         for stop in tuple(self._stops):
             stop.set()
         self._interrupt()

@@ -55,7 +55,7 @@ class AscendAccelerator(MultiplyingAccelerator):
         verified=NEVER_RUN,
     )
 
-    launch_s = 0.02
+    launch_s = 0.05
 
     def __init__(
         self,

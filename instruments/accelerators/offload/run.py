@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable
@@ -107,16 +108,21 @@ def measure(
 ) -> Work | None:
     """Run launches of about `launch_s` s for `duration` s after `warm_up` s that do not count; None if stopped.
 
-    Nothing runs on the device any more when this returns. ready: waits for other devices before the warm-up, so that
-    those that share a supply and a cooling are all warm. begun: called between the warm-up and what counts.
+    Nothing runs on the device any more when this returns. ready: waits for other devices before anything is launched,
+    so that those that share a supply and a cooling warm up together. begun: called between warm-up and what counts.
     """
-    size_for(kernel, launch_s)
     while ready is not None and not ready(_PATIENCE_S):
         if stopped():
             return None
-    _keep_busy(kernel, warm_up, stopped, None)
+    size_for(kernel, launch_s)
+    warm = _keep_busy(kernel, warm_up, stopped, None)
     if stopped():
         return None
+    if warm:
+        # A cold device, or one that others are just being prepared beside, has made the first launches look longer.
+        lasted = statistics.median(launch.duration for launch in warm)
+        wanted = round(kernel.size * launch_s / lasted) if lasted > 0 else kernel.size
+        kernel.size = min(max(1, wanted), kernel.most_size)
     begun()
     kernel.reset()
     begin = time.monotonic_ns()
