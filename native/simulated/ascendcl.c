@@ -788,7 +788,7 @@ EXPORT int aclrtMalloc(void **out, size_t size, int policy)
         if (memory == MAP_FAILED) {
             code = failed(DEVICE_MEMORY, "the host is out of memory");
         } else {
-            allocations[allocation_count++] = (struct allocation){ memory, whole, (unsigned)current };
+            allocations[allocation_count++] = (struct allocation){ memory, whole, (unsigned)current, false };
             node_lock(page);
             client->memory += whole;
             node_unlock(page);
