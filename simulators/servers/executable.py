@@ -5,8 +5,7 @@
     program.stop()                           # every running program ends with status 125, the file is removed
 
 The file connects to a loopback port of this process and shows a token that only its owner can read. A program that is
-killed is noticed by its connection. Faults: "refuse" (it ends at once with status 127, saying nothing), "drop" (it
-kills itself when it is about to write its results), "delay" (before it does anything, real s).
+killed is noticed by its connection. Fault: "delay" (before it does anything, real s).
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ _HELLO = 2.0
 """How long a client may take to say who it is, real s."""
 _KEPT = 2000
 """Exchanges kept in the log."""
-_NO_START = 127
 
 
 class Gone(ConnectionError):
@@ -246,7 +244,7 @@ class Executable:
             delay = self._faults.strikes("delay")
             if delay is not None:
                 self.stopping.wait(delay.amount)
-            invocation.exit(_NO_START if self._faults.strikes("refuse") is not None else self._work(invocation))
+            invocation.exit(self._work(invocation))
 
 
 def _program(path: Path, port: int, token: bytes) -> Path:

@@ -38,6 +38,7 @@ from .fio_files import on_a_disk
 from .fio_session import Session
 
 _STRANGE = "SIM-fio-2.1.3"
+_NO_START = 127
 
 
 class Options(BaseModel):
@@ -126,6 +127,8 @@ class SimulatedFio:
     def _work(self, invocation: Invocation) -> int:
         executable = self._executable
         assert executable is not None
+        if self.faults.strikes("refuse") is not None:
+            return _NO_START
         strange = self.faults.strikes("wrong_identity") is not None
         session = Session(
             invocation,

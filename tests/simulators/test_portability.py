@@ -24,9 +24,9 @@ for name, entry in registry.entries(registry.SIMULATORS).items():
         continue  # pseudo-terminals are of Linux and macOS; a real port is pySerial's business
     instrument = entry.load()(world, name)
     address = instrument.start()
-    if name not in registry.entries(registry.DRIVERS):
+    if name not in registry.entries(registry.DRIVERS) or registry.driver(name).DRIVER.simulator != name:
         instrument.stop()
-        continue  # a simulator that no driver is for
+        continue  # a simulator that no driver names
     with registry.driver(name)(address) as opened:
         assert opened.identity.simulated, name
     instrument.stop()

@@ -1,0 +1,275 @@
+"""The real iperf3 and the simulated one, given the same: names and types of results, words and status are the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from aicalib_hw import registry
+
+REAL = shutil.which("iperf3")
+pytestmark = pytest.mark.skipif(REAL is None, reason="needs iperf3: apt-get install iperf3")
+
+CLIENT = ("-c", "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[Any]:
+    """The simulator, in a world five times as fast, so that the real one takes most of the time."""
+    world = registry.simulator(registry.WORLD).from_settings({"rate": 5})
+    iperf3 = registry.simulator("iperf3")(world, "iperf3")
+    world.start()
+    iperf3.start()
+    yield iperf3
+    iperf3.stop()
+    world.stop()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def served(program: str, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """A server of a program for one test; its port and process."""
+    port = free_port()
+    command = [program, "-s", "-1", "-B", "127.0.0.1", "-p", str(port), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            time.sleep(0.2)
+            yield port, server
+        finally:
+            if server.poll() is None:
+                server.kill()
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
+
+
+def both(simulated: Any, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
+    """Run a test with the real pair and with the simulated one."""
+    done = []
+    for program in (str(REAL), str(simulated.program)):
+        with served(program) as (port, _):
+            done.append(run(program, *CLIENT, "-p", str(port), *arguments))
+    return done
+
+
+def shape(value: Any) -> Any:
+    """What is there under which names, and of which type; a whole number may have been a fraction."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [shape(part) for part in value[:1]]
+    return "number" if type(value) in (int, float) else type(value).__name__
+
+
+def skeleton(text: str) -> list[str]:
+    """Lines with their figures and units taken out."""
+    lines = []
+    for line in text.splitlines():
+        line = re.sub(r"\d+(\.\d+)?", "#", line)
+        line = re.sub(r"# ?([KMGT]?)(Bytes|bits/sec)", "# unit", line)
+        lines.append(re.sub(r"\s+", " ", line).strip())
+    return lines
+
+
+RUNS = [
+    ("-t", "1"),
+    ("-t", "1", "-R"),
+    ("-t", "1", "--bidir"),
+    ("-t", "1", "-P", "2"),
+    ("-t", "1", "-u", "-b", "10M"),
+    ("-t", "1", "-u", "-b", "10M", "-R"),
+    ("-t", "1", "-u", "-b", "10M", "--bidir"),
+    ("-n", "100M"),
+    ("-t", "1", "-O", "1", "--title", "a", "--extra-data", "b"),
+    ("-t", "1", "--get-server-output"),
+]
+
+
+@pytest.mark.parametrize("arguments", RUNS, ids=" ".join)
+def test_results_have_the_same_names_and_types(simulated: Any, arguments: tuple[str, ...]) -> None:
+    real, ours = both(simulated, *arguments, "-J")
+    assert ours.returncode == real.returncode == 0
+    assert ours.stderr == real.stderr == ""
+    one, other = json.loads(real.stdout), json.loads(ours.stdout)
+    assert list(other) == list(one)
+    assert shape(other) == shape(one)
+    for name in ("start", "end"):
+        assert list(other[name]) == list(one[name])
+    told, ours_told = one["start"]["test_start"], other["start"]["test_start"]
+    assert {key: value for key, value in ours_told.items() if key != "blksize"} == {
+        key: value for key, value in told.items() if key != "blksize"
+    }
+    flags = [
+        [(row["sender"], row["omitted"]) for part in document["intervals"] for row in part["streams"]]
+        for document in (one, other)
+    ]
+    # Between two real hosts a test that is limited in bytes takes as many intervals as it takes.
+    if "-n" not in arguments:
+        assert flags[0] == flags[1]
+    for key in ("sum", "sum_sent", "sum_received"):
+        assert one["end"].get(key, {}).get("sender") == other["end"].get(key, {}).get("sender"), key
+
+
+@pytest.mark.parametrize("arguments", [(), ("-u", "-b", "10M")], ids=["tcp", "udp"])
+def test_numbers_follow_from_each_other_in_the_same_odd_ways(simulated: Any, arguments: tuple[str, ...]) -> None:
+    for done in both(simulated, "-t", "1", "-J", *arguments):
+        end = json.loads(done.stdout)["end"]
+        sent, received = end["sum_sent"], end["sum_received"]
+        assert sent["bits_per_second"] == pytest.approx(8 * sent["bytes"] / sent["end"], rel=1e-6)
+        assert received["bits_per_second"] == pytest.approx(8 * received["bytes"] / received["end"], rel=1e-6)
+        assert received["end"] > sent["end"]
+        if arguments:
+            whole = end["sum"]
+            assert whole["bytes"] == sent["bytes"]
+            assert whole["bits_per_second"] == sent["bits_per_second"]
+            assert whole["seconds"] == received["end"]
+            assert received["bytes"] == (received["packets"] - received["lost_packets"]) * (
+                sent["bytes"] // sent["packets"]
+            )
+        else:
+            stream = end["streams"][0]
+            assert stream["receiver"]["seconds"] == stream["sender"]["end"] != stream["receiver"]["end"]
+            assert sent["bytes"] % 131072 == received["bytes"] % 131072 == 0
+
+
+@pytest.mark.parametrize("arguments", [("-t", "1"), ("-t", "1", "-R"), ("-t", "1", "-u", "-b", "10M")], ids=" ".join)
+def test_what_a_server_says_in_json_is_of_the_same_form(simulated: Any, arguments: tuple[str, ...]) -> None:
+    said = []
+    for program in (str(REAL), str(simulated.program)):
+        with served(program, "-J") as (port, server):
+            assert run(program, *CLIENT, "-p", str(port), *arguments).returncode == 0
+            said.append(json.loads(server.communicate(timeout=10)[0]))
+            assert server.returncode == 0
+    assert list(said[1]) == list(said[0])
+    for name in ("start", "end"):
+        assert shape(said[1][name]) == shape(said[0][name])
+    assert shape(said[1]["intervals"][0]) == shape(said[0]["intervals"][0])
+    for key in ("sum_sent", "sum_received"):
+        assert (said[1]["end"][key]["bytes"] == 0) is (said[0]["end"][key]["bytes"] == 0)
+
+
+TEXTS = [("-t", "1"), ("-t", "1", "-R"), ("-t", "1", "--bidir", "-P", "2"), ("-t", "1", "-u", "-b", "10M")]
+TEXTS += [("-t", "1", "-O", "1"), ("-t", "1", "-u", "-R", "-b", "10M")]
+
+
+@pytest.mark.parametrize("arguments", TEXTS, ids=" ".join)
+def test_the_text_for_people_has_the_same_lines_with_other_numbers(simulated: Any, arguments: tuple[str, ...]) -> None:
+    real, ours = both(simulated, *arguments)
+    assert ours.returncode == real.returncode == 0
+    assert skeleton(ours.stdout) == skeleton(real.stdout)
+
+
+MISTAKES = [
+    (),
+    ("-s", "-c", "x"),
+    ("-R",),
+    ("-s", "-R"),
+    (*CLIENT, "-1"),
+    (*CLIENT, "-t", "90000"),
+    (*CLIENT, "-P", "200"),
+    (*CLIENT, "-u", "-l", "70000"),
+    (*CLIENT, "-l", "2M"),
+    (*CLIENT, "-n", "1M", "-t", "1"),
+    (*CLIENT, "-O", "70"),
+    (*CLIENT, "-p", "99999"),
+    (*CLIENT, "-i", "100"),
+    (*CLIENT, "-w", "1000M"),
+    (*CLIENT, "-R", "--bidir"),
+    (*CLIENT, "--bogus"),
+    (*CLIENT, "--json-stream"),
+    ("-c",),
+    (*CLIENT, "-p"),
+    (*CLIENT, "-y"),
+]
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_mistakes_are_told_in_the_same_words_with_the_same_status(simulated: Any, arguments: tuple[str, ...]) -> None:
+    real, ours = run(str(REAL), *arguments), run(str(simulated.program), *arguments)
+    assert ours.returncode == real.returncode == 1
+    told = [line for line in real.stderr.splitlines() if re.match(r"\S*iperf3: ", line)]
+    assert told
+    assert told[0].replace(str(REAL), "iperf3") in ours.stderr.replace(str(simulated.program), "iperf3")
+    assert ("Usage: iperf3" in ours.stdout) is ("Usage: iperf3" in real.stdout)
+
+
+@pytest.mark.parametrize("form", [(), ("-J",)], ids=["text", "json"])
+def test_failures_have_the_same_words_and_status(simulated: Any, form: tuple[str, ...]) -> None:
+    arguments = (*CLIENT, "-p", "1", *form)
+    real, ours = run(str(REAL), *arguments), run(str(simulated.program), *arguments)
+    assert (ours.returncode, ours.stderr) == (real.returncode, real.stderr)
+    if form:
+        assert json.loads(ours.stdout)["error"] == json.loads(real.stdout)["error"]
+        assert shape(json.loads(ours.stdout)) == shape(json.loads(real.stdout))
+
+
+@pytest.mark.parametrize("form", [(), ("-J",)], ids=["text", "json"])
+def test_a_taken_port_and_a_busy_server_are_told_alike(simulated: Any, form: tuple[str, ...]) -> None:
+    said = []
+    for program in (str(REAL), str(simulated.program)):
+        with served(program) as (port, _):
+            taken = run(program, "-s", "-1", "-B", "127.0.0.1", "-p", str(port), *form)
+            command = [program, *CLIENT, "-p", str(port), "-t", "30"]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+                time.sleep(0.4)
+                busy = run(program, *CLIENT, "-p", str(port), "-t", "1", *form)
+                first.terminate()
+        found = []
+        for done in (taken, busy):
+            error = json.loads(done.stdout).get("error") if form else None
+            found.append((done.returncode, done.stderr, error))
+        said.append(found)
+    assert said[1] == said[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_client_tells_its_own_side(simulated: Any, number: int) -> None:
+    said = []
+    for program in (str(REAL), str(simulated.program)):
+        with served(program) as (port, server):
+            command = [program, *CLIENT, "-p", str(port), "-t", "60", "-J"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+                time.sleep(1.4)
+                client.send_signal(number)
+                out, errors = client.communicate(timeout=10)
+            server.communicate(timeout=10)
+            said.append((client.returncode, errors, json.loads(out), server.returncode))
+    real, ours = said
+    assert (ours[0], ours[1], ours[3]) == (real[0], real[1], real[3])
+    assert ours[2]["error"] == real[2]["error"] == "interrupt - the client has terminated"
+    assert shape(ours[2]["end"]) == shape(real[2]["end"])
+    for one in (real[2], ours[2]):
+        assert one["end"]["sum_received"]["bytes"] == 0
+        assert 1.0 < one["end"]["sum_sent"]["end"] < 20.0
+
+
+def test_a_server_that_is_stopped_breaks_the_test_of_its_client(simulated: Any) -> None:
+    said = []
+    for program in (str(REAL), str(simulated.program)):
+        with served(program) as (port, server):
+            command = [program, *CLIENT, "-p", str(port), "-t", "60", "-J"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+                time.sleep(1.4)
+                server.send_signal(signal.SIGINT)
+                out, _ = client.communicate(timeout=10)
+            errors = server.communicate(timeout=10)[1]
+            document = json.loads(out)
+            said.append((client.returncode, server.returncode, errors, bool(document["intervals"])))
+            # Whether the client is told before its own writing fails is a matter of luck.
+            assert re.match("unable to write to stream socket: |the server has terminated", document["error"])
+    assert said[1] == said[0]
