@@ -19,7 +19,7 @@ _BLANK = "\r" + " " * 110 + "\r"
 class HuggingFace(Framework):
     """Writes the Trainer's records."""
 
-    name: ClassVar[str] = "huggingface"
+    name: ClassVar[str] = "hf-trainer"
     _began = 0.0
     _tokens = 0
 

@@ -1,8 +1,8 @@
 """Simulated training job: the log of a real framework grows in a file, line by line, at known times.
 
-From software_standards.md section C. `framework` chooses whose log it is: "megatron" (and MindSpeed), "torchtitan",
-"deepspeed", "nanogpt" or "huggingface". The address is `log://PATH?framework=NAME`; what a log does not tell, such as
-the sequence length, stands in `options` and has to be told to who reads it, as in life.
+From software_standards.md section C. `framework` chooses whose log it is: "megatron" or "mindspeed" (one format),
+"torchtitan", "deepspeed", "nanogpt" or "hf-trainer". The address is `log://PATH?framework=NAME` and, unless
+`tells = false`, what a log may not tell: `global_batch`, `sequence_length` and `processors`, the devices.
 
 The mark: logs have no serial number. The first line of every file, also of one that a rotation begins, reads
 `version: SIM… (simulated training job)`; torchtitan and DeepSpeed show the same version where they show theirs.
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -38,7 +38,8 @@ from .torchtitan import Torchtitan
 from .truth import StepTruth, TrainingTruth
 
 _FRAMEWORKS: dict[str, type[Framework]] = {
-    kind.name: kind for kind in (Megatron, Torchtitan, DeepSpeed, NanoGPT, HuggingFace)
+    **{kind.name: kind for kind in (Megatron, Torchtitan, DeepSpeed, NanoGPT, HuggingFace)},
+    "mindspeed": Megatron,
 }
 _SHARES = {"training": 1.0, "evaluation": 0.5, "checkpoint": 0.1}
 """Of the load, by what the job is doing; nothing otherwise."""
@@ -47,20 +48,22 @@ _SHARES = {"training": 1.0, "evaluation": 0.5, "checkpoint": 0.1}
 class Options(BaseModel):
     """`options` of the simulated job. Times in s of world time, lengths in tokens, batches in sequences.
 
-    path: of the log, appended to; None = in a folder of its own that goes when the job is stopped. steps: of the whole
-    job. step_time: of one step at the nominal clock, with relative noise step_noise; data_time: between steps. The
-    first warm_up_steps of a start begin warm_up_factor times as long. start_time: until the first step begins.
-    evaluate_every, checkpoint_every: steps, 0 = never. devices, model_parallel: of how many, and over how many one copy
-    of the model is spread. parameters, layers, width: of the model; device_peak: FLOP/s; device_power: W.
+    path: of the log, appended to; None = in a folder of its own that goes when the job is stopped. tells: whether the
+    address tells the batch, the sequence length and the devices. steps: of the whole job. step_time: of one step at
+    the nominal clock, with relative noise step_noise; data_time: between steps. The first warm_up_steps of a start
+    begin warm_up_factor times as long. start_time: until the first step begins. evaluate_every, checkpoint_every:
+    steps, 0 = never. devices, model_parallel: of how many, and over how many one copy of the model is spread.
+    parameters, layers, width: of the model; device_peak: FLOP/s; device_power: W.
     style: of some frameworks, see their modules. throughput, energy: more fields (megatron); colours, mfu (torchtitan);
-    tokens_seen, progress_bar (huggingface).
+    tokens_seen, progress_bar (hf-trainer).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    framework: Literal["megatron", "torchtitan", "deepspeed", "nanogpt", "huggingface"] = "megatron"
+    framework: Literal["megatron", "mindspeed", "torchtitan", "deepspeed", "nanogpt", "hf-trainer"] = "megatron"
     version: str = Field(default="SIM1.0.0", pattern="^SIM")
     path: Path | None = None
+    tells: bool = True
     steps: int = Field(default=100_000, ge=1)
     global_batch: int = Field(default=16, ge=1)
     micro_batch: int = Field(default=2, ge=1)
@@ -111,7 +114,7 @@ class Options(BaseModel):
 class SimulatedTrainingJob:
     """The job, in the shape that the registry expects. `stop` ends it; a folder that it made goes with it."""
 
-    simulates: ClassVar[str] = "log"
+    simulates: ClassVar[str] = "training-log"
     wires: ClassVar[tuple[str, ...]] = ("file",)
     Options: ClassVar[type[BaseModel]] = Options
 
@@ -159,7 +162,11 @@ class SimulatedTrainingJob:
             self._framework = _FRAMEWORKS[self.options.framework](self._facts)
             head = f"version: {self.options.version} (simulated training job)"
             self._log = LogFile(self.path, head, self.options.devices, self._strikes)
-            self.address = f"log://{quote(str(self.path))}?framework={self.options.framework}"
+            query: dict[str, Any] = {"framework": self.options.framework}
+            if self.options.tells:
+                query["global_batch"], query["processors"] = self.options.global_batch, self.options.devices
+                query["sequence_length"] = self.options.sequence_length
+            self.address = f"log://{quote(str(self.path))}?{urlencode(query)}"
             self.addresses = {"file": self.address}
             self._ended.clear()
             self._make()
