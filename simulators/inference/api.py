@@ -73,8 +73,8 @@ class Service:
         }
         if not settings["metrics"] or not self.family.metrics:
             del self._paths["GET", "/metrics"]
-        if self.family.version_path:
-            self._paths["GET", self.family.version_path] = lambda c, _: c.reply(200, encoded(self._version()))
+        for path in {"/version", self.family.version_path} - {""}:
+            self._paths["GET", path] = lambda c, _: c.reply(200, encoded(self._version()))
 
     def power_up(self) -> None:
         """Forget everything that a restart of the server forgets; what was sent stays recorded."""
@@ -164,7 +164,7 @@ class Service:
         return {"object": "list", "data": [model]}
 
     def _version(self) -> dict[str, Any]:
-        told = dict.fromkeys(self.family.version_fields, self.settings["version"])
+        told = dict.fromkeys(("version", *self.family.version_fields), self.settings["version"])
         return told | ({"model_id": self.settings["model"]} if self.family.name == "tgi" else {})
 
     def counts(self) -> Counts:

@@ -3,9 +3,10 @@
 From software_standards.md sections B.2 to B.6. `engine` chooses the family of servers that it behaves like on the wire
 (`families.py`): "vllm", "tgi", "llama.cpp", "llama-cpp-python" or "transformers".
 
-The mark: the family has no serial number. Where it tells a build it begins with SIM: `version` of `/version` (vllm)
-and of `/info` (tgi), `build_info` of `/props` (llama.cpp). With every family `owned_by` of the model in `/v1/models`,
-`system_fingerprint` of every answer and the header `Server` begin with SIM too.
+The mark: the family has no serial number. `version` of `/version` begins with SIM, as do `version` of `/info` (tgi)
+and `build_info` of `/props` (llama.cpp), and with every family `owned_by` of the model in `/v1/models`,
+`system_fingerprint` of every answer and the header `Server`. Of the real ones vLLM alone has `/version`: the others
+have it here so that the mark is found whatever the family.
 
 Serving loads the world's platform: a token takes 1/`capacity` s of full load, a prompt token 1/`prompt_rate` s, so
 that the integral of the load, and with it the energy at the mains, follows the tokens exactly. The platform paces the

@@ -60,12 +60,15 @@ def test_it_is_ready_within_half_a_second_and_marked_wherever_a_client_looks() -
 
 
 @pytest.mark.parametrize(
-    ("engine", "path", "field"), [("tgi", "/info", "version"), ("llama.cpp", "/props", "build_info")]
+    ("engine", "path", "field"),
+    [("tgi", "/info", "version"), ("llama.cpp", "/props", "build_info"), ("transformers", "/version", "version")],
 )
-def test_each_family_tells_its_build_where_it_does(engine: str, path: str, field: str) -> None:
+def test_each_family_tells_its_build_where_it_does_and_bears_the_mark_at_one_place_with_all(
+    engine: str, path: str, field: str
+) -> None:
     with served(engine=engine) as service:
         assert httpx.get(root(service) + path).json()[field].startswith("SIM")
-        assert httpx.get(root(service) + "/version").status_code == 404
+        assert httpx.get(root(service) + "/version").json()["version"].startswith("SIM")
 
 
 def test_tokens_that_the_openai_client_counts_are_those_that_were_sent() -> None:
