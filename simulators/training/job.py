@@ -117,7 +117,7 @@ class Options(BaseModel):
 class SimulatedTrainingJob:
     """The job, in the shape that the registry expects. `stop` ends it; a folder that it made goes with it."""
 
-    simulates: ClassVar[str] = "training-log"
+    simulates: ClassVar[str] = "log"
     wires: ClassVar[tuple[str, ...]] = ("file",)
     Options: ClassVar[type[BaseModel]] = Options
 
