@@ -172,10 +172,10 @@ class Client:
         """Send one request and take what comes; whatever becomes of it stands in the request."""
         number = len(self.requests)
         body = self._body()
-        sent = _now()
-        request = Request(number, sent if due is None else due, sent)
+        made = _now()
+        request = Request(number, made if due is None else due, made, closed=due is None)
         self.requests.append(request)
-        self._latest[number] = sent
+        self._latest[number] = made
         task = self._tasks[number] = asyncio.create_task(self._receive(request, body))
         try:
             await task
@@ -199,7 +199,8 @@ class Client:
         add_time, add_number, add_size = self._times.append, self._numbers.append, self._sizes.append
         latest, put, now = self._latest, self._spool.write, _now
         left = job.most_bytes
-        async with self._session.post(job.url, data=body, headers=job.headers) as response:
+        sending = self._session.post(job.url, data=body, headers=job.headers, trace_request_ctx=request)
+        async with sending as response:
             request.status = response.status
             if response.status != 200:
                 request.kind = "refused"
@@ -334,10 +335,24 @@ async def _session(job: Job) -> AsyncIterator[aiohttp.ClientSession]:
     trusted = ssl.create_default_context(cafile=job.certificate) if job.url.startswith("https") else True
     connector = aiohttp.TCPConnector(limit=0, ssl=trusted, keepalive_timeout=600)
     limits = aiohttp.ClientTimeout(total=None, connect=job.silence)
+    watched = aiohttp.TraceConfig()
+    watched.on_request_chunk_sent.append(_handed_over)
     async with aiohttp.ClientSession(
-        connector=connector, timeout=limits, read_bufsize=_READ_BUFFER, headers={"Accept-Encoding": "identity"}
+        connector=connector,
+        timeout=limits,
+        read_bufsize=_READ_BUFFER,
+        headers={"Accept-Encoding": "identity"},
+        trace_configs=[watched],
     ) as session:
         yield session
+
+
+async def _handed_over(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceRequestChunkSentParams) -> None:
+    """Stamp a request when its body goes to the socket: what waited here before is no time of the service."""
+    request: Request = context.trace_request_ctx
+    request.sent = _now()
+    if request.closed:
+        request.due = request.sent
 
 
 def tell(state: dict[str, Any]) -> None:

@@ -211,7 +211,7 @@ def _weights(
             objections.append(text)
         else:
             remarks.append(f"{text}: this service does not let the end of the text be suppressed")
-    if not usage and complete:
+    if complete and not stated:
         remarks.append("the service states no usage in its streams: each answer counts for the length asked for")
     return weights, objections, remarks
 

@@ -71,7 +71,7 @@ class Request:
     """One request: when it was due and was sent, when its answer ended (monotonic ns), and what came of it.
 
     failure: why it is no complete answer, "" if it is one. kind: of failure: "refused", "unreachable", "broken",
-    "silent", "overrun", "garbled", "unfinished", "cut".
+    "silent", "overrun", "garbled", "unfinished", "cut". closed: of a closed loop, in which it is due when it is sent.
     """
 
     number: int
@@ -88,6 +88,7 @@ class Request:
     finish: str = ""
     fingerprint: str = ""
     done: bool = False
+    closed: bool = True
 
     @property
     def complete(self) -> bool:

@@ -34,6 +34,8 @@ class Page:
     ) -> None:
         parts = urlsplit(url)
         self.url = url
+        self.server = ""
+        """The server's software as it named itself at the last look."""
         self._path = parts.path or "/metrics"
         if parts.query:
             self._path += f"?{parts.query}"
@@ -62,7 +64,8 @@ class Page:
 
     def samples(self, timeout: float | None = None) -> tuple[Sample, ...]:
         """Return all samples of the page; raises ProtocolError for what is no such page, and as the link does."""
-        text, _ = self._link.text("GET", self._path, timeout=timeout)
+        text, headers = self._link.text("GET", self._path, timeout=timeout)
+        self.server = headers.get("server", "")
         try:
             return counters_of.parse(text)
         except ValueError as error:

@@ -90,6 +90,7 @@ class OpenAIService(InferenceService):
         manual="OpenAI API reference",
         schemes=("openai+https", "openai+http"),
         wires=("HTTPS", "HTTP"),
+        simulator="openai",
         verified="transformers serve 5.24 with a model made for the test",
     )
 
@@ -134,9 +135,9 @@ class OpenAIService(InferenceService):
 
     def identify(self) -> Identity:
         """Ask the service for models and version; raises IdentityMismatch for what is no such service, NotPermitted."""
-        owner = self._ask_models()
-        version, server = self._ask_version()
-        extra = {"version": version, "server": server, "models": ", ".join(self._models)}
+        owner, server = self._ask_models()
+        version = self._ask_version()
+        extra = {"version": version, "build": server, "models": ", ".join(self._models)}
         return Identity(owner, "OpenAI-compatible service", "", version, self.address, extra)
 
     @property
@@ -219,10 +220,11 @@ class OpenAIService(InferenceService):
         assert self._link is not None
         return self._link
 
-    def _ask_models(self) -> str:
-        """Learn which models are served, and return who they are said to be owned by."""
+    def _ask_models(self) -> tuple[str, str]:
+        """Learn which models are served; return who is said to own them, and what the server calls itself."""
         try:
-            said = self._opened_link().get("/models")
+            text, headers = self._opened_link().text("GET", "/models")
+            said = json.loads(text)
         except InstrumentReportedError as error:
             if error.code in (401, 403):
                 raise self._permission(error) from None
@@ -234,30 +236,29 @@ class OpenAIService(InferenceService):
                     advice="the address ends in /v1 as a rule; or name the model in it: ?model=NAME",
                 ) from None
             self._notes["models"] = f"the service does not list its models: {self._clean(error.text)[:120]}"
-            return ""
-        except ProtocolError as error:
+            return "", ""
+        except ValueError as error:
             raise IdentityMismatch(
-                "no OpenAI-compatible service answers there", where=self._place.base, why=self._clean(error.why)
+                "no OpenAI-compatible service answers there",
+                where=self._place.base,
+                why=f"its models are no JSON: {error}",
             ) from None
         entries = said.get("data") if isinstance(said, dict) else None
         if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
             raise IdentityMismatch("what answers lists no models", where=self._place.base, why=str(said)[:120])
         self._models = tuple(str(one["id"]) for one in entries if "id" in one)
-        return next((str(one["owned_by"]) for one in entries if one.get("owned_by")), "")
+        owner = next((str(one["owned_by"]) for one in entries if one.get("owned_by")), "")
+        return owner, headers.get("server", "")
 
-    def _ask_version(self) -> tuple[str, str]:
-        """Return version and server as the service tells them, "" where it does not."""
+    def _ask_version(self) -> str:
+        """Return the version as the service tells it, "" where it does not."""
         base = urlsplit(self._place.base)
         try:
-            said, headers = self._opened_link().text("GET", f"{base.scheme}://{base.netloc}/version")
-        except InstrumentReportedError:
-            return "", ""
-        server = headers.get("server", "")
-        try:
+            said, _ = self._opened_link().text("GET", f"{base.scheme}://{base.netloc}/version")
             told = json.loads(said)
-        except ValueError:
-            return "", server
-        return str(told.get("version", "")) if isinstance(told, dict) else "", server
+        except (InstrumentReportedError, ValueError):
+            return ""
+        return str(told.get("version", "")) if isinstance(told, dict) else ""
 
     def _counters_served(self) -> bool | None:
         if self._page is None:
@@ -595,9 +596,9 @@ class OpenAIService(InferenceService):
         if not whole or generated == by_usage:
             return (), found
         if generated < by_usage:
-            why = f"the engine counted {generated} tokens, and usage states {by_usage}: usage is wrong"
+            why = f"the engine counted {generated} tokens, and usage states {by_usage}: one of the two is wrong"
         else:
-            why = f"the engine counted {generated} tokens, {by_usage} by usage: others used it, or usage is wrong"
+            why = f"the engine counted {generated} tokens, {by_usage} by usage: others used it, or one is wrong"
         return (why,), found
 
     def _ended(self, seen: Seen, model: str) -> InstrumentError:

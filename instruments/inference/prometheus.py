@@ -144,9 +144,8 @@ class EngineCounters(InferenceService):
                 )
             names = {str(one[0]) for one in found[1] if isinstance(one, tuple) and len(one) == 2}
             engines += [name.partition(":")[0].partition("_")[0] for name in sorted(names)]
-            builds += [
-                one.labels["version"] for one in samples if one.name.endswith("_build_info") and "version" in one.labels
-            ]
+            told = (one.labels.get("version") for one in samples if one.name.endswith("_build_info"))
+            builds += [version for version in (*told, page.server) if version]
             models += [
                 one.labels[label]
                 for one in samples

@@ -1,0 +1,219 @@
+"""The driver of OpenAI-compatible services against the simulated one, whose every token has a known time.
+
+Driver and simulator were written from the same facts by different hands, and neither knows of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import aicalib_hw as hw
+from aicalib_hw import registry
+from aicalib_hw.errors import AicalibError, NotPermitted
+from aicalib_hw.interfaces import InferenceLoad
+from aicalib_hw.readings import Measurement, ValidityStatus
+
+LOAD = InferenceLoad("", 32, 50, concurrency=4, warm_up=0, duration=0.8)
+_OF_THIS_HOST = ("did not prove itself", "was proven for")
+
+
+@pytest.fixture
+def service() -> Iterator[Callable[..., Any]]:
+    """Starts a simulated service with the options that are named, on a world in real time."""
+    with ExitStack() as undo:
+
+        def start(**options: Any) -> Any:
+            world = registry.simulator(registry.WORLD).from_settings({"rate": 1, "seed": 3})
+            simulated = registry.simulator("openai")(world, "service", **{"follows_platform": False, **options})
+            world.start()
+            undo.callback(world.stop)
+            simulated.start()
+            undo.callback(simulated.stop)
+            return simulated
+
+        yield start
+
+
+def measured(simulated: Any, load: InferenceLoad = LOAD, options: str = "", fault: Any = None) -> Measurement:
+    """Measure; `fault` strikes when the window begins."""
+    with hw.open_instrument(simulated.address + options, timeout=3.0) as instrument:
+        return measured_by(instrument, simulated, load, fault)
+
+
+def measured_by(instrument: Any, simulated: Any, load: InferenceLoad = LOAD, fault: Any = None) -> Measurement:
+    """As `measured`, by a driver that is open."""
+    struck: list[Any] = []
+
+    def note(_: float, what: str) -> None:
+        if fault is not None and what == "measuring" and not struck:
+            struck.append(simulated.inject(fault))
+
+    found = instrument.measure_tokens(load, progress=note)
+    assert isinstance(found, Measurement)
+    assert found.identity.simulated
+    return found
+
+
+def reasons(found: Measurement) -> list[str]:
+    """What makes it invalid, but for this busy host's own weakness."""
+    return [one for one in found.validity.reasons if not any(own in one for own in _OF_THIS_HOST)]
+
+
+def rate_of_source(truth: Any, found: Measurement) -> float:
+    """The rate at which the tokens of the window were sent, token/s: from one of them to another."""
+    sent = np.sort(np.concatenate([np.array(one.sent) for one in truth.events()]))
+    edges = (found.window.start.monotonic_ns, found.window.stop.monotonic_ns)
+    first, last = (int(np.abs(sent - edge).argmin()) for edge in edges)
+    return float((last - first) / ((sent[last] - sent[first]) / 1e9))
+
+
+@pytest.mark.parametrize(
+    ("rate", "streams", "processes", "length", "seconds"),
+    [(10, 1, 1, 12, 4.0), (1_000, 10, 1, 100, 3.0), (20_000, 200, 2, 100, 3.0)],
+)
+def test_counts_are_exact_and_the_rate_is_true_to_a_thousandth(
+    service: Callable[..., Any], rate: int, streams: int, processes: int, length: int, seconds: float
+) -> None:
+    simulated = service(stream_rate=rate / streams, capacity=1e6)
+    load = InferenceLoad(
+        "", 32, length, concurrency=streams, processes=processes, warm_up=0, duration=seconds, headroom=1.0
+    )
+    found = measured(simulated, load)
+    assert reasons(found) == []
+    assert found.value == pytest.approx(rate_of_source(simulated.truth, found), rel=1e-3)
+    assert 0.9 * rate < found.value < 1.2 * rate
+    counters = found.evidence["engine_counters"]
+    assert counters["generated_tokens"] == counters["generated_tokens_by_usage"]
+    assert counters["prompt_tokens"] == counters["prompt_tokens_by_usage"]
+    ours = [one for one in simulated.truth.requests if one.asked == length and one.outcome == "length"]
+    assert found.evidence["requests"]["output_tokens_by_usage"] <= sum(one.tokens for one in ours)
+    sent = simulated.truth.tokens_between(found.window.start.monotonic_ns, found.window.stop.monotonic_ns)
+    assert found.evidence["tokens_in_window"] == pytest.approx(sent, abs=max(1, 0.01 * rate))
+
+
+def test_times_to_the_first_token_and_between_tokens_are_true_within_a_millisecond(service: Callable[..., Any]) -> None:
+    simulated = service(stream_rate=50.0, capacity=1e6)
+    found = measured(simulated, InferenceLoad("", 32, 40, concurrency=10, warm_up=0, duration=2.0))
+    truth = simulated.truth
+    start, stop = found.window.start.monotonic_ns, found.window.stop.monotonic_ns
+    first = [
+        (one.first - one.received) / 1e9
+        for one in truth.requests
+        if one.outcome == "length" and one.asked == 40 and start < one.last <= stop
+    ]
+    gaps = np.concatenate([np.diff(np.array(one.due)) for one in truth.events() if len(one.due) == 40]) / 1e9
+    certain = ("p50", "p90", "p95", "p99") if found.evidence["itl_s"]["valid"] else ("p50",)
+    for name in certain:
+        percent = float(name[1:])
+        assert found.evidence["itl_s"][name] == pytest.approx(np.percentile(gaps, percent), abs=1e-3), name
+        assert found.evidence["ttft_s"][name] == pytest.approx(np.percentile(first, percent), abs=1e-3), name
+    assert found.evidence["tpot_s"]["p50"] == pytest.approx(0.02, abs=1e-3)
+
+
+@pytest.mark.parametrize("fault", ["coalesced", "bundled"])
+def test_tokens_that_come_together_count_and_leave_no_times_between_them(
+    service: Callable[..., Any], fault: str
+) -> None:
+    simulated = service()
+    found = measured(simulated, fault={"kind": fault, "count": None})
+    assert reasons(found) == []
+    assert not found.evidence["itl_s"]["valid"]
+    assert any("together" in one or "tokens on average" in one for one in found.evidence["itl_s"]["reasons"])
+    assert found.evidence["engine_counters"]["generated_tokens_by_usage"] % 50 == 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "endpoint"),
+    [
+        ("vllm", "chat"),
+        ("tgi", "completions"),
+        ("llama.cpp", "chat"),
+        ("llama-cpp-python", "completions"),
+        ("transformers", "chat"),
+    ],
+)
+def test_whatever_the_manners_of_the_engine_the_tokens_are_the_same(
+    service: Callable[..., Any], engine: str, endpoint: str
+) -> None:
+    simulated = service(engine=engine)
+    found = measured(simulated, options=f"?endpoint={endpoint}")
+    assert reasons(found) == []
+    assert found.value == pytest.approx(rate_of_source(simulated.truth, found), rel=0.02)
+    assert found.evidence["requests"]["finish_reasons"] == {"length": found.evidence["requests"]["complete"]}
+    kind = "length" if engine == "llama-cpp-python" else "usage"
+    assert found.definition == f"token/output/{kind}-counted/steady-window"
+    if found.evidence["engine_counters"]:
+        counters = found.evidence["engine_counters"]
+        assert counters["generated_tokens"] == counters["generated_tokens_by_usage"]
+
+
+def test_how_bytes_are_cut_and_joined_changes_no_count(service: Callable[..., Any]) -> None:
+    simulated = service()
+    for fault in ("split_events", "split_characters", "crlf", "comments", "wrong_content_type"):
+        simulated.inject({"kind": fault, "count": 400})
+    found = measured(simulated)
+    assert reasons(found) == []
+    counters = found.evidence["engine_counters"]
+    assert counters["generated_tokens"] == counters["generated_tokens_by_usage"] > 0
+
+
+def test_a_fault_of_one_request_makes_no_result(service: Callable[..., Any]) -> None:
+    wrong = {
+        "truncated": "failed",
+        "error_event": "failed",
+        "http_error": "failed",
+        "unauthorised": "failed",
+        "no_usage": "usage came with",
+        "false_usage": "one of the two is wrong",
+        "early_stop": "50 were asked for",
+        "overrun": "50 were asked for",
+    }
+    simulated = service()
+    with hw.open_instrument(simulated.address, timeout=3.0) as instrument:
+        for fault, reason in wrong.items():
+            found = measured_by(instrument, simulated, fault={"kind": fault})
+            assert found.validity.status is ValidityStatus.INVALID, fault
+            assert any(reason in one for one in found.validity.reasons), found.validity
+        assert reasons(instrument.measure_tokens(LOAD)) == []
+
+
+def test_counters_that_stand_still_contradict_the_usage(service: Callable[..., Any]) -> None:
+    found = measured(service(), fault={"kind": "counters_frozen", "count": None})
+    assert any("one of the two is wrong" in one for one in found.validity.reasons), found.validity
+
+
+def test_a_service_that_dies_leaves_what_was_seen(service: Callable[..., Any]) -> None:
+    found = measured(service(), replace(LOAD, duration=10.0), fault={"kind": "dies"})
+    assert found.validity.status is ValidityStatus.ERROR
+    assert found.value is None
+    assert found.evidence["events"] > 0
+
+
+def test_a_key_that_is_wanted_is_asked_for_and_never_shown(service: Callable[..., Any]) -> None:
+    simulated = service(api_key="unspeakable")
+    with pytest.raises(NotPermitted, match="key"):
+        hw.open_instrument(simulated.address)
+    with hw.registry.driver("openai")(simulated.address, api_key="unspeakable") as instrument:
+        found = instrument.measure_tokens(LOAD)
+    assert reasons(found) == []
+    with pytest.raises(AicalibError) as refused, hw.registry.driver("openai")(simulated.address, api_key="word-x"):
+        pass
+    assert "word-x" not in str(refused.value)
+
+
+def test_several_engines_behind_one_address_are_counted_as_one(service: Callable[..., Any]) -> None:
+    simulated = service(engines=3)
+    found = measured(simulated)
+    assert reasons(found) == []
+    base = simulated.address.removeprefix("openai+").removesuffix("/v1")
+    with hw.open_instrument(f"prometheus+{base}/metrics") as counters:
+        assert counters.identity.simulated
+        total = counters.read().generated_tokens
+    assert total is not None
+    assert total.value == sum(one.tokens for one in simulated.truth.requests)
