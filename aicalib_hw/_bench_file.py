@@ -228,6 +228,46 @@ class EffectiveComputePlan(Table):
         return self.model_copy(update={"duration": SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
 
 
+class InferencePlan(Table):
+    """How a rate of tokens is measured: at each of `concurrency` and `request_rates`, `runs` windows of `duration` s.
+
+    model: "" = the only one that is served. input_tokens, output_tokens: of every prompt and every answer. arrival: of
+    the requests at the rates, requests/s. processes: over which the client is spread. headroom: how many times the rate
+    the client is proven for. failure_rate: share of requests that may fail. parameters: of the model. Limits in s.
+    """
+
+    model: str = ""
+    input_tokens: Annotated[int, Field(ge=1)] = 128
+    output_tokens: Annotated[int, Field(ge=1)] = 128
+    concurrency: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (1, 16)
+    request_rates: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
+    arrival: Literal["poisson", "constant"] = "poisson"
+    streaming: bool = True
+    duration: Positive = 10.0
+    runs: Annotated[int, Field(ge=3)] = 3
+    warm_up: NotNegative = 2.0
+    processes: Annotated[int, Field(ge=1)] = 1
+    headroom: Annotated[float, Field(ge=1, le=100)] = 2.0
+    failure_rate: Fraction = 0.0
+    ttft_limit: Positive | None = None
+    tpot_limit: Positive | None = None
+    latency_limit: Positive | None = None
+    parameters: Annotated[int, Field(ge=1)] | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _some_point(self) -> InferencePlan:
+        if not self.concurrency and not self.request_rates:
+            raise PydanticCustomError(
+                "no_point", "neither a concurrency nor a rate is named", {"advice": "name one: concurrency = [1, 16]"}
+            )
+        return self
+
+    def specification(self) -> InferencePlan:
+        """Return this plan with the durations and runs of a full calibration."""
+        return self.model_copy(update={"duration": 10 * SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
+
+
 class Plans(Table):
     """`[plan.QUANTITY]`: one plan for each quantity."""
 
@@ -236,6 +276,7 @@ class Plans(Table):
     network: NetworkPlan = NetworkPlan()
     storage: StoragePlan = StoragePlan()
     effective_compute: EffectiveComputePlan = EffectiveComputePlan()
+    inference: InferencePlan = InferencePlan()
 
 
 class BenchEntry(Table):

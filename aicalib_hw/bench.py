@@ -20,7 +20,15 @@ from pydantic import ValidationError
 
 from aicalib_hw._bench_check import check_instruments
 from aicalib_hw._bench_errors import nearest, rejected
-from aicalib_hw._bench_file import BenchFile, ComputePlan, EffectiveComputePlan, NetworkPlan, PowerPlan, StoragePlan
+from aicalib_hw._bench_file import (
+    BenchFile,
+    ComputePlan,
+    EffectiveComputePlan,
+    InferencePlan,
+    NetworkPlan,
+    PowerPlan,
+    StoragePlan,
+)
 from aicalib_hw._bench_opened import Bench, Load
 from aicalib_hw._bench_release import release_instruments, release_left_behind
 from aicalib_hw._bench_simulation import Simulation
@@ -33,6 +41,7 @@ __all__ = [
     "BenchFile",
     "ComputePlan",
     "EffectiveComputePlan",
+    "InferencePlan",
     "Load",
     "NetworkPlan",
     "PowerPlan",

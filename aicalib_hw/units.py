@@ -95,6 +95,8 @@ _TABLE: tuple[Unit, ...] = (
     _unit("frame/s", "frame rate", 1, "\\second\\tothe{-1}"),
     _unit("token", "tokens", 1, "\\one"),
     _unit("token/s", "token rate", 1, "\\one\\second\\tothe{-1}"),
+    # no ktoken/s: rates of services are read in token/s, only those times the parameters of a model need prefixes
+    *_decimal("token", "token rate", "\\one\\second\\tothe{-1}", suffix="/s")[1:],
 )  # fmt: skip
 
 UNITS: dict[str, Unit] = {entry.symbol: entry for entry in _TABLE}

@@ -140,7 +140,9 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     missing = [r for c in calibrations for r in c.results if r.indication is None and r.quantity == c.quantity]
     if not missing:
         return ""
-    quantities = ", ".join(dict.fromkeys(result.quantity for result in missing))
+    declared = {r.quantity for c in calibrations for r in c.results if r.indication is not None}
+    names = (f"{r.quantity} as {r.definition}" if r.quantity in declared else r.quantity for r in missing)
+    quantities = ", ".join(dict.fromkeys(names))
     example = missing[0]
     lines = [
         "",
@@ -155,7 +157,8 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     ]
     if example.asked_load is not None:
         lines.insert(6, f"  load = {example.asked_load:g}")
-    if len({result.definition for result in missing if result.quantity == example.quantity}) > 1:
+    kinds = {result.definition for result in missing if result.quantity == example.quantity}
+    if len(kinds) > 1 or example.quantity in declared:
         lines.insert(6, f'  definition = "{example.definition}"')
     return "\n".join(lines)
 

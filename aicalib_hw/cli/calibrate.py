@@ -30,6 +30,7 @@ class MeasuredQuantity(enum.StrEnum):
     POWER = "power"
     NETWORK = "network"
     STORAGE = "storage"
+    INFERENCE = "inference"
 
 
 _ROLE_OF = {
@@ -37,6 +38,7 @@ _ROLE_OF = {
     MeasuredQuantity.POWER: "power_meter",
     MeasuredQuantity.NETWORK: "network_tester",
     MeasuredQuantity.STORAGE: "storage_tester",
+    MeasuredQuantity.INFERENCE: "inference_service",
 }
 """The role without which a quantity cannot be measured."""
 
@@ -183,6 +185,8 @@ def _steps(
         steps["network"] = partial(procedures.calibrate_network, bench)
     if MeasuredQuantity.STORAGE in asked:
         steps["storage"] = partial(procedures.calibrate_storage, bench)
+    if MeasuredQuantity.INFERENCE in asked:
+        steps["inference"] = partial(procedures.calibrate_inference, bench)
     return steps
 
 

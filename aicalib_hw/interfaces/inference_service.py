@@ -15,13 +15,14 @@ Arrival = Literal["closed", "poisson", "constant"]
 
 @dataclass(frozen=True, slots=True)
 class InferenceServiceCapabilities(Capabilities):
-    """models served; the rest tells what the service provides, None = not provided."""
+    """models served; takes_load: whether requests can be sent; the rest is what it provides, None = not provided."""
 
     models: tuple[str, ...] = ()
     streaming: bool | None = None
     usage_counts: bool | None = None
     fixed_output_length: bool | None = None
     counters: bool | None = None
+    takes_load: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,33 @@ STATED_AND_ASSUMED: Mapping[str, tuple[tuple[tuple[str, str], tuple[str, str]], 
             ),
         ),
     ),
+    "inference": (
+        (
+            ("“Run inference, record the displayed value”, tokens", "“运行推理，记录显示值”，单位为 Tokens"),
+            (
+                "Output tokens a second that arrived at a client, as many as the service's own usage states, held "
+                "against the events that came, the length asked for and, where served, the engine's counters.",
+                "每秒到达客户端的输出 token，数量以服务端自身的 usage 为准，"
+                "并与到达的事件数、要求的长度以及引擎计数器（如有）核对。",
+            ),
+        ),
+        (
+            ("Nothing on window and load", "未规定时间窗与负载"),
+            (
+                "A window in which as many requests are under way as the plan says, of prompts and answers of fixed "
+                "length, after a warm-up.",
+                "预热之后、按方案保持固定请求数的时间窗；输入与输出长度固定。",
+            ),
+        ),
+        (
+            ("A range up to 510 × 10¹⁵", "范围至 510 × 10¹⁵"),
+            (
+                "Read as a rate times the parameters of the model, which stands beside the rate where the plan names "
+                "them, with a definition of its own.",
+                "理解为速率乘以模型参数量；方案给出参数量时，该值与速率并列，并有单独的定义。",
+            ),
+        ),
+    ),
     "storage": (
         (
             ("“The value the program displays”", "“压力测试软件显示的值”"),

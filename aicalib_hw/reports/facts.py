@@ -27,6 +27,11 @@ _UNITS = {
     "warm_up": "s",
     "update_interval": "s",
     "ramp": "s",
+    "seconds": "s",
+    "ttft_limit": "s",
+    "tpot_limit": "s",
+    "latency_limit": "s",
+    "every": "s",
     "voltage_range": "V",
     "current_range": "A",
 }
@@ -41,6 +46,8 @@ _RATIOS = (
     "loads",
     "read_share",
     "disturbance",
+    "failure_rate",
+    "coalesced_share",
     "efficiency_measured_clock",
     "efficiency_maximum_clock",
 )

@@ -16,6 +16,7 @@ from aicalib_hw.reports._words import WORDS
 
 LANGUAGES = ("en", "zh")
 
+_NORMALISED = "/parameter-normalised"
 _FRAME_SIZE = re.compile(r"\d+B|\{size\}B")
 
 _SENTENCES: Mapping[str, str] = {
@@ -56,6 +57,32 @@ _SENTENCES: Mapping[str, str] = {
     "块大小与队列深度另行注明",
     "rate/storage/random-read": "时间窗内全部作业绕过页缓存随机读取的数据速率，块大小与队列深度另行注明",
     "rate/storage/mixed": "时间窗内全部作业绕过页缓存随机读写的数据速率之和，读写比例、块大小与队列深度另行注明",
+    "token/output/usage-counted/steady-window": "始终保持固定请求数时，"
+    "从一次到达至另一次到达的时间窗内到达客户端的输出 token，"
+    "数量以服务端各请求的 usage 为准",
+    "token/output/usage-counted/offered-window": "按所述速率发送请求时，"
+    "从一次到达至另一次到达的时间窗内到达客户端的输出 token，"
+    "数量以服务端各请求的 usage 为准",
+    "token/output/usage-counted/completed-window": "从一次到达至另一次到达的时间窗内完整到达的应答的输出 token，"
+    "数量以服务端各请求的 usage 为准",
+    "token/output/length-counted/steady-window": "始终保持固定请求数时，"
+    "从一次到达至另一次到达的时间窗内到达客户端的输出 token，"
+    "服务端不给出 usage，按各请求要求的长度计",
+    "token/output/length-counted/offered-window": "按所述速率发送请求时，"
+    "从一次到达至另一次到达的时间窗内到达客户端的输出 token，"
+    "服务端不给出 usage，按各请求要求的长度计",
+    "token/output/length-counted/completed-window": "从一次到达至另一次到达的时间窗内完整到达的应答的输出 token，"
+    "服务端不给出 usage，按各请求要求的长度计",
+    "token/total/usage-counted/steady-window": "始终保持固定请求数时，"
+    "时间窗内首个文本到达的请求的输入 token 与窗内到达的输出 token，"
+    "均以服务端的 usage 为准",
+    "token/total/usage-counted/offered-window": "按所述速率发送请求时，"
+    "时间窗内首个文本到达的请求的输入 token 与窗内到达的输出 token，"
+    "均以服务端的 usage 为准",
+    "token/output/engine-counter/window": "推理引擎自身计数器两次变化之间的输出 token，不论由谁请求",
+    "token/training/applied-steps/timed-by-job": "已生效的完整优化步所含的 token，时间取作业日志给出的各步时间",
+    "token/training/applied-steps/timed-here": "已生效的完整优化步所含的 token，"
+    "时间取所有设备共同开始、共同结束的时间窗",
     "rate/storage/checkpoint-write": "绕过页缓存写完整个检查点的数据速率："
     "每个作业各写一个新文件，至最慢作业的数据落到设备为止",
 }
@@ -91,6 +118,9 @@ class Words:
         """Return the sentence of a definition; the English one where there is no translation."""
         if self.language == "en":
             return definition.sentence
+        plain = definition.id.removesuffix(_NORMALISED)
+        if plain != definition.id:
+            return f"{self.sentence(definitions.require(plain))}，再乘以模型的参数量"
         family, *middle = definition.id.split("/")
         if family != "flop":
             key = "/".join(part for part in (family, *middle) if not _FRAME_SIZE.fullmatch(part))

@@ -134,19 +134,34 @@ class Client:
                     await asyncio.wait_for(self._stopping.wait(), min(1.0, 0.05 * 2**self._failed_in_a_row))
 
     async def _arrivals(self, begin: int) -> None:
-        """Send each request when it is due, however many are under way."""
+        """Send each request when it is due, however many are under way.
+
+        A thread wakes the loop: its own timers are rounded up to whole milliseconds, which every latency would show.
+        """
+        loop, over = asyncio.get_running_loop(), threading.Event()
         under_way: set[asyncio.Task[Request]] = set()
-        for due in self._schedule(begin):
-            wait = (due - _now()) / 1e9
-            if wait > 0:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), wait)
+
+        def send(due: int) -> None:
             if self._stopping.is_set():
-                break
-            task = asyncio.create_task(self._one(due))
+                return
+            task = loop.create_task(self._one(due))
             under_way.add(task)
             task.add_done_callback(self._count_open)
             task.add_done_callback(under_way.discard)
+
+        def wake() -> None:
+            for due in self._schedule(begin):
+                if over.wait(max(0.0, (due - _now()) / 1e9)):
+                    return
+                loop.call_soon_threadsafe(send, due)
+
+        thread = threading.Thread(target=wake, name="arrivals", daemon=True)
+        thread.start()
+        try:
+            await self._stopping.wait()
+        finally:
+            over.set()
+            thread.join()
         await asyncio.gather(*under_way)
 
     def _count_open(self, task: asyncio.Task[Request]) -> None:

@@ -48,19 +48,20 @@ class Evaluated:
     tokens: float
     rate: float | None
     total_rate: float | None
-    counted: str
     objections: tuple[str, ...]
     remarks: tuple[str, ...]
     components: tuple[Component, ...]
     evidence: Mapping[str, Any]
 
 
-def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, fixed: bool) -> Evaluated:
-    """Evaluate what was seen between two moments, monotonic ns. fixed: whether the end of the text was suppressed."""
+def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, usage: bool, fixed: bool) -> Evaluated:
+    """Evaluate what was seen between two moments, monotonic ns.
+
+    usage: whether the service states any, as it did when it was asked. fixed: whether no text can end early.
+    """
     import numpy as np
 
     requests = seen.requests
-    usage = all(one.output_tokens is not None for one in requests if one.complete)
     weights, objections, remarks = _weights(requests, load, usage=usage, fixed=fixed)
     order = np.argsort(seen.times, kind="stable")
     times, of = seen.times[order], seen.of[order]
@@ -71,10 +72,9 @@ def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, fixed: bo
     last = int(inside[-1]) if len(inside) else first
     objections += _failures(requests, load, begin, end)
     evidence: dict[str, Any] = {"requests": _counts(requests, begin, end)}
-    counted = "usage-counted" if usage else "length-counted"
     if last <= first or times[last] == times[first]:
         objections.append("no token came in the window")
-        return Evaluated(begin, end, 0.0, None, None, counted, tuple(objections), tuple(remarks), (), evidence)
+        return Evaluated(begin, end, 0.0, None, None, tuple(objections), tuple(remarks), (), evidence)
     start, stop = int(times[first]), int(times[last])
     # events that came at the very moment of the first belong to what was before it
     chosen = np.flatnonzero((times > start) & (times <= stop))
@@ -87,8 +87,8 @@ def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, fixed: bo
     heaviest = float(weight.max())
     if tokens < _LEAST_TOKENS * streams:
         remarks.append(
-            f"{tokens:.0f} tokens of {streams} streams are few for the edges of a window: {_LEAST_TOKENS * streams} "
-            "or more leave 0.2 %"
+            f"fewer than {_LEAST_TOKENS * streams} tokens in the window, {_LEAST_TOKENS} of each stream: its "
+            "edges count for more than 0.2 %"
         )
     parts = _parts(times[chosen], weight, start, stop)
     half = len(parts) // 2
@@ -104,14 +104,14 @@ def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, fixed: bo
         "tokens_in_window": tokens,
         "events_in_window": len(chosen),
         "seconds": seconds,
-        "request_rate_request_per_s": sum(one.complete and start < one.ended <= stop for one in requests) / seconds,
-        "total_token_rate_token_per_s": (prompt + tokens) / seconds if usage else None,
+        "completed_request_rate": sum(one.complete and start < one.ended <= stop for one in requests) / seconds,
+        "total_token_rate": (prompt + tokens) / seconds if usage else None,
         **_latencies(requests, times, of, load, start, stop),
         "itl_s": {**statistics_of(intervals), "valid": not doubts, "reasons": doubts},
         "coalesced_share": coalesced,
         "events_per_token": events_a_token,
         "loop_lag_s": statistics_of(lags),
-        "rate_by_part_token_per_s": parts,
+        "rate_by_part": parts,
         "streams": streams,
         "prompt_tokens": _span([one.prompt_tokens for one in requests if one.complete]),
         "cached_tokens": sum(one.cached_tokens or 0 for one in requests) or None,
@@ -123,7 +123,7 @@ def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, fixed: bo
         if len(dispatch) and float(np.percentile(dispatch, 99, method="inverted_cdf")) > MOST_DISPATCH_LAG:
             objections.append(f"requests were sent more than {MOST_DISPATCH_LAG * 1e3:g} ms after they were due")
     if load.parameters:
-        evidence["parameter_normalised_rate_token_per_s"] = rate * load.parameters
+        evidence["parameter_normalised_rate"] = rate * load.parameters
         evidence["parameters"] = load.parameters
     if cached := evidence["cached_tokens"]:
         remarks.append(f"{cached} prompt tokens came from a cache: prompts were not all new to the service")
@@ -134,7 +134,6 @@ def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, fixed: bo
         tokens,
         rate,
         (prompt + tokens) / seconds if usage else None,
-        counted,
         tuple(objections),
         tuple(remarks),
         _components(streams, heaviest, tokens, seconds, lag),
@@ -177,16 +176,16 @@ def _weights(
     weights = np.zeros(len(requests))
     complete = [one for one in requests if one.complete]
     stated = [one for one in complete if one.output_tokens is not None]
-    if stated and not usage:
+    if usage and len(stated) < len(complete):
         objections.append(f"usage came with {len(stated)} of {len(complete)} answers only")
     short = 0
     other: list[int] = []
     for request in complete:
         tokens = request.output_tokens
-        if not usage:
+        if not usage or tokens is None:
             tokens = load.output_tokens if request.finish == "length" else 0
         short += request.finish != "length"
-        if tokens is not None and tokens != load.output_tokens:
+        if tokens != load.output_tokens:
             other.append(tokens)
         if tokens and request.events:
             weights[request.number] = tokens / request.events
@@ -211,7 +210,7 @@ def _weights(
             objections.append(text)
         else:
             remarks.append(f"{text}: this service does not let the end of the text be suppressed")
-    if complete and not stated:
+    if complete and not usage:
         remarks.append("the service states no usage in its streams: each answer counts for the length asked for")
     return weights, objections, remarks
 
@@ -307,7 +306,7 @@ def _latencies(
         "latency_s": statistics_of(np.array(whole)),
     }
     if any(limit is not None for limit in (load.ttft_limit, load.tpot_limit, load.latency_limit)):
-        found["goodput_request_per_s"] = good / ((stop - start) / 1e9)
+        found["goodput"] = good / ((stop - start) / 1e9)
     return found
 
 

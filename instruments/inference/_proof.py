@@ -50,7 +50,7 @@ class Proof:
     def plain(self) -> dict[str, Any]:
         """As evidence, with units in the names."""
         return {
-            "rate_event_per_s": self.rate,
+            "event_rate": self.rate,
             "events_sent": self.events,
             "events_received": self.received,
             "share_of_the_rate_lost": self.loss,

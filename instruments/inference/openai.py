@@ -418,7 +418,8 @@ class OpenAIService(InferenceService):
         if seen.gone or warm is None:
             why = seen.gone or f"no answer was complete within {load.warm_up + longest:g} s"
             return self._broken(manner, load, seen, begin, start, why, facts)
-        found = evaluation.evaluate(seen, load, start, stop, fixed=manner.fixed)
+        usage = manner.streamed_usage if load.streaming else manner.usage
+        found = evaluation.evaluate(seen, load, start, stop, usage=usage, fixed=manner.fixed)
         disagreeing, counters = self._cross_check(manner.model, counted, seen)
         return self._result(load, manner, found, proof, disagreeing, {**facts, "engine_counters": counters})
 
@@ -434,17 +435,16 @@ class OpenAIService(InferenceService):
         objections = [*found.objections, *disagreeing, *self._unproven(load, found, proof)]
         remarks = [*found.remarks, *facts.pop("remarks")]
         self._judge_prompts(load, found, objections, remarks)
-        kind = "completed" if not load.streaming else "steady" if load.arrival == "closed" else "offered"
         window = Window(
             Instant.at_monotonic(found.start),
             Instant.at_monotonic(found.stop),
-            f"{load.duration:g} s from one arrival to another, {kind}, every slot warm",
+            f"{load.duration:g} s from one arrival to another, every slot warm",
         )
         reasons = tuple(self._clean(one) for one in objections)
         status = ValidityStatus.INVALID if reasons else ValidityStatus.VALID
         return Measurement(
             quantity="inference",
-            definition=f"token/output/{found.counted}/{kind}-window",
+            definition=_definition(manner, load),
             value=found.rate,
             unit="token/s",
             window=window,
@@ -474,18 +474,16 @@ class OpenAIService(InferenceService):
         reason = self._clean(f"the load broke off: {why}")
         return Measurement(
             quantity="inference",
-            definition="token/output/usage-counted/steady-window"
-            if load.arrival == "closed"
-            else "token/output/usage-counted/offered-window",
+            definition=_definition(manner, load),
             value=None,
             unit="token/s",
             window=window,
             identity=self.identity,
-            runs=(Run(None, window, used=False, reasons=(reason,), evidence={"event_rate_event_per_s": rate}),),
+            runs=(Run(None, window, used=False, reasons=(reason,), evidence={"event_rate": rate}),),
             settings={**asdict(load), "model": manner.model, "endpoint": self._place.endpoint},
             evidence={
                 **facts,
-                "partial_event_rate_event_per_s": rate,
+                "partial_event_rate": rate,
                 "events": len(seen.times),
                 "requests_complete": len(counted),
                 "output_tokens_by_usage": sum(one.output_tokens or 0 for one in counted),
@@ -629,6 +627,13 @@ class OpenAIService(InferenceService):
                     setattr(error, name, self._clean(value))
             error.args = tuple(self._clean(one) if isinstance(one, str) else one for one in error.args)
         return error
+
+
+def _definition(manner: Manner, load: InferenceLoad) -> str:
+    """What is counted of this service under this load, and in which window: the same for every run of it."""
+    usage = manner.streamed_usage if load.streaming else manner.usage
+    kind = "completed" if not load.streaming else "steady" if load.arrival == "closed" else "offered"
+    return f"token/output/{'usage' if usage else 'length'}-counted/{kind}-window"
 
 
 def _shape(load: InferenceLoad) -> tuple[object, ...]:

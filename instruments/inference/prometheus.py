@@ -168,7 +168,10 @@ class EngineCounters(InferenceService):
     def capabilities(self) -> InferenceServiceCapabilities:
         """Counters, and the models they name; nothing can be sent."""
         return InferenceServiceCapabilities(
-            models=self._models, counters=True, notes={"load": "nothing is sent: the service works for others"}
+            models=self._models,
+            counters=True,
+            takes_load=False,
+            notes={"load": "nothing is sent: the service works for others"},
         )
 
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> ServiceCounters:
@@ -315,7 +318,7 @@ class EngineCounters(InferenceService):
                 rate = tokens / seconds
                 components = _components(first, last, tokens, seconds)
                 if load.parameters:
-                    evidence["parameter_normalised_rate_token_per_s"] = rate * load.parameters
+                    evidence["parameter_normalised_rate"] = rate * load.parameters
                     evidence["parameters"] = load.parameters
         status = ValidityStatus.INVALID if objections else ValidityStatus.VALID
         return self._measurement(load, rate, start, stop, Validity(status, tuple(objections)), components, evidence)
@@ -326,7 +329,7 @@ class EngineCounters(InferenceService):
         reason = f"the counters could not be read any more: {error.what}"
         evidence = self._evidence(looks)
         if len(looks) > 1 and stop > start:
-            evidence["partial_rate_token_per_s"] = (looks[-1].tokens - looks[0].tokens) / ((stop - start) / 1e9)
+            evidence["partial_token_rate"] = (looks[-1].tokens - looks[0].tokens) / ((stop - start) / 1e9)
         return self._measurement(load, None, start, stop, Validity(ValidityStatus.ERROR, (reason,)), (), evidence)
 
     def _evidence(self, looks: list[_Look]) -> dict[str, Any]:

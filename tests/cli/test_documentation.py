@@ -36,6 +36,7 @@ def test_the_reference_of_the_bench_file_names_every_key(table: type[BaseModel])
         ("power", _bench_file.PowerPlan()),
         ("network", _bench_file.NetworkPlan()),
         ("storage", _bench_file.StoragePlan()),
+        ("inference", _bench_file.InferencePlan()),
     ],
 )
 def test_the_reference_states_the_defaults_of_each_plan(quantity: str, plan: BaseModel) -> None:

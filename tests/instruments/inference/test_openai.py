@@ -139,7 +139,7 @@ def test_in_an_open_loop_latency_counts_from_when_a_request_was_due(arrival: Any
     assert found.value == pytest.approx(400, rel=0.6 if arrival == "poisson" else 0.25)
     assert found.evidence["dispatch_lag_s"]["count"] > 5
     assert found.evidence["latency_s"]["p50"] > 0.1
-    assert found.evidence["goodput_request_per_s"] > 0
+    assert found.evidence["goodput"] > 0
 
 
 def test_a_queue_in_front_of_the_service_is_in_the_latency_and_not_omitted() -> None:
@@ -182,7 +182,7 @@ def test_the_rate_normalised_by_parameters_stands_beside_the_raw_one() -> None:
     with Service() as service:
         found = measured(service, replace(QUICK, parameters=7_000_000_000))
     assert found.value is not None
-    assert found.evidence["parameter_normalised_rate_token_per_s"] == pytest.approx(7e9 * found.value)
+    assert found.evidence["parameter_normalised_rate"] == pytest.approx(7e9 * found.value)
 
 
 def test_an_endpoint_whose_usage_is_wrong_gives_no_result() -> None:
@@ -224,7 +224,7 @@ def test_a_server_that_dies_in_the_window_leaves_what_was_seen_and_an_error() ->
     assert found.value is None
     assert "broke off" in found.validity.reasons[0]
     assert found.evidence["events"] > 200
-    assert found.evidence["partial_event_rate_event_per_s"] > 100
+    assert found.evidence["partial_event_rate"] > 100
     assert found.evidence["output_tokens_by_usage"] % 40 == 0
     assert found.evidence["failures"]
 
