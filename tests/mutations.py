@@ -126,6 +126,27 @@ MUTATIONS = (
         "value",
         ("tests/instruments/network/test_trex_wire.py::test_a_rate_is_what_was_counted_since_traffic_began",),
     ),
+    Mutation(
+        "the simulated fio takes 1024 ms for a second",
+        "aicalib_hw/simulators/storage/fio_statistics.py",
+        "return 1000 * self.size // self.runtime",
+        "return 1024 * self.size // self.runtime",
+        ("tests/simulators/test_fio.py::test_a_job_of_30_seconds_takes_a_hundredth_of_it_and_says_what_truly_moved",),
+    ),
+    Mutation(
+        "the simulated TRex forgets the FCS of what it sends",
+        "aicalib_hw/simulators/network/trex_stream.py",
+        "_FCS = 4",
+        "_FCS = 0",
+        ("tests/simulators/test_trex.py::test_frames_leave_at_the_rate_of_the_line",),
+    ),
+    Mutation(
+        "the simulated iperf3 has TCP without headers",
+        "aicalib_hw/simulators/network/iperf3_flow.py",
+        "_HEADERS = 52",
+        "_HEADERS = 0",
+        ("tests/simulators/test_iperf3.py::test_tcp_fills_the_line_but_for_its_headers",),
+    ),
 )
 
 

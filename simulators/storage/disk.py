@@ -42,9 +42,9 @@ class DiskOptions(BaseModel):
 
     memory: byte/s of what does not reach the disk. saturation: share of the disk that is gone at full load of the
     platform. noise: relative standard deviation of its rate from one 0.1 s to the next. heating: K at full work;
-    coupling: K for each K of the platform above ambient; time_constant: s; hot: degC from which on it slows down to
-    the share `throttled`. idle_power, busy_power: W at the output of the supplies. capacity: bytes of all files, None =
-    as much as the directory takes.
+    coupling: K for each K of the loaded platform above ambient; time_constant: s; hot: degC from which on it slows
+    down to the share `throttled`. idle_power, busy_power: W at the output of the supplies. capacity: bytes of all
+    files, None = as much as the directory takes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -176,10 +176,10 @@ class Disk:
         self._gain = 1.0
         self._stuck_until = -math.inf
         self._hot = False
-        self._cell, self._swing = -1, 1.0
+        self._cell, self._swing, self._load = -1, 1.0, 0.0
         self._power = options.idle_power
         self._written = ""
-        world.platform.add_consumer(self._draw)
+        self._plugged = False
 
     def show(self, witness: Path | None) -> None:
         """Keep the disk's counters in a file, in the form of the kernel's /sys/block/DEV/stat; None: not any more."""
@@ -187,9 +187,12 @@ class Disk:
             self._witness, self._written = witness, ""
             self.advance()
 
-    def unplug(self) -> None:
-        """Draw no power any more; idempotent."""
-        self.world.platform.remove_consumer(self._draw)
+    def plug(self, plugged: bool) -> None:
+        """Draw power from the platform's supplies, or not any more; idempotent."""
+        if plugged is not self._plugged:
+            self._plugged = plugged
+            platform = self.world.platform
+            (platform.add_consumer if plugged else platform.remove_consumer)(self._draw)
 
     def begin(self, *transfers: Transfer) -> None:
         """Let transfers begin at one moment, now."""
@@ -258,7 +261,7 @@ class Disk:
         start = self._time
         # A disk at rest only cools, which one step does as well as many.
         stop = min(now, (math.floor(start / GRID + 1e-9) + 1) * GRID) if self._running else now
-        room = self._room(start, stop)
+        room = self._room(start)
         rates, busy = self._share(room)
         for transfer, rate in zip(self._running, rates, strict=True):
             issue_until = self._issue_until(transfer)
@@ -312,15 +315,18 @@ class Disk:
     def _issue_until(transfer: Transfer) -> float | None:
         return None if transfer.seconds is None else transfer.began + transfer.seconds
 
-    def _room(self, start: float, stop: float) -> float:
+    def _room(self, start: float) -> float:
         """Return which share of the disk there is for I/O."""
         if start < self._stuck_until:
             return 0.0
         options = self.options
         cell = math.floor(start / GRID + 1e-9)
-        if cell != self._cell:
+        # Only of the time in which something moves, so that looking at a disk at rest changes nothing.
+        if self._running and cell != self._cell:
             self._cell, self._swing = cell, max(0.0, 1 + self._random.gauss(0.0, options.noise))
-        room = self._gain * self._swing * (1 - options.saturation * self.world.platform.mean_load(start, stop))
+            # The load of the cell before, which is over and the same for everybody.
+            self._load = self.world.platform.mean_load(max(0.0, (cell - 1) * GRID), max(GRID, cell * GRID))
+        room = self._gain * self._swing * (1 - options.saturation * self._load)
         return room * (options.throttled if self._hot else 1.0) / (1 + self._neighbour)
 
     def _share(self, room: float) -> tuple[list[float], float]:
@@ -358,9 +364,8 @@ class Disk:
         return rates, min(1.0, max(0.0, (room - left) / room)) if room > 0 else 0.0
 
     def _warm(self, busy: float, took: float) -> None:
-        options, platform = self.options, self.world.platform
-        ambient = platform.settings.ambient
-        goal = ambient + options.heating * busy + options.coupling * (platform.temperature - ambient)
+        options, platform = self.options, self.world.settings.platform
+        goal = platform.ambient + options.heating * busy + options.coupling * platform.heating * self._load
         self.temperature += (goal - self.temperature) * (1 - math.exp(-took / options.time_constant))
         if self.temperature >= options.hot:
             self._hot = True

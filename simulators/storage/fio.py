@@ -98,6 +98,7 @@ class SimulatedFio:
             kernel.mkdir(parents=True)
             self.witness = kernel / "stat"
             self.disk.show(self.witness)
+            self.disk.plug(True)
             if self.options.directory is None:
                 self.directory = Path(tempfile.mkdtemp(prefix="simulated-disk-", dir=on_a_disk()))
                 self._own.append(self.directory)
@@ -115,7 +116,7 @@ class SimulatedFio:
             self._executable.stop()
             self._executable = None
         self.disk.show(None)
-        self.disk.unplug()
+        self.disk.plug(False)
         for directory in self._own:
             shutil.rmtree(directory, ignore_errors=True)
         self._own.clear()
