@@ -31,6 +31,7 @@ class MeasuredQuantity(enum.StrEnum):
     NETWORK = "network"
     STORAGE = "storage"
     INFERENCE = "inference"
+    EFFECTIVE_COMPUTE = "effective_compute"
 
 
 _ROLE_OF = {
@@ -41,6 +42,9 @@ _ROLE_OF = {
     MeasuredQuantity.INFERENCE: "inference_service",
 }
 """The role without which a quantity cannot be measured."""
+
+_WORKLOADS = ("training_job", "inference_service")
+"""The roles of which effective compute needs one, beside an accelerator."""
 
 
 class PathName(enum.StrEnum):
@@ -165,16 +169,27 @@ def _steps(
     from aicalib_hw.errors import UsageError
 
     able = [quantity for quantity, role in _ROLE_OF.items() if bench.of_role(role)]
+    if bench.of_role("accelerator") and any(bench.of_role(role) for role in _WORKLOADS):
+        able.append(MeasuredQuantity.EFFECTIVE_COMPUTE)
     impossible = [quantity for quantity in quantities or () if quantity not in able]
     if impossible or not able:
         raise UsageError(
             f"bench {bench.name!r} cannot measure {', '.join(impossible) or 'anything'}",
             where=f"{bench.settings.origin}: instruments",
             why=f"its instruments measure {', '.join(able) or 'nothing that a procedure knows'}",
-            advice="; ".join(f"for {quantity} add a {role}" for quantity, role in _ROLE_OF.items()),
+            advice="; ".join(
+                [
+                    *(f"for {quantity} add a {role}" for quantity, role in _ROLE_OF.items()),
+                    f"for {MeasuredQuantity.EFFECTIVE_COMPUTE} add an accelerator and a {' or '.join(_WORKLOADS)}",
+                ]
+            ),
         )
     steps: dict[str, Step] = {}
     asked = [quantity for quantity in able if quantity in (quantities or able)]
+    # It takes the workload's time once more, and has to be told what its operations are: only where its plan says so.
+    effective = bench.settings.plan.effective_compute
+    if not quantities and not effective.workloads and effective.parameters is None:
+        asked = [quantity for quantity in asked if quantity is not MeasuredQuantity.EFFECTIVE_COMPUTE]
     if MeasuredQuantity.COMPUTE in asked:
         for precision in _precisions(bench, precisions):
             measure: Any = partial(procedures.calibrate_compute, bench, precision=precision)
@@ -187,6 +202,8 @@ def _steps(
         steps["storage"] = partial(procedures.calibrate_storage, bench)
     if MeasuredQuantity.INFERENCE in asked:
         steps["inference"] = partial(procedures.calibrate_inference, bench)
+    if MeasuredQuantity.EFFECTIVE_COMPUTE in asked:
+        steps["effective compute"] = partial(procedures.calibrate_effective_compute, bench)
     return steps
 
 

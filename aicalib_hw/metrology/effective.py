@@ -60,10 +60,11 @@ class ModelShape:
 class Reference:
     """A reference rate P of all devices at one precision: value in `unit`, how well it is known, where it comes from.
 
-    components: relative or in `unit`. source: the definition it was measured by, or the formula of a data sheet.
+    value: None where it was measured and gave none. components: relative or in `unit`. source: the definition it was
+    measured by, or the formula of a data sheet.
     """
 
-    value: float
+    value: float | None
     unit: str
     variant: Variant
     source: str
@@ -120,9 +121,11 @@ def effective_compute(
     found = [*(tokens.validity.reasons if not tokens.validity else ()), *reasons]
     if tokens.value is None or tokens.value <= 0:
         found.append("no token was counted")
-    else:
+    found += [f"the reference at {one} has no value" for one in shares if references[one].value is None]
+    peaks = {one: peak for one in shares if (peak := references[one].value) is not None}
+    if tokens.value is not None and tokens.value > 0 and len(peaks) == len(shares):
         rate = units.convert(float(tokens.value), tokens.unit, "token/s")
-        busy = {one: rate * operations_per_token * shares[one] / references[one].value for one in shares}
+        busy = {one: rate * operations_per_token * shares[one] / peaks[one] for one in shares}
         value = 100 * sum(busy.values())
         components = _components(tokens, references, busy)
         expanded = _COVERAGE * sum(standard_uncertainty(one, value, "%") ** 2 for one in components) ** 0.5
@@ -194,8 +197,9 @@ def _require_fitting(
         )
     for one in shares:
         dimension = units.require(references[one].unit).dimension
-        if dimension not in ("operation rate", "integer operation rate") or references[one].value <= 0:
-            raise UsageError(f"{references[one].value} {references[one].unit} at {one} is no reference rate")
+        peak = references[one].value
+        if dimension not in ("operation rate", "integer operation rate") or (peak is not None and peak <= 0):
+            raise UsageError(f"{peak} {references[one].unit} at {one} is no reference rate")
 
 
 def _components(
@@ -216,7 +220,8 @@ def _components(
         weight = part / whole
         stated += [
             replace(
-                as_share(one, reference.value, reference.unit, weight=weight), name=f"reference {precision}: {one.name}"
+                as_share(one, reference.value or 1.0, reference.unit, weight=weight),
+                name=f"reference {precision}: {one.name}",
             )
             for one in reference.components
         ]

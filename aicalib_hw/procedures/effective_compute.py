@@ -1,190 +1,300 @@
 """Normalised effective compute (specification, last quantity: a range of 0 to 100 %, no procedure).
 
 The definition is the project's own, in `aicalib_hw.metrology.effective`. The reference rate is measured before and
-after every run of the workload, by the same accelerators; a run between two references that do not agree is not usable.
-What the accelerators' data sheets give instead is reported beside it, under a definition of its own.
+after every run of the workload, by the same accelerators, while the workload does not run; a run between two references
+that do not agree is not usable. What the accelerators' data sheets give instead is reported beside it, under a
+definition of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
-from aicalib_hw.errors import NotSupported, UsageError
-from aicalib_hw.identity import Identity
-from aicalib_hw.interfaces import Accelerator, Progress
-from aicalib_hw.metrology.effective import Reference, Workload, as_share, effective_compute
-from aicalib_hw.procedures._point import largest_components
-from aicalib_hw.procedures._together import measure_together, sum_of
-from aicalib_hw.readings import Component, Measurement
+from aicalib_hw.errors import InstrumentError, UsageError
+from aicalib_hw.interfaces import (
+    Accelerator,
+    InferenceLoad,
+    InferenceService,
+    Progress,
+    TrainingJob,
+    TrainingPlan,
+)
+from aicalib_hw.metrology import Calibration, Result
+from aicalib_hw.metrology.effective import (
+    FLOP_MODELS,
+    ModelShape,
+    Workload,
+    effective_compute,
+    inference_operations,
+    training_operations,
+)
+from aicalib_hw.procedures._effective_run import (
+    between,
+    measure_effective_compute,
+    measure_reference,
+    nominal_references,
+    path_of,
+)
+from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
+from aicalib_hw.readings import Measurement
 
-PATHS = ("matrix", "vector", "gemm")
-"""Where a precision is computed if nothing else is asked: the first of these that the accelerators have."""
+__all__ = ["calibrate_effective_compute", "measure_effective_compute"]
 
-DRIFT = 0.02
-"""Share by which the references before and after a run may differ (facts of the project: interleave, 2 %)."""
+_ROLES: Mapping[Workload, str] = {"training": "training_job", "inference": "inference_service"}
+_AGREEMENT = 1e-3
 
 
-def measure_effective_compute(
-    accelerators: Sequence[Accelerator],
-    measure_tokens: Callable[[], Measurement],
-    *,
-    workload: Workload,
-    operations_per_token: float,
-    shares: Mapping[str, float],
-    path: Any = None,
-    duration: float = 5.0,
-    drift: float = DRIFT,
-) -> Measurement:
-    """Measure the reference, the workload, the reference again, and return the normalised effective compute, %.
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One workload: what runs it, with what it is asked, and the operations of a token where the plan tells them."""
 
-    accelerators: all that the workload runs on, opened, and no others. measure_tokens: runs the workload and returns
-    its rate, as `job.measure_tokens(plan)` does. shares: of the operations, by precision. path: of the reference,
-    None = the first of `PATHS`. duration: s of one reference run. Raises NotSupported where one lacks
-    a precision.
+    kind: Workload
+    instrument: TrainingJob | InferenceService
+    asked: Any
+    shape: ModelShape | None
+
+    @property
+    def title(self) -> str:
+        """The workload, and how much of it runs at a time."""
+        asked = self.asked
+        if self.kind == "training":
+            return f"training, batch of {asked.global_batch} × {asked.sequence_length}"
+        lengths = f"{asked.input_tokens} + {asked.output_tokens} tokens"
+        if asked.arrival == "closed":
+            return f"inference, {asked.concurrency} at a time, {lengths}"
+        return f"inference, {asked.request_rate:g} requests/s, {lengths}"
+
+    def measure(self, number: int, progress: Progress) -> Measurement:
+        """Run it once, and let it end: nothing of it may run while the reference is measured.
+
+        number: of the run; a service gets prompts of its own in each, as what a cache answers is no work.
+        """
+        asked = self.asked if self.kind == "training" else replace(self.asked, seed=self.asked.seed + number)
+        try:
+            return self.instrument.measure_tokens(asked, progress=progress)
+        finally:
+            self.instrument.release()
+
+
+def calibrate_effective_compute(
+    bench: Any, *, plan: Any = None, record: Any = None, progress: Progress | None = None
+) -> Calibration:
+    """Measure the normalised effective compute of the accelerators under each workload of the bench, %.
+
+    bench: an opened bench with accelerators and a training job or an inference service, which are run as their own
+    plans say. plan: an EffectiveComputePlan, None = the bench's. record: gets every reference, token rate and share as
+    it ends, and what there is of a run that breaks off. Raises UsageError for a bench or plan that does not fit,
+    NotSupported for a precision that an accelerator lacks, Aborted.
     """
-    before = measure_reference(accelerators, shares, path=path, duration=duration)
-    tokens = measure_tokens()
-    after = measure_reference(accelerators, shares, path=path, duration=duration)
-    return between(
-        tokens,
-        before,
-        after,
-        workload=workload,
-        operations_per_token=operations_per_token,
-        shares=shares,
-        drift=drift,
+    plan = plan or bench.settings.plan.effective_compute
+    report = progress or (lambda done, note: None)
+    devices = _devices(bench, plan)
+    works = _works(bench, plan)
+    for precision in plan.precisions:
+        path_of(devices, precision, plan.path)
+    results: list[Result] = []
+    further: list[Measurement] = []
+    try:
+        for index, work in enumerate(works):
+
+            def step(done: float, note: str, index: int = index) -> None:
+                report((index + done) / len(works), note)
+
+            result, nominal = _measure(bench, devices, work, plan, record, step)
+            results.append(result)
+            further += nominal
+            if record is not None:
+                record.result(result)
+    except InstrumentError as error:
+        if record is not None and error.partial is not None:
+            record.measurement(error.partial)
+        raise
+    calibration = Calibration(
+        quantity="effective_compute",
+        results=tuple(results),
+        further=tuple(further),
+        plan=plan.model_dump(mode="json"),
+        notes=tuple(
+            f"{result.title}: {remark}" for result in results for remark in result.measurement.evidence["remarks"]
+        ),
     )
+    if record is not None:
+        record.calibration(calibration)
+    return calibration
 
 
-def measure_reference(
-    accelerators: Sequence[Accelerator],
-    shares: Mapping[str, float],
-    *,
-    path: Any = None,
-    duration: float,
-    progress: Progress | None = None,
-) -> dict[str, Measurement]:
-    """Return the sustained rate of all accelerators together at each precision, with the components of each."""
-    return {
-        precision: _sum_of(
-            [
-                one.sustained
-                for one in measure_together(
-                    accelerators,
-                    precision,
-                    path=path_of(accelerators, precision, path),
-                    duration=duration,
-                    progress=progress,
-                )
-            ]
+def _devices(bench: Any, plan: Any) -> list[Accelerator]:
+    """The accelerators that the workload runs on: those that the plan names, or all, if they are of one family."""
+    present = {name: one for name, one in bench.instruments.items() if isinstance(one, Accelerator)}
+    unknown = [name for name in plan.devices if name not in present]
+    if unknown or not present:
+        raise UsageError(
+            f"bench {bench.name!r} has no accelerator {', '.join(unknown)}".rstrip(),
+            where=f"{bench.settings.origin}: plan.effective_compute.devices",
+            why=f"it has {', '.join(present) or 'none'}",
+            advice="name the accelerators that the workload runs on",
         )
-        for precision in shares
-    }
+    chosen = [present[name] for name in plan.devices or present]
+    families = sorted({one.DRIVER.name for one in chosen})
+    if len(families) > 1 and not plan.devices:
+        raise UsageError(
+            f"it is not known on which accelerators of bench {bench.name!r} the workload runs",
+            where=f"{bench.settings.origin}: plan.effective_compute.devices",
+            why=f"there are several families: {', '.join(families)}",
+            advice=f"name them, of {', '.join(present)}",
+        )
+    return chosen
 
 
-def path_of(accelerators: Sequence[Accelerator], precision: str, path: Any = None) -> str:
-    """Return the path by which all accelerators compute in `precision`; raises NotSupported if there is none."""
-    for one in (path,) if path else PATHS:
-        if all(accelerator.capabilities.supported(precision, one) for accelerator in accelerators):
-            return str(one)
-    raise NotSupported(
-        f"no reference at {precision}: not all accelerators compute in it{f' by the path {path!r}' if path else ''}",
-        where=" ".join(accelerator.address for accelerator in accelerators),
-        advice="name the accelerators that the workload runs on, and a precision that each of them has",
-    )
-
-
-def between(
-    tokens: Measurement,
-    before: Mapping[str, Measurement],
-    after: Mapping[str, Measurement],
-    *,
-    workload: Workload,
-    operations_per_token: float,
-    shares: Mapping[str, float],
-    drift: float = DRIFT,
-) -> Measurement:
-    """Return the normalised effective compute of a workload that ran between two measurements of the reference.
-
-    The reference is their mean; half their difference is a component of it. A difference of more than `drift`, or a
-    reference that is not valid, makes the value INVALID.
-    """
-    references: dict[str, Reference] = {}
-    reasons: list[str] = []
-    for precision in shares:
-        pair = (before[precision], after[precision])
-        reasons += [f"reference {precision}: {why}" for one in pair if not one.validity for why in one.validity.reasons]
-        first, last = (None if one.value is None else float(one.value) for one in pair)
-        if first is None or last is None:
+def _works(bench: Any, plan: Any) -> list[_Work]:
+    shape = None
+    if plan.parameters is not None:
+        shape = ModelShape(plan.parameters, plan.layers, plan.width)
+    kinds = [kind for kind in _ROLES if kind in (plan.workloads or _ROLES)]
+    present = [kind for kind in kinds if bench.of_role(_ROLES[kind])]
+    missing = [kind for kind in plan.workloads if kind not in present]
+    if missing or not present:
+        raise UsageError(
+            f"bench {bench.name!r} has no workload: {', '.join(missing or kinds)}",
+            where=f"{bench.settings.origin}: instruments",
+            why="normalised effective compute is that of a running workload",
+            advice="add a training_job or an inference_service; `aicalib drivers` lists them",
+        )
+    works = []
+    for kind in present:
+        asked = asked_of(bench, kind)
+        if kind == "inference" and shape is None:
             raise UsageError(
-                f"the reference at {precision} has no value", why="; ".join(reasons), advice="measure it again"
+                "the operations of a token of inference are not known",
+                where=f"{bench.settings.origin}: plan.effective_compute",
+                why="a service does not tell the shape of its model",
+                advice="give parameters, layers and width of the model that is served",
             )
-        mean = (first + last) / 2
-        apart = abs(last - first) / mean
-        if apart > drift:
-            reasons.append(
-                f"reference {precision}: disturbed, {first:.4g} before and {last:.4g} {pair[0].unit} after the run, "
-                f"{apart:.1%} apart, {drift:.1%} is allowed"
+        works.append(_Work(kind, bench.the(_ROLES[kind]), asked, shape))
+    return works
+
+
+def asked_of(bench: Any, kind: Workload) -> TrainingPlan | InferenceLoad:
+    """Return what the bench's own plan of this workload asks of it; of several loads of a service the heaviest.
+
+    Raises UsageError for a plan that leaves open what no default can be for.
+    """
+    table = getattr(bench.settings.plan, kind)
+    wanted: type[TrainingPlan | InferenceLoad] = TrainingPlan if kind == "training" else InferenceLoad
+    given = {one.name: getattr(table, one.name) for one in fields(wanted) if hasattr(table, one.name)}
+    if kind == "inference":
+        if table.concurrency:
+            given |= {"arrival": "closed", "concurrency": max(table.concurrency)}
+            given["processes"] = min(table.processes, given["concurrency"])
+        else:
+            given |= {"concurrency": 1, "request_rate": max(table.request_rates)}
+    needed = [one.name for one in fields(wanted) if one.default is MISSING and given.get(one.name) is None]
+    if needed:
+        raise UsageError(
+            f"what is asked of {kind} is not told: {', '.join(needed)}",
+            where=f"{bench.settings.origin}: plan.{kind}",
+            advice="; ".join(f"add {name} = …" for name in needed),
+        )
+    return wanted(**given)
+
+
+def operations_of(work: Any, tokens: Measurement) -> tuple[float, tuple[str, ...]]:
+    """Return the operations of one token that `tokens` counts, and why they may be wrong.
+
+    Of a shape that the plan gives, or of what a training job tells of its own model by the same convention. Raises
+    UsageError where neither does, and for tokens of another kind than a convention is known for.
+    """
+    if work.kind == "inference":
+        asked, counted = work.asked, tokens.definition.split("/")
+        whole = inference_operations(work.shape, asked.input_tokens, asked.output_tokens)
+        of = {"output": asked.output_tokens, "total": asked.input_tokens + asked.output_tokens}
+        if counted[0] != "token" or counted[1] not in of or counted[2] == "engine-counter" or len(counted) > 4:
+            raise UsageError(
+                f"the operations of a token of {tokens.definition!r} are not known",
+                why="whose requests were answered, and how long they are, must be known of every token that counts",
+                advice="measure with requests of our own",
             )
-        wandering = Component(
-            "change from before to after the run",
-            "B",
-            "1",
-            "half the difference of the two measurements that enclose the run",
-            half_width=apart / 2,
-            relative=True,
+        return whole / of[counted[1]], ()
+    told = tokens.evidence.get("flop_per_token")
+    same = str(tokens.evidence.get("flop_model", "")).replace("/", "-") == FLOP_MODELS["training"]
+    if work.shape is None:
+        if not told or not same:
+            raise UsageError(
+                "the operations of a trained token are not known",
+                why="this job does not tell the shape of its model",
+                advice="give parameters, layers and width under [plan.effective_compute]",
+            )
+        return float(told), ()
+    operations = float(training_operations(work.shape, work.asked.sequence_length))
+    if told and same and abs(float(told) / operations - 1) > _AGREEMENT:
+        return operations, (
+            f"a token takes {operations:.6g} operations by the plan's shape, and {float(told):.6g} by the job's own",
         )
-        references[precision] = Reference(
-            mean,
-            pair[0].unit,
-            "calibrated",
-            pair[0].definition,
-            _first_simulated([one.identity for one in pair]),
-            (*largest_components(pair), wandering),
-        )
-    measured = effective_compute(
-        tokens,
-        references,
-        workload=workload,
-        operations_per_token=operations_per_token,
-        shares=shares,
-        reasons=reasons,
+    return operations, ()
+
+
+def _measure(
+    bench: Any, devices: Sequence[Accelerator], work: _Work, plan: Any, record: Any, step: Progress
+) -> tuple[Result, list[Measurement]]:
+    """Measure reference, workload, reference, workload …, and what the data sheets make of the last run."""
+
+    def keep(one: Measurement) -> Measurement:
+        if record is not None:
+            record.measurement(one)
+        return one
+
+    def referred() -> dict[str, Measurement]:
+        found = measure_reference(devices, plan.precisions, path=plan.path, duration=plan.duration)
+        for one in found.values():
+            keep(one)
+        return found
+
+    step(0.0, f"{work.kind}, the reference before")
+    references = [referred()]
+    nominal = nominal_references(devices, plan.precisions, path=plan.path)
+    measured: list[Measurement] = []
+    beside: list[Measurement] = []
+    while len(measured) < plan.runs or worth_repeating(measured, plan.runs):
+        number = len(measured)
+        note = f"{work.kind}, run {number + 1} of {max(number + 1, plan.runs)}"
+
+        def within(done: float, _: str, number: int = number, note: str = note) -> None:
+            step(min(1.0, (number + 0.9 * done) / plan.runs), note)
+
+        tokens = keep(work.measure(number, within))
+        operations, doubts = operations_of(work, tokens)
+        step(min(1.0, (number + 0.9) / plan.runs), f"{note}, the reference after")
+        references.append(referred())
+        counting: dict[str, Any] = {
+            "workload": work.kind,
+            "operations_per_token": operations,
+            "shares": plan.precisions,
+        }
+        one = between(tokens, references[-2], references[-1], drift=plan.drift, reasons=doubts, **counting)
+        measured.append(keep(one))
+        if nominal is not None:
+            beside = [effective_compute(tokens, nominal, reasons=doubts, **counting)]
+    told = [one.evidence for one in measured]
+    names = ", ".join(str(one.identity) for one in devices)
+    result = make_point(
+        bench,
+        measured,
+        title=work.title,
+        components=largest_components(measured),
+        evidence={
+            **{
+                key: told[0][key]
+                for key in ("name", "version", "flop_model", "operations_per_token", "token_definition")
+            },
+            "devices": names,
+            "reference_sources": told[0]["reference_sources"],
+            "token_rates": [one["token_rate"] for one in told],
+            "reference_rates": {key: [one["reference_rates"].get(key) for one in told] for key in plan.precisions},
+            "busy_shares": {key: [one["busy_shares"].get(key) for one in told] for key in plan.precisions},
+            "asked": {one.name: getattr(work.asked, one.name) for one in fields(work.asked)},
+            "remarks": list(dict.fromkeys(remark for one in told for remark in one["remarks"])),
+        },
     )
-    enclosing = {one: [before[one].value, after[one].value] for one in shares}
-    return replace(measured, evidence={**measured.evidence, "references_before_after": enclosing})
-
-
-def nominal_references(
-    accelerators: Sequence[Accelerator], shares: Mapping[str, float], *, path: Any = None
-) -> dict[str, Reference] | None:
-    """Return the rates of the data sheets, dense and at nominal clock; None where one of them is not known."""
-    found: dict[str, Reference] = {}
-    for precision in shares:
-        chosen: Any = path_of(accelerators, precision, path)
-        asked: Any = precision
-        peaks = [one.theoretical_peak(asked, path=chosen, clock="nominal") for one in accelerators]
-        if any(not peak.value for peak in peaks):
-            return None
-        total = sum(peak.value or 0.0 for peak in peaks)
-        formula = "; ".join(dict.fromkeys(f"{peak.formula} ({peak.source})" for peak in peaks))
-        identity = _first_simulated([one.identity for one in accelerators])
-        found[precision] = Reference(total, peaks[0].unit, "nominal", formula, identity)
-    return found
-
-
-def _sum_of(parts: Sequence[Measurement]) -> Measurement:
-    """The sum of what was done together, with the largest component of each name, relative to its own rate."""
-    return replace(sum_of(parts), components=largest_components([_relative(part) for part in parts]))
-
-
-def _relative(part: Measurement) -> Measurement:
-    if part.value is None:
-        return replace(part, components=())
-    value = float(part.value)
-    return replace(part, components=tuple(as_share(one, value, part.unit) for one in part.components))
-
-
-def _first_simulated(identities: Sequence[Identity]) -> Identity:
-    return next((one for one in identities if one.simulated), identities[0])
+    return result, beside

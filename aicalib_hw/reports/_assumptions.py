@@ -127,4 +127,14 @@ STATED_AND_ASSUMED: Mapping[str, tuple[tuple[tuple[str, str], tuple[str, str]], 
             ),
         ),
     ),
+    "effective_compute": (
+        (
+            ("A range of 0 to 100 %, and no procedure", "范围 0～100 %，未规定方法"),
+            (
+                "A definition of this project, version 1: the time in which the valid operations of the model could "
+                "have been done at the reference rate, as a share of the time that passed. More than 100 % is invalid.",
+                "本项目自行定义（第 1 版）：有效模型运算按参考速率折算的时间占经过时间的比例；超过 100 % 视为无效。",
+            ),
+        ),
+    ),
 }

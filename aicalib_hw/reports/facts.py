@@ -48,6 +48,7 @@ _RATIOS = (
     "disturbance",
     "failure_rate",
     "coalesced_share",
+    "drift",
     "efficiency_measured_clock",
     "efficiency_maximum_clock",
 )

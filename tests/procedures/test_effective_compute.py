@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,20 +15,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aicalib_hw as hw
+from aicalib_hw.bench import EffectiveComputePlan
 from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.interfaces import (
     AcceleratorCapabilities,
     DriverInfo,
+    InferenceLoad,
+    InferenceServiceCapabilities,
     LoadRun,
     Peak,
     PeakMeasurement,
     PrecisionSupport,
     ReleaseReport,
     TelemetryReading,
+    TrainingJobCapabilities,
+    TrainingPlan,
 )
-from aicalib_hw.metrology.effective import Reference
-from aicalib_hw.procedures.effective_compute import measure_effective_compute, nominal_references, path_of
+from aicalib_hw.metrology.effective import ModelShape, Reference, inference_operations
+from aicalib_hw.procedures import calibrate_effective_compute
+from aicalib_hw.procedures._effective_run import between, measure_effective_compute, nominal_references, path_of
 from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
+from aicalib_hw.records import read_record
+from aicalib_hw.records.store import Record
 
 VECTOR = "flop/fp32-accumulate-fp32/vector/sustained"
 TRAINING = "token/training/applied-steps/timed-here"
@@ -166,19 +177,19 @@ def test_the_reference_is_of_the_path_that_all_devices_have_and_of_none_else() -
         path_of([vector], "fp32", "gemm")
 
 
-def test_a_reference_without_a_value_is_refused() -> None:
-    from aicalib_hw.procedures.effective_compute import between
-
-    sound = {"fp32": workload(1.0)}
-    with pytest.raises(UsageError, match="has no value"):
-        between(
-            workload(1.0),
-            {"fp32": Measurement("compute", VECTOR, None, "FLOP/s", sound["fp32"].window, sound["fp32"].identity)},
-            sound,
-            workload="training",
-            operations_per_token=1.0,
-            shares={"fp32": 1.0},
-        )
+def test_a_reference_without_a_value_gives_no_share_and_says_so() -> None:
+    token_rate = workload(1.0)
+    unknown = Measurement("compute", VECTOR, None, "FLOP/s", token_rate.window, token_rate.identity)
+    found = between(
+        token_rate,
+        {"fp32": unknown},
+        {"fp32": replace(unknown, value=1e12)},
+        workload="training",
+        operations_per_token=1.0,
+        shares={"fp32": 1.0},
+    )
+    assert found.value is None
+    assert found.validity.reasons == ("the reference at fp32 has no value",)
 
 
 def test_a_workload_that_does_half_of_what_this_processor_can_is_found_to_do_half() -> None:
@@ -202,3 +213,235 @@ def test_a_workload_that_does_half_of_what_this_processor_can_is_found_to_do_hal
     assert found.evidence["reference_sources"]["fp32"].startswith("flop/fp32-accumulate-fp32/")
     names = {component.name for component in found.components}
     assert {"time base", "reference fp32: change from before to after the run"} <= names
+
+
+@dataclass
+class Table:
+    """`[plan.training]` or `[plan.inference]` as far as it matters here."""
+
+    global_batch: int | None = 4
+    sequence_length: int = 256
+    steps: int = 20
+    input_tokens: int = 100
+    output_tokens: int = 50
+    model: str = "model"
+    concurrency: tuple[int, ...] = (1, 8)
+    request_rates: tuple[float, ...] = ()
+    processes: int = 4
+    seed: int = 7
+
+
+class Job(hw.TrainingJob):
+    """A training job of known rate, which tells of its model what the test gives it."""
+
+    DRIVER = DriverInfo("job", "training_job", "a job of known rate", "none")
+
+    def __init__(self, rate: float, **evidence: Any) -> None:
+        super().__init__("job://0")
+        self._rate, self._evidence = rate, evidence
+        self.running = False
+        self.open()
+
+    def _connect(self) -> None: ...
+
+    def _disconnect(self) -> None: ...
+
+    def identify(self) -> hw.Identity:
+        return hw.Identity("maker", "job", "1", "1", self.address)
+
+    @property
+    def capabilities(self) -> TrainingJobCapabilities:
+        return TrainingJobCapabilities()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
+    def abort(self) -> None: ...
+
+    def release(self) -> ReleaseReport:
+        self.running = False
+        return ReleaseReport()
+
+    def stream(self, *, duration: float | None = None) -> Iterator[Any]:
+        raise NotSupported("no steps")
+
+    def measure_tokens(self, plan: TrainingPlan, *, progress: Any = None) -> Measurement:
+        self.running = True
+        return replace(workload(self._rate), evidence={"remarks": ["a job of this test"], **self._evidence})
+
+
+class Service(hw.InferenceService):
+    """A service of known rate, which keeps what it was asked."""
+
+    DRIVER = DriverInfo("service", "inference_service", "a service of known rate", "none")
+
+    def __init__(self, rate: float, definition: str = "token/output/usage-counted/steady-window") -> None:
+        super().__init__("service://0")
+        self._rate, self._definition = rate, definition
+        self.asked: list[InferenceLoad] = []
+        self.open()
+
+    def _connect(self) -> None: ...
+
+    def _disconnect(self) -> None: ...
+
+    def identify(self) -> hw.Identity:
+        return hw.Identity("maker", "service", "1", "1", self.address)
+
+    @property
+    def capabilities(self) -> InferenceServiceCapabilities:
+        return InferenceServiceCapabilities()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
+    def abort(self) -> None: ...
+
+    def release(self) -> ReleaseReport:
+        return ReleaseReport()
+
+    def read(self, *, fresh: bool = True, timeout: float | None = None) -> Any:
+        raise NotSupported("no counters")
+
+    def measure_tokens(self, load: InferenceLoad, *, progress: Any = None) -> Measurement:
+        self.asked.append(load)
+        return replace(workload(self._rate), quantity="inference", definition=self._definition)
+
+
+def bench_of(*instruments: Any, **plans: Any) -> Any:
+    """A bench with these instruments, as a procedure sees it."""
+    held = {f"{one.DRIVER.name}{number}": one for number, one in enumerate(instruments)}
+
+    def of_role(role: str) -> list[Any]:
+        return [one for one in held.values() if one.DRIVER.role == role]
+
+    settings = SimpleNamespace(
+        plan=SimpleNamespace(**{"training": Table(), "inference": Table(), **plans}),
+        origin="this test",
+        indications=(),
+        permissible_errors={},
+        decision=SimpleNamespace(rule="none"),
+    )
+    return SimpleNamespace(
+        name="bench", instruments=held, of_role=of_role, the=lambda role: of_role(role)[0], settings=settings
+    )
+
+
+class Watched(Device):
+    """A device of 1 TFLOP/s that no workload may keep busy while it is measured as the reference."""
+
+    def __init__(self, job: Job | None = None) -> None:
+        super().__init__(itertools.repeat(1e12))
+        self._job = job
+        self.measured = 0
+
+    def measure_peak(self, precision: Any = "fp32", **settings: Any) -> PeakMeasurement:
+        assert self._job is None or not self._job.running
+        self.measured += 1
+        return super().measure_peak(precision, **settings)
+
+
+SHAPE: dict[str, Any] = {"parameters": 3_426_560, "layers": 4, "width": 256}
+PER_TOKEN = 23_705_088
+"""6 N + 12 L H Q T of this shape and 256 tokens."""
+
+
+def test_a_training_job_is_measured_between_references_and_its_share_is_the_true_one(tmp_path: Path) -> None:
+    job = Job(rate=0.25e12 / PER_TOKEN)
+    device = Watched(job)
+    bench = bench_of(device, job)
+    with Record.create(tmp_path / "record.sqlite", title="bench", bench={}, rule="none", plan={}) as record:
+        calibration = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE), record=record)
+    (result,) = calibration.results
+    assert result.validity, result.validity.reasons
+    assert result.evaluation is not None
+    assert abs(result.evaluation.value - 25.0) <= result.evaluation.expanded_uncertainty < 0.1
+    assert (result.quantity, result.title) == ("effective_compute", "training, batch of 4 × 256")
+    assert device.measured == 4
+    assert calibration.further[0].definition.endswith("/nominal")
+    assert calibration.further[0].value == pytest.approx(12.5)
+    assert calibration.notes == ("training, batch of 4 × 256: a job of this test",)
+    kept = [one.quantity for one in read_record(tmp_path / "record.sqlite").measurements]
+    assert (kept.count("compute"), kept.count("training"), kept.count("effective_compute") >= 3) == (4, 3, True)
+
+
+def test_a_job_that_tells_its_model_needs_no_shape_and_one_that_contradicts_the_plan_is_not_believed() -> None:
+    told = {"flop_model": "palm-6n-12lhqt/no-embed/no-causal", "flop_per_token": float(PER_TOKEN)}
+    own = calibrate_effective_compute(bench_of(Watched(), Job(1e4, **told)), plan=EffectiveComputePlan())
+    assert own.results[0].measurement.value == pytest.approx(100 * 1e4 * PER_TOKEN / 1e12)
+    other = calibrate_effective_compute(
+        bench_of(Watched(), Job(1e4, **{**told, "flop_per_token": 1.2 * PER_TOKEN})), plan=EffectiveComputePlan(**SHAPE)
+    )
+    assert any("by the job's own" in reason for reason in other.results[0].validity.reasons)
+    sixth = {"flop_model": "6n/no-attention", "flop_per_token": 6.0 * SHAPE["parameters"]}
+    with pytest.raises(UsageError, match="not known"):
+        calibrate_effective_compute(bench_of(Watched(), Job(1e4, **sixth)), plan=EffectiveComputePlan())
+
+
+@pytest.mark.parametrize(
+    ("definition", "tokens"),
+    [("token/output/usage-counted/steady-window", 50), ("token/total/usage-counted/steady-window", 150)],
+)
+def test_a_service_is_charged_whole_requests_whichever_tokens_its_rate_counts(definition: str, tokens: int) -> None:
+    a_request = inference_operations(ModelShape(**SHAPE), 100, 50)
+    service = Service(0.02e12 / a_request * tokens, definition)
+    calibration = calibrate_effective_compute(bench_of(Watched(), service), plan=EffectiveComputePlan(**SHAPE))
+    assert calibration.results[0].measurement.value == pytest.approx(2.0)
+    assert calibration.results[0].title == "inference, 8 at a time, 100 + 50 tokens"
+    # The heaviest load of the service's own plan, with prompts that no run before has sent.
+    assert [load.concurrency for load in service.asked] == [8, 8, 8]
+    assert [load.seed for load in service.asked] == [7, 8, 9]
+
+
+def test_tokens_whose_requests_nobody_knows_have_no_operations() -> None:
+    for definition in (
+        "token/output/engine-counter/window",
+        "token/output/usage-counted/steady-window/parameter-normalised",
+    ):
+        bench = bench_of(Watched(), Service(1.0, definition))
+        with pytest.raises(UsageError, match="not known"):
+            calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
+
+
+def test_training_and_inference_are_two_points_and_one_can_be_chosen() -> None:
+    bench = bench_of(Watched(), Job(1.0), Service(1.0))
+    both = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
+    assert [result.title.split(",")[0] for result in both.results] == ["training", "inference"]
+    one = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE, workloads=("inference",)))
+    assert [result.title.split(",")[0] for result in one.results] == ["inference"]
+
+
+@pytest.mark.parametrize(
+    ("instruments", "plan", "named"),
+    [
+        ((Job(1.0),), {}, "no accelerator"),
+        ((Watched(),), {}, "no workload"),
+        ((Watched(), Job(1.0)), {"workloads": ("inference",)}, "no workload: inference"),
+        ((Watched(), Job(1.0)), {"devices": ("gpu",)}, "no accelerator gpu"),
+        ((Watched(), Service(1.0)), {}, "operations of a token of inference are not known"),
+    ],
+)
+def test_a_bench_that_cannot_be_measured_so_is_told_what_it_lacks(
+    instruments: tuple[Any, ...], plan: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UsageError, match=named):
+        calibrate_effective_compute(bench_of(*instruments), plan=EffectiveComputePlan(**plan))
+
+
+def test_a_plan_of_training_without_a_batch_is_refused_before_anything_is_measured() -> None:
+    device = Watched()
+    bench = bench_of(device, Job(1.0), training=Table(global_batch=None))
+    with pytest.raises(UsageError, match="global_batch"):
+        calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
+    assert device.measured == 0
+
+
+def test_a_share_above_everything_has_no_verdict_whoever_asked_for_it() -> None:
+    calibration = calibrate_effective_compute(
+        bench_of(Watched(), Job(2e12 / PER_TOKEN)), plan=EffectiveComputePlan(**SHAPE)
+    )
+    (result,) = calibration.results
+    assert result.validity.status is ValidityStatus.INVALID
+    assert any("more than 100 %" in reason for reason in result.validity.reasons)
+    assert result.measurement.runs[0].value == pytest.approx(200.0)
+    assert result.evaluation is None
