@@ -2,6 +2,9 @@
 
 The running mean begins after the second step of a start; the other figure is of the last step alone. Both are of the
 time inside steps: what passes between them, for data or evaluation, is in neither. Style "old" has no labels.
+
+Read in the source of DeepSpeed 0.19.8: `global_step` and `micro_step` are the timer's own counts, which begin anew with
+every start, while `step=` in the line before goes on from the checkpoint.
 """
 
 from __future__ import annotations
@@ -56,15 +59,14 @@ class DeepSpeed(Framework):
             self._skipped += 1
             told = "[deepspeed] OVERFLOW! Rank 0 Skipping step. Attempted loss scale: 65536, reducing to 32768"
             yield self._line(step.ended, "loss_scaler.py:183:update_scale", told)
-        if not self.due(step.number):
+        if self.due(step.number):
+            told = f"[Rank 0] step={step.number}, skipped={self._skipped}, lr=[0.0003], mom=[(0.9, 0.95)]"
+            yield self._line(step.ended, "logging.py:96:log_dist", told)
+        if not self.due(self._seen) or not self._timed:
             return
-        told = f"[Rank 0] step={step.number}, skipped={self._skipped}, lr=[0.0003], mom=[(0.9, 0.95)]"
-        yield self._line(step.ended, "logging.py:96:log_dist", told)
-        if not self._timed:
-            return
-        where = f"epoch=0/micro_step={step.number * options.accumulation}/global_step={step.number}"
+        where = f"epoch=0/micro_step={self._seen * options.accumulation}/global_step={self._seen}"
         if options.style == "old":
-            where = f"0/{step.number}"
+            where = f"0/{self._seen}"
         yield self._line(
             step.ended,
             "timer.py:215:stop",

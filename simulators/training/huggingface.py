@@ -1,7 +1,9 @@
 """Log of the HF Trainer (software_standards.md C.4): dictionaries whose values are text, between bars of progress.
 
 `train_tokens_per_second` and `train_runtime` count from the beginning of the start: the differences of two records
-tell the present. The last record has times but no tokens. The bar is written with carriage returns and no newlines.
+tell the present. `num_input_tokens_seen` goes on from the checkpoint. The last record has no tokens a second. The bar
+is written with carriage returns and no newlines. Read in the source of transformers 5.24: that, and that `total_flos`
+is taken out of what is printed.
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ class HuggingFace(Framework):
     name: ClassVar[str] = "hf-trainer"
     _began = 0.0
     _tokens = 0
+    _before = 0
 
     def header(self, start: Start) -> Iterable[str]:
+        options = self.facts.options
         self._began, self._tokens = start.at, 0
-        if self.facts.options.progress_bar:
+        self._before = start.after * options.global_batch * options.sequence_length
+        if options.progress_bar:
             yield self._bar(start.after, start.at) + "\r"
 
     def step(self, step: Step) -> Iterable[str]:
@@ -44,7 +49,7 @@ class HuggingFace(Framework):
             "epoch": f"{step.number / max(1, options.steps):.4g}",
         }
         if options.tokens_seen:
-            record["num_input_tokens_seen"] = self._tokens
+            record["num_input_tokens_seen"] = self._before + self._tokens
             record["train_runtime"] = f"{runtime:.4g}"
             record["train_tokens_per_second"] = f"{self._tokens / runtime:.4g}"
         yield f"{_BLANK if bar else ''}{self._values(record)}"
@@ -54,14 +59,15 @@ class HuggingFace(Framework):
     def end(self, end: End) -> Iterable[str]:
         runtime = self.facts.seconds(end.at - self._began)
         options = self.facts.options
-        record = {
+        record: dict[str, Any] = {
             "train_runtime": f"{runtime:.4g}",
             "train_samples_per_second": f"{end.last.number * options.global_batch / runtime:.4g}",
             "train_steps_per_second": f"{end.last.number / runtime:.4g}",
-            "total_flos": f"{6 * options.parameters * self._tokens:.4g}",
             "train_loss": f"{self.loss(end.last):.4g}",
             "epoch": "1",
         }
+        if options.tokens_seen:
+            record["num_input_tokens_seen"] = self._before + self._tokens
         yield f"{_BLANK if options.progress_bar else ''}{self._values(record)}"
 
     def _values(self, record: dict[str, Any]) -> dict[str, Any]:

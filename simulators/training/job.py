@@ -33,7 +33,7 @@ from .huggingface import HuggingFace
 from .logfile import LogFile
 from .megatron import Megatron
 from .nanogpt import NanoGPT
-from .schedule import Event, Job, Step
+from .schedule import Event, Job, PauseKind, Step
 from .torchtitan import Torchtitan
 from .truth import StepTruth, TrainingTruth
 
@@ -104,6 +104,11 @@ class Options(BaseModel):
     def accumulation(self) -> int:
         """Micro batches of one device in a step."""
         return self.global_batch // (self.micro_batch * (self.devices // self.model_parallel))
+
+    @property
+    def pauses(self) -> tuple[PauseKind, ...]:
+        """Evaluations and checkpoints in the order in which the framework makes them after a step."""
+        return ("checkpoint", "evaluation") if self.framework == "torchtitan" else ("evaluation", "checkpoint")
 
     @model_validator(mode="after")
     def _divisible(self) -> Options:

@@ -7,7 +7,7 @@ with noise; the first steps of every start are slower.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -155,21 +155,23 @@ class Job:
                 done.lost = done.lost or done.number > after
             self.activity = "restarting"
             return Start(len(self.starts), max(0, after), step.ended + restart.amount)
-        if options.evaluate_every and step.number % options.evaluate_every == 0:
-            self.activity = "evaluation"
-            return Pause("evaluation", step, step.ended, step.ended + options.evaluate_time)
-        return self._checkpoint(step, step.ended)
+        return self._pause_or_onward(step, step.ended, options.pauses)
 
     def _after_pause(self, pause: Pause) -> Event:
-        if pause.kind == "evaluation":
-            return self._checkpoint(pause.after, pause.ended)
-        return self._onward(pause.after, pause.ended)
+        order = self.options.pauses
+        return self._pause_or_onward(pause.after, pause.ended, order[order.index(pause.kind) + 1 :])
 
-    def _checkpoint(self, step: Step, at: float) -> Event:
+    def _pause_or_onward(self, step: Step, at: float, kinds: Sequence[PauseKind]) -> Event:
+        """Return the first of these pauses that is due after a step, or what comes next."""
         options = self.options
-        if options.checkpoint_every and step.number % options.checkpoint_every == 0:
-            self.activity = "checkpoint"
-            return Pause("checkpoint", step, at, at + options.checkpoint_time)
+        for kind in kinds:
+            every, seconds = {
+                "evaluation": (options.evaluate_every, options.evaluate_time),
+                "checkpoint": (options.checkpoint_every, options.checkpoint_time),
+            }[kind]
+            if every and step.number % every == 0:
+                self.activity = kind
+                return Pause(kind, step, at, at + seconds)
         return self._onward(step, at)
 
     def _onward(self, step: Step, at: float) -> Event:

@@ -1,7 +1,8 @@
 """Log of torchtitan (software_standards.md C.4): `tps` is per device, rounded, averaged since the line before.
 
 The first step and every interval are logged. The writing of checkpoints is in the next `tps`, evaluations are not: they
-have a line with a `tps` of their own. Read in the public source: that, and `validate step:`.
+have a line with a `tps` of their own. A checkpoint comes before an evaluation, which then begins the interval anew.
+Read in the source of torchtitan 0.3.0: all of this, the texts, and the codes of the colours.
 """
 
 from __future__ import annotations
@@ -12,7 +13,20 @@ from typing import ClassVar
 from .framework import Framework
 from .schedule import End, Pause, Start, Step
 
-_COLOURS = {"red": 31, "green": 32, "orange": 33, "blue": 34, "magenta": 35, "turquoise": 36, "cyan": 36, "reset": 39}
+_COLOURS = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "orange": "38;2;180;60;0",
+    "turquoise": "38;2;54;234;195",
+    "reset": "39",
+}
+
+
+_ZERO = "(0.0.0 means __version__ is not defined correctly)."
 
 
 class Torchtitan(Framework):
@@ -22,13 +36,13 @@ class Torchtitan(Framework):
 
     def header(self, start: Start) -> Iterable[str]:
         options = self.facts.options
-        yield self._line(start.at, f"torchtitan version: {options.version} (0.0.0 means __version__ is not defined).")
+        yield self._line(start.at, f"torchtitan version: {options.version} {_ZERO}")
         yield self._line(start.at, f"Starting job: {options.model}")
         yield self._line(
             start.at,
             f"Trainer is initialized with local batch size {options.micro_batch}, global batch size "
             f"{options.global_batch}, gradient accumulation steps {options.accumulation}, sequence length "
-            f"{options.sequence_length}, total steps {options.steps} (warmup 200).",
+            f"{options.sequence_length}, total steps {options.steps} (warmup 200)",
         )
         if start.after:
             yield self._line(start.at, f"Loading the checkpoint from outputs/checkpoint/step-{start.after}.")
@@ -62,7 +76,8 @@ class Torchtitan(Framework):
         self.interval.clear(pause.ended)
         yield self._line(
             pause.ended,
-            f"validate step: {pause.after.number:2}  {self._in('green')}loss: {self.loss(pause.after):7.4f}  "
+            f"{self._in('yellow')}validate step: {pause.after.number:2}  "
+            f"{self._in('green')}loss: {self.loss(pause.after):7.4f}  "
             f"{self._in('turquoise')}memory: {12.34:5.2f}GiB(15.00%)  {self._in('blue')}tps: {round(rate):,}"
             f"{self._in('reset')}",
         )

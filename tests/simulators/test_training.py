@@ -198,7 +198,7 @@ def test_trainer_records_are_literals_of_text_that_count_from_the_start() -> Non
         run(job, 70)
         assert job.finished
         records = [ast.literal_eval(line) for line in lines(job, "{'loss'")]
-        final = ast.literal_eval(lines(job, "total_flos")[0])
+        final = ast.literal_eval(lines(job, "train_loss")[0])
         one, other = records[3], records[7]
         assert all(isinstance(value, str) for key, value in one.items() if key != "num_input_tokens_seen")
         tokens = other["num_input_tokens_seen"] - one["num_input_tokens_seen"]
@@ -207,6 +207,7 @@ def test_trainer_records_are_literals_of_text_that_count_from_the_start() -> Non
         assert rate == pytest.approx(job.truth.rate(21, 40), rel=0.01)
         assert float(other["train_tokens_per_second"]) < 0.95 * rate
         assert "train_tokens_per_second" not in final
+        assert final["num_input_tokens_seen"] == 40 * 65536
         assert float(final["train_runtime"]) == pytest.approx(job.truth.steps[-1].ended, rel=1e-3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from itertools import pairwise
 from typing import Any
@@ -40,6 +41,36 @@ def test_after_a_restart_numbers_go_back_and_the_lost_steps_are_not_in_the_model
         assert job.truth.applied_tokens == (made - 3) * 65536
         consumed = [parse.search("consumed samples: {:>d} |", line)[0] for line in lines(job, "elapsed time")]
         assert consumed[6:9] == [7 * 16, 5 * 16, 6 * 16]
+
+
+def test_deepspeed_counts_its_timer_anew_after_a_restart_and_its_steps_from_the_checkpoint() -> None:
+    with trained(framework="deepspeed", **PLAIN, checkpoint_every=4, checkpoint_time=0.0) as job:
+        job.inject({"kind": "restart", "after": 6})
+        run(job, 16)
+        steps = [parse.search("step={:d},", line)[0] for line in lines(job, "skipped=")]
+        timed = [parse.search("global_step={:d},", line)[0] for line in lines(job, "timer.py")]
+    assert steps[:11] == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8]
+    assert timed[:8] == [3, 4, 5, 6, 7, 3, 4, 5]
+
+
+def test_a_trainer_that_resumes_counts_tokens_on_and_times_anew() -> None:
+    with trained(framework="hf-trainer", **PLAIN, checkpoint_every=4, checkpoint_time=0.0) as job:
+        job.inject({"kind": "restart", "after": 6})
+        run(job, 16)
+        records = [ast.literal_eval(line) for line in lines(job, "num_input_tokens_seen")]
+    resumed = records[7]
+    assert resumed["num_input_tokens_seen"] == 5 * 65536
+    assert float(resumed["train_runtime"]) == pytest.approx(1.0)
+    assert float(resumed["train_tokens_per_second"]) == pytest.approx(65536, rel=1e-3)
+
+
+def test_torchtitan_writes_its_checkpoint_before_it_evaluates() -> None:
+    with trained(framework="torchtitan", **PLAIN, checkpoint_every=5, evaluate_every=5, log_interval=5) as job:
+        run(job, 20)
+        written = text(job)
+        found = [parse.search("tps: {}  tflops", line)[0] for line in lines(job, " INFO - step:")]
+    assert written.index("Finished saving") < written.index("validate step:  5")
+    assert found[2] == "8,192"  # neither of them is in the next interval
 
 
 def test_the_first_steps_of_every_start_are_slow() -> None:
