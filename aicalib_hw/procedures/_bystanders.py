@@ -19,8 +19,9 @@ def with_others(measured: Measurement, running: LoadRun, tolerance: float) -> Me
         return measured
     validity = measured.validity
     if others > tolerance:
+        # Without the number, which stands in the evidence, the reason is the same for every run and told once.
         reason = (
-            f"other programs held {others:.1%} of this host's processors, and {tolerance:.0%} is allowed: "
+            f"other programs held this host's processors up, by more than the {tolerance:.0%} that is allowed: "
             "end them, or measure at another time"
         )
         validity = Validity(ValidityStatus.INVALID, (*validity.reasons, reason))

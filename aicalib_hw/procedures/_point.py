@@ -62,7 +62,7 @@ def make_point(
     if unused > MOST_UNUSED * len(measured):
         objections.append(f"{unused} of {len(measured)} runs are not usable")
         objections += sorted({reason for one in measured for reason in one.validity.reasons if not one.validity})
-    if len(values) < 2:
+    elif len(values) < 2:
         objections.append(f"{len(values)} usable runs give no repeatability")
     validity = Validity(ValidityStatus.INVALID, tuple(objections)) if objections else Validity()
     value = statistics.fmean(values) if values else None
