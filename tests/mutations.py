@@ -46,10 +46,10 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "the driver takes W for mW",
-        "aicalib_hw/instruments/power/_yokogawa.py",
-        "            value, status = measured(text)\n",
-        "            value, status = measured(text)\n"
-        '            value = value * 1000 if value is not None and function == "P" else value\n',
+        "aicalib_hw/instruments/power/_yokogawa_values.py",
+        "        value, status = measured(text)\n",
+        "        value, status = measured(text)\n"
+        '        value = value * 1000 if value is not None and function == "P" else value\n',
     ),
     Mutation(
         "the driver sends another range than was asked for",

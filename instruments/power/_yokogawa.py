@@ -9,10 +9,8 @@ question: the panel is locked then, and a `configure()` from another thread is n
 from __future__ import annotations
 
 import abc
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from aicalib_hw.errors import (
@@ -20,49 +18,29 @@ from aicalib_hw.errors import (
     ConnectionLost,
     DeadlineExceeded,
     InstrumentError,
-    InstrumentReportedError,
     NotOpen,
-    OutOfRange,
     ProtocolError,
 )
 from aicalib_hw.interfaces import (
-    ElementReading,
-    LoadRun,
     PowerReading,
     PowerSettings,
     ReleaseReport,
     Setting,
 )
 from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Instant, Measurement, Reading, Status, Window
-from aicalib_hw.scpi.codec import measured, parse_integer
+from aicalib_hw.readings import Instant, Status, Window
+from aicalib_hw.scpi.codec import parse_integer
 from aicalib_hw.scpi.session import Link
 from aicalib_hw.scpi.status import StandardEvent
 from aicalib_hw.trace import Trace
 
-from . import _evaluation
-from ._scpi_meter import ScpiPowerMeter
+from . import _yokogawa_values as values
 from ._update_pace import UpdatePace
-
-NOT_RUNNING = 844
-"""Stop while not integrating; also after the timer has run out."""
-
-_SETTLE_AFTER_START = 0.2
-"""s to wait after :INTEGrate:STARt; the next command may otherwise fail."""
+from ._yokogawa_integrator import YokogawaIntegrator
+from ._yokogawa_values import Shown
 
 _LONGEST_MESSAGE = 1000
 """Characters of one message; instruments of this make take 1024."""
-
-_VALID = Status.VALID
-_UNITS = {"U": "V", "I": "A", "P": "W", "S": "VA", "Q": "var", "LAMBDA": "1", "FU": "Hz"}
-_PER_ELEMENT = tuple(_UNITS)
-_OF_SUM = ("U", "I", "P", "S", "Q", "LAMBDA")
-
-
-def _nonsense(taken: Mapping[tuple[str, str], str], element: int) -> Status:
-    """INVALID for a negative rms value: seen while auto range hunted between two ranges."""
-    negative = any(taken[(function, str(element))].lstrip().startswith("-") for function in ("U", "I"))
-    return Status.INVALID if negative else _VALID
 
 
 class YokogawaSettings(Protocol):
@@ -81,17 +59,7 @@ class YokogawaSettings(Protocol):
     def snapshot(self) -> Mapping[str, Setting]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """One exchange: values, what the status says of each element, ranges."""
-
-    values: tuple[str, ...]
-    flags: tuple[Status, ...]
-    voltage: tuple[float, ...]
-    current: tuple[float, ...]
-
-
-class YokogawaMeter(ScpiPowerMeter):
+class YokogawaMeter(YokogawaIntegrator):
     """A meter of the WT series."""
 
     ERROR_QUERY: ClassVar[str] = ":STATus:ERRor?"
@@ -169,9 +137,9 @@ class YokogawaMeter(ScpiPowerMeter):
 
     def _listed(self) -> tuple[tuple[str, str], ...]:
         elements = self._elements()
-        items = [(function, str(e)) for e in range(1, elements + 1) for function in _PER_ELEMENT]
+        items = [(function, str(e)) for e in range(1, elements + 1) for function in values.PER_ELEMENT]
         if elements > 1:
-            items += [(function, "SIGMA") for function in (*_OF_SUM, "WH")]
+            items += [(function, "SIGMA") for function in (*values.OF_SUM, "WH")]
         return (*items, ("WH", "1"), ("TIME", "1"))
 
     def _settings_now(self) -> YokogawaSettings:
@@ -257,79 +225,6 @@ class YokogawaMeter(ScpiPowerMeter):
                 reading = self._next(self._interval(in_force), in_force, None)
             yield reading
             left = None if left is None else left - 1
-
-    def start_integration(self, *, duration: float | None = None) -> None:
-        """Clear and start the integrator; `duration` (whole s, up to 10000 h) sets its own timer."""
-        seconds = 0 if duration is None else round(duration)
-        if duration is not None and (abs(seconds - duration) > 1e-9 or not 0 < seconds <= 36_000_000):
-            raise OutOfRange(
-                f"the integrator's timer cannot be set to {duration} s",
-                where=str(self.identity),
-                advice="give whole seconds from 1 to 36000000",
-            )
-        with self._lock:
-            self.reset_integration()
-            self.session.command(":INTEGrate:MODE NORMal")
-            hours, rest = divmod(seconds, 3600)
-            self.session.command(f":INTEGrate:TIMer {hours},{rest // 60},{rest % 60}")
-            self.session.command(":INTEGrate:STARt")
-            time.sleep(_SETTLE_AFTER_START)
-
-    def stop_integration(self) -> None:
-        """Stop the integrator; harmless if it has stopped by itself."""
-        try:
-            self.session.command(":INTEGrate:STOP")
-        except InstrumentReportedError as error:
-            if error.code != NOT_RUNNING:
-                raise
-
-    def reset_integration(self) -> None:
-        """Stop the integrator if it runs, and clear it; settings are unlocked by that."""
-        with self._lock:
-            if self.integration_state() == "START":
-                self.stop_integration()
-            self.session.command(":INTEGrate:RESet")
-
-    def integration_state(self) -> str:
-        """Return RESET, START, STOP, TIMEUP or ERROR; READY where a real-time start is waited for."""
-        return self.session.query(":INTEGrate:STATe?").strip().upper()
-
-    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Return the active energy, J, of `duration` whole seconds by the meter's own integrator and timer.
-
-        Raises OutOfRange for a duration that the timer cannot be set to, InstrumentReportedError, Aborted.
-        """
-        began = Instant.now()
-        self.start_integration(duration=duration)
-        readings = []
-        try:
-            for reading in self.stream():
-                readings.append(reading)
-                if self.integration_state() != "START":
-                    break
-            state = self.integration_state()
-            stopped = Instant.now()
-            energy, elapsed = (measured(text)[0] for text in self._totals())
-        finally:
-            if not self._abort.is_set():
-                self.reset_integration()
-        reasons: tuple[str, ...] = ()
-        if state != "TIMEUP" or energy is None or elapsed is None or round(elapsed) != round(duration):
-            reasons = (f"the integrator ended in state {state} after {elapsed} s",)
-            energy = None
-        stated, unstated = self._accuracy_for(readings)
-        return _evaluation.integrated_energy(
-            None if energy is None else energy * 3600,
-            duration,
-            readings,
-            stated,
-            self.identity,
-            Window(began, stopped, "the integrator's own timer"),
-            reasons + unstated,
-            self._settings_now().in_force(),
-            {"elapsed_s": elapsed, "state": state},
-            load,
-        )
 
     def hold(self, on: bool) -> None:
         """Hold the shown values, or let them go on."""
@@ -441,11 +336,11 @@ class YokogawaMeter(ScpiPowerMeter):
         extra = Status.VALID if updated else Status.STALE
         return self._reading(shown, self._answered[1], window, None, extra)
 
-    def _shown(self, answers: Sequence[str]) -> _Shown:
+    def _shown(self, answers: Sequence[str]) -> Shown:
         first = self._first_range
-        values = tuple(answers[0].split(","))
+        texts_of_values = tuple(answers[0].split(","))
         settings = self._settings_now()
-        if len(values) != len(self._items) or len(answers) != first + len(settings.range_questions):
+        if len(texts_of_values) != len(self._items) or len(answers) != first + len(settings.range_questions):
             raise ProtocolError(
                 f"{';'.join(answers)!r} is no set of {len(self._items)} values with status and ranges",
                 where=self.address,
@@ -457,10 +352,10 @@ class YokogawaMeter(ScpiPowerMeter):
         if self._ranged is None or self._ranged[0] != texts or any("," in text for text in texts):
             self._ranged = (texts, settings.ranges(texts))
         voltage, current = self._ranged[1]
-        return _Shown(values, flags, voltage, current)
+        return Shown(texts_of_values, flags, voltage, current)
 
     def _reading(
-        self, shown: _Shown, in_force: PowerSettings, window: Window, missed: int | None, extra: Status
+        self, shown: Shown, in_force: PowerSettings, window: Window, missed: int | None, extra: Status
     ) -> PowerReading:
         ranges = (shown.voltage, shown.current)
         if self._ranges is not None and ranges != self._ranges:
@@ -469,11 +364,19 @@ class YokogawaMeter(ScpiPowerMeter):
         taken = dict(zip(self._items, shown.values, strict=True))
         count = len(shown.flags)
         shown_flags = tuple(
-            flags | _nonsense(taken, index + 1) if rms else flags
+            flags | values.nonsense(taken, index + 1) if rms else flags
             for index, (flags, rms) in enumerate(zip(shown.flags, self._settings_now().rms, strict=True))
         )
         elements = tuple(
-            self._element(str(index + 1), taken, extra | shown_flags[index], self._full(shown, in_force, index), window)
+            values.element_reading(
+                str(index + 1),
+                taken,
+                extra | shown_flags[index],
+                shown.full(in_force, index),
+                window,
+                self.identity,
+                self.address,
+            )
             for index in range(count)
         )
         total = elements[0]
@@ -483,7 +386,7 @@ class YokogawaMeter(ScpiPowerMeter):
             flags = extra
             for index in summed:
                 flags |= shown_flags[index]
-            total = self._element("SIGMA", taken, flags, {}, window)
+            total = values.element_reading("SIGMA", taken, flags, {}, window, self.identity, self.address)
         status = Status.VALID
         for element in (*(elements[index] for index in summed), total):
             for quantity in (element.voltage, element.current, element.active_power):
@@ -491,55 +394,12 @@ class YokogawaMeter(ScpiPowerMeter):
                     status |= quantity.status
         return PowerReading(elements, total, in_force, window, status, missed)
 
-    def _full(self, shown: _Shown, in_force: PowerSettings, index: int) -> dict[str, float]:
-        """Full scale of an element after scaling."""
-        voltage = shown.voltage[index] * (in_force.vt_ratio[index] if in_force.vt_ratio else 1.0)
-        current = shown.current[index] * (in_force.ct_ratio[index] if in_force.ct_ratio else 1.0)
-        return {"U": voltage, "I": current, "P": voltage * current}
-
-    def _element(
-        self,
-        element: str,
-        taken: Mapping[tuple[str, str], str],
-        flags: Status,
-        full: Mapping[str, float],
-        window: Window,
-    ) -> ElementReading:
-        source = self.identity
-
-        def reading(function: str) -> Reading | None:
-            text = taken.get((function, element))
-            if text is None:
-                return None
-            value, status = measured(text)
-            return Reading(
-                value,
-                _UNITS[function],
-                flags if status is _VALID else status | flags,
-                window,
-                source,
-                f"{function},{element}",
-                full.get(function),
-                None if value is None else _evaluation.last_digit(text),
-                text,
-            )
-
-        voltage_reading, current_reading, power = reading("U"), reading("I"), reading("P")
-        if voltage_reading is None or current_reading is None or power is None:
-            raise ProtocolError(f"element {element} has no voltage, current or power", where=self.address)
-        return ElementReading(
-            voltage=voltage_reading,
-            current=current_reading,
-            active_power=power,
-            apparent_power=reading("S"),
-            reactive_power=reading("Q"),
-            power_factor=reading("LAMBDA"),
-            frequency=reading("FU"),
-        )
+    def _in_force(self) -> PowerSettings:
+        return self._settings_now().in_force()
 
     def _totals(self) -> tuple[str, str]:
         """WH of the sum, which with single elements is that of the first, and TIME, as shown now."""
-        single = self._elements() == 1 or self._settings_now().in_force().wiring == "1P2W"
+        single = self._elements() == 1 or self._in_force().wiring == "1P2W"
         energy_at = 1 + self._items.index(("WH", "1" if single else "SIGMA"))
         reply = self.session.query(f":NUMeric:NORMal:VALue? {energy_at};VALue? {len(self._items)}")
         energy, _, elapsed = reply.partition(";")

@@ -9,8 +9,7 @@ accuracy; a command back to local. Unconfirmed and therefore keywords: `update_i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from aicalib_hw import units
@@ -18,7 +17,6 @@ from aicalib_hw.errors import OutOfRange, ProtocolError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    ElementReading,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
@@ -26,27 +24,9 @@ from aicalib_hw.interfaces import (
 )
 from aicalib_hw.readings import Instant, Reading, Status, Window
 from aicalib_hw.scpi.codec import parse_integer, parse_number
-from aicalib_hw.scpi.events import without_header
 
-from . import _evaluation
-from ._polled_meter import PolledPowerMeter, impossible
-
-ITEMS = {"V": "V", "I": "A", "W": "W", "VA": "VA", "VAR": "var", "PF": "1", "FREQ": "Hz"}
-"""What is asked of a channel, and its unit; ten items at most fit into one question."""
-
-_NEVER_NEGATIVE = ("V", "I", "VA", "FREQ")
-
-MARKERS = {-1.0: Status.NOT_SETTLED, -2.0: Status.NOT_SETTLED, -3.0: Status.OVER_RANGE}
-"""Instead of a value: the first result is not complete; the range changed; OVR, OCR or OCP is active (p. 5-17)."""
-
-ALARMS = {
-    1: Status.OVER_RANGE,
-    2: Status.OVER_RANGE,
-    4: Status.OVER_RANGE | Status.INVALID,
-    8: Status.NOT_SETTLED,
-    32768: Status.INVALID,
-}
-"""OVR, OCR, OCP (the input is shorted by a relay until cleared), range changed during integration, fan failed."""
+from . import _chroma_values as values
+from ._polled_meter import PolledPowerMeter
 
 _NO_ENERGY = "the command for its measuring time and the unit of its result are not in what is at hand"
 
@@ -159,9 +139,9 @@ class Chroma66204(PolledPowerMeter):
         with self._lock:
             for channel in self._chosen:
                 self._select(channel)
-                values = self.session.query(f"{question} {','.join(ITEMS)}", timeout=timeout)
+                shown = self.session.query(f"{question} {','.join(values.ITEMS)}", timeout=timeout)
                 condition = self.session.query("STATus:CHANnel:CONDition?")
-                lines.append(f"{values.strip()};{condition.strip()}")
+                lines.append(f"{shown.strip()};{condition.strip()}")
             lines.append(",".join(str(alarm) for alarm in self._alarms()))
         return "\n".join(lines)
 
@@ -185,89 +165,16 @@ class Chroma66204(PolledPowerMeter):
         *lines, alarms = shown.split("\n")
         by_channel = dict(enumerate((int(alarm) for alarm in alarms.split(",")), 1))
         elements = tuple(
-            self._element(channel, line, by_channel.get(channel, 0), window, extra)
+            values.element_reading(
+                channel, line, by_channel.get(channel, 0), window, extra, self.identity, self.address
+            )
             for channel, line in zip(in_force.elements, lines, strict=True)
         )
-        total = elements[0] if len(elements) == 1 else self._sum(elements, window)
+        total = elements[0] if len(elements) == 1 else values.summed(elements, in_force.elements, window, self.identity)
         status = Status.VALID
         for element in (*elements, total):
             status |= element.voltage.status | element.current.status | element.active_power.status
         return PowerReading(elements, total, in_force, window, status)
-
-    def _element(self, channel: int, line: str, alarm: int, window: Window, extra: Status) -> ElementReading:
-        values, _, condition = line.rpartition(";")
-        texts = [text.strip() for text in without_header(values).split(",")]
-        if len(texts) != len(ITEMS):
-            raise ProtocolError(
-                f"{values!r} is no set of {len(ITEMS)} values",
-                where=self.address,
-                why="the separator or the header was changed by somebody, or the reply belongs to another question",
-                advice="open the instrument again; let no other program use it meanwhile",
-            )
-        flags = extra
-        bits = alarm | parse_integer(without_header(condition))
-        for bit, status in ALARMS.items():
-            flags |= status if bits & bit else Status.VALID
-        taken = dict(zip(ITEMS, texts, strict=True))
-        numbers = {item: parse_number(text) for item, text in taken.items()}
-        invalid = any(numbers[item] in MARKERS for item in _NEVER_NEGATIVE)
-        flags |= impossible(*(numbers[item] for item in _NEVER_NEGATIVE if numbers[item] not in MARKERS))
-
-        def reading(item: str) -> Reading:
-            # A real power may be −1 W: a marker is bare, or stands beside one where no value can be negative.
-            number = numbers[item]
-            bare = "." not in taken[item]
-            marker = MARKERS.get(number, Status.VALID) if invalid or bare or flags else Status.VALID
-            return Reading(
-                value=None if marker else number,
-                unit=ITEMS[item],
-                status=flags | marker,
-                window=window,
-                source=self.identity,
-                channel=f"{item}, channel {channel}",
-                resolution=None if marker else _evaluation.last_digit(taken[item]),
-                raw=taken[item],
-            )
-
-        return ElementReading(
-            voltage=reading("V"),
-            current=reading("I"),
-            active_power=reading("W"),
-            apparent_power=reading("VA"),
-            reactive_power=reading("VAR"),
-            power_factor=reading("PF"),
-            frequency=reading("FREQ"),
-        )
-
-    def _sum(self, elements: Sequence[ElementReading], window: Window) -> ElementReading:
-        """Sums of powers with their sign, means of voltage and current; nothing where a part is missing."""
-
-        def together(name: str, *, mean: bool = False) -> Reading:
-            parts: list[Reading] = [getattr(element, name) for element in elements]
-            status = Status.VALID
-            for part in parts:
-                status |= part.status
-            values = [float(part.value) for part in parts if part.value is not None]
-            whole = len(values) == len(parts)
-            steps = [part.resolution for part in parts if part.resolution is not None]
-            return Reading(
-                value=math.fsum(values) / (len(values) if mean else 1) if whole else None,
-                unit=parts[0].unit,
-                status=status,
-                window=window,
-                source=self.identity,
-                channel=f"{name} of channels {', '.join(str(channel) for channel in self._chosen)}",
-                resolution=math.fsum(steps) / (len(steps) if mean else 1) if len(steps) == len(parts) else None,
-                raw=" ".join(part.raw for part in parts),
-            )
-
-        return ElementReading(
-            voltage=together("voltage", mean=True),
-            current=together("current", mean=True),
-            active_power=together("active_power"),
-            apparent_power=together("apparent_power"),
-            reactive_power=together("reactive_power"),
-        )
 
     def total_harmonic_distortion(self) -> tuple[tuple[Reading, Reading], ...]:
         """Return the total harmonic distortion of voltage and current of each chosen channel, %."""
@@ -280,7 +187,7 @@ class Chroma66204(PolledPowerMeter):
                 pair = []
                 for name, text in zip(("THDV", "THDI"), texts, strict=True):
                     number = parse_number(text)
-                    marker = MARKERS.get(number, Status.VALID)
+                    marker = values.MARKERS.get(number, Status.VALID)
                     value, label = None if marker else number, f"{name}, channel {channel}"
                     pair.append(
                         Reading(value, self._distortion_unit, marker, window, self.identity, channel=label, raw=text)

@@ -8,15 +8,12 @@ daemon states; what it takes into account is the daemon's.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 from aicalib_hw.errors import (
-    AicalibError,
-    DeadlineExceeded,
     IdentityMismatch,
     InstrumentReportedError,
     NotSupported,
@@ -26,39 +23,30 @@ from aicalib_hw.errors import (
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    ElementReading,
     LoadRun,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
-    ReleaseReport,
     Setting,
 )
 from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
-from aicalib_hw.scpi.codec import measured, number_text
+from aicalib_hw.readings import Component, Instant, Measurement, Status
+from aicalib_hw.scpi.codec import number_text
 from aicalib_hw.scpi.session import REFUSED, Link
 from aicalib_hw.trace import Trace
-from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.visa import VisaLink
 
 from . import _evaluation
 from . import _ptdaemon_lines as lines
 from ._choices import require_full_scale, require_one_of
-from ._polled_meter import impossible
-from ._scpi_meter import ScpiPowerMeter
+from ._ptdaemon_samples import PTDaemonSamples
 
 PORT = 8888
 GREETING = "Hello, PTDaemon here!"
 _TERMINATION = "\r\n"
-_MARK = "aicalib"
-_UNITS = {"Watts": "W", "Volts": "V", "Amps": "A", "PF": "1"}
-_OF_DIRECT_CURRENT = "DC-RL"
-_POLLS = 10
-"""Questions for new samples in one interval."""
 
 
-class PTDaemonMeter(ScpiPowerMeter):
+class PTDaemonMeter(PTDaemonSamples):
     """A power analyzer behind PTDaemon.
 
     update_interval: s between samples, whole milliseconds; what the analyzer can do is not known here.
@@ -94,21 +82,10 @@ class PTDaemonMeter(ScpiPowerMeter):
                 read_termination="\n",
                 write_termination=_TERMINATION,
             )
-        super().__init__(address, link=link)
-        self._milliseconds = milliseconds
-        self._list = "RL,*,*"
-        self._measuring = False
-        self._last_ns = 0
-        self._waiting: deque[lines.Sample] = deque()
-        self._newest: lines.Sample | None = None
-        self._channels = 0
+        super().__init__(address, milliseconds=milliseconds, link=link)
 
     def _opened(self) -> None:
-        self._list = "RL,*,*"
-        self._measuring = False
-        self._last_ns = 0
-        self._waiting.clear()
-        self._newest = None
+        self._forget()
 
     def identify(self) -> Identity:
         """Ask `Hello` and `Identify`; raises IdentityMismatch for anything but a PTDaemon."""
@@ -365,120 +342,11 @@ class PTDaemonMeter(ScpiPowerMeter):
         """Raises NotSupported, as `start_integration`."""
         self._no_integrator()
 
-    def release(self) -> ReleaseReport:
-        """Stop the daemon's measurement if it was started from here; idempotent; never raises."""
-        if not self.is_open or not self._measuring:
-            return ReleaseReport()
-        with self._lock:
-            try:
-                self._link.query("Stop")
-            except AicalibError as error:
-                return ReleaseReport(failures=(f"the daemon's measurement: {error.what}",))
-            self._measuring = False
-        return ReleaseReport(("the daemon's measurement was stopped",))
-
     def _no_integrator(self) -> None:
         raise NotSupported(
             "PTDaemon gives no access to an integrator",
             where=self.address,
             advice="measure_energy() sums the daemon's samples",
-        )
-
-    def _start(self) -> None:
-        if self._measuring:
-            return
-        command = f"Go,{self._milliseconds},0,{_MARK}"
-        reply = self._link.query(command).strip()
-        if not reply.startswith("Starting"):
-            raise InstrumentReportedError(
-                0,
-                reply,
-                command,
-                where=self.address,
-                advice="another client may be measuring: let it end, or send Stop",
-            )
-        self._measuring = True
-
-    def _next(self, timeout: float | None) -> lines.Sample:
-        """Wait for the next sample; raises DeadlineExceeded, Aborted."""
-        interval = self._milliseconds / 1000
-        deadline = Deadline(2 * interval + self._link.timeout if timeout is None else timeout)
-        while not self._waiting:
-            self._raise_if_aborted()
-            self._poll()
-            if self._waiting:
-                break
-            if deadline.expired:
-                raise DeadlineExceeded(
-                    f"PTDaemon gave no sample in {deadline.seconds:g} s",
-                    where=self.address,
-                    why="somebody stopped its measurement, or it has lost its analyzer",
-                    advice="look at the daemon's log; open it again",
-                )
-            self._abort.wait(min(interval / _POLLS, deadline.left))
-        self._raise_if_aborted()
-        self._newest = self._waiting.popleft()
-        return self._newest
-
-    def _poll(self) -> None:
-        """Take the samples that are new, whether the daemon lists all of its run or those since the last time."""
-        with self._lock:
-            reply = self._link.query(self._list).strip()
-            for refusal, other in (("Invalid number of parameters", "RL"), ("Unknown command", _OF_DIRECT_CURRENT)):
-                if refusal in reply and self._list != other:
-                    self._list = other
-                    reply = self._link.query(self._list).strip()
-            count = lines.parse_last(reply)
-            if count is None:
-                raise InstrumentReportedError(0, reply, self._list, where=self.address, advice=REFUSED)
-            found = [lines.parse_sample(self._link.receive().strip()) for _ in range(count)]
-        for sample in found:
-            if sample.utc_ns > self._last_ns:
-                self._last_ns = sample.utc_ns
-                self._channels = len(sample.channels)
-                self._waiting.append(sample)
-
-    def _reading(
-        self, sample: lines.Sample, in_force: PowerSettings, missed: int | None, extra: Status
-    ) -> PowerReading:
-        clock = f"PTDaemon at {self.address}"
-        began = sample.utc_ns - self._milliseconds * 10**6
-        window = Window(
-            Instant(began, began, clock), Instant(sample.utc_ns, sample.utc_ns, clock), "one sample of the daemon"
-        )
-        total = self._element("", sample.total, window, extra)
-        elements = tuple(
-            self._element(f"Ch{number} ", channel, window, extra) for number, channel in enumerate(sample.channels, 1)
-        ) or (total,)
-        status = total.active_power.status
-        for element in elements:
-            status |= element.voltage.status | element.current.status | element.active_power.status
-        return PowerReading(elements, total, in_force, window, status, missed)
-
-    def _element(self, channel: str, texts: Mapping[str, str], window: Window, extra: Status) -> ElementReading:
-        if self._list != _OF_DIRECT_CURRENT:
-            rms = (measured(text)[0] for name in ("Volts", "Amps") if (text := texts[name].strip()) != lines.BAD)
-            extra |= impossible(*(value for value in rms if value is not None))
-
-        def reading(name: str) -> Reading:
-            text = texts[name].strip()
-            value, status = (None, Status.NO_DATA) if text == lines.BAD else measured(text)
-            return Reading(
-                value=value,
-                unit=_UNITS[name],
-                status=status | extra,
-                window=window,
-                source=self.identity,
-                channel=f"{channel}{name}",
-                resolution=_evaluation.last_digit(text) if value is not None else None,
-                raw=text,
-            )
-
-        return ElementReading(
-            voltage=reading("Volts"),
-            current=reading("Amps"),
-            active_power=reading("Watts"),
-            power_factor=reading("PF") if "PF" in texts else None,
         )
 
 

@@ -11,25 +11,19 @@ Unconfirmed and therefore settable: the questions that read ranges back (`range_
 from __future__ import annotations
 
 import contextlib
-import socket
-import statistics
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 from aicalib_hw.errors import (
     AicalibError,
-    InstrumentReportedError,
     NotSupported,
     OutOfRange,
-    ProtocolError,
     UsageError,
 )
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    ElementReading,
     LoadRun,
     PowerMeterCapabilities,
     PowerReading,
@@ -38,33 +32,21 @@ from aicalib_hw.interfaces import (
     Setting,
 )
 from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Component, Instant, Measurement, Reading, Status, Window
-from aicalib_hw.scpi.codec import measured, number_text, parse_number
-from aicalib_hw.scpi.session import Link, parse_error
+from aicalib_hw.readings import Component, Instant, Measurement, Status, Window
+from aicalib_hw.scpi.codec import number_text, parse_number
+from aicalib_hw.scpi.session import Link
 from aicalib_hw.trace import Trace
 
 from . import _evaluation
-from ._scpi_meter import ScpiPowerMeter
+from . import _zes_cycles as cycles_of
+from ._zes_conversation import ZesConversation
 
 NO_ACCURACY = "no accuracy of this meter is confirmed: nothing may be calibrated against it"
 
 _MOST_CHANNELS = 7
-_MOST_PENDING = 10_000
-_QUANTITIES = {"utrms": "V", "itrms": "A", "p": "W", "s": "VA", "q": "var", "pf": "1", "fcyc": "Hz"}
-_FAREWELL = 2.0
-"""s for an answer on the port of the out-of-band reset."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Cycle:
-    """One measuring cycle as it stands on the wire: the instrument's own time, its length, values of each channel."""
-
-    stamp: str
-    length: float
-    texts: tuple[str, ...]
-
-
-class ZesLMG600(ScpiPowerMeter):
+class ZesLMG600(ZesConversation):
     """A power analyzer of the LMG600 series; address: TCPIP::HOST::5025::SOCKET, or a serial port.
 
     channels: those that are measured, from 1. break_port: TCP port for `break`, None = the one after that for commands
@@ -111,8 +93,6 @@ class ZesLMG600(ScpiPowerMeter):
         self._break_port = break_port
         self._range_query = range_query
         self._reset = reset
-        self._streaming = False
-        self._doubtful = True
         self._last: str | None = None
 
     def _opened(self) -> None:
@@ -209,7 +189,7 @@ class ZesLMG600(ScpiPowerMeter):
             if fresh:
                 with contextlib.closing(self._cycles(in_force, timeout)) as cycles:
                     return next(cycles)
-            cycle = self._cycle(self.session.query(self._items()))
+            cycle = self._parsed(self.session.query(self._items()))
             extra = Status.STALE if cycle.stamp == self._last else Status.VALID
             self._last = cycle.stamp
             return self._reading(cycle, in_force, None, extra)
@@ -299,68 +279,6 @@ class ZesLMG600(ScpiPowerMeter):
             self._doubtful = True
         return ReleaseReport(("front panel back to local",))
 
-    def _settle(self) -> None:
-        """Bring the instrument to rest, in SHORT and silent, unless it is known to be."""
-        if self._streaming:
-            raise UsageError(
-                "a stream is running, and nothing else can be asked meanwhile",
-                where=self.address,
-                advice="close the stream first",
-            )
-        if self._doubtful:
-            self._break()
-            self._link.clear()
-            self._link.write("*zlang short")
-            self._quiet()
-            self._doubtful = False
-
-    def _quiet(self) -> None:
-        """Stop the stream; what had been sent until then is passed over."""
-        line = self.session.query("cont off;*opc?")
-        for _ in range(_MOST_PENDING):
-            if line.strip() == "1":
-                return
-            line = self._link.receive()
-        raise ProtocolError("the stream does not end", where=self.address, advice="switch the instrument off and on")
-
-    def _break(self) -> None:
-        """Reset the interface over its own port; an instrument that does not offer it is not reset by it."""
-        host, port = _host_of(self.address)
-        chosen = self._break_port if self._break_port is not None else port + 1
-        if not host or not chosen:
-            return
-        try:
-            with socket.create_connection((host, chosen), timeout=_FAREWELL) as wire:
-                wire.sendall(b"break\n")
-                reply = wire.recv(64)
-        except OSError:
-            return  # the commands that follow show whether the instrument is there
-        if not reply.startswith(b"0"):
-            raise ProtocolError(f"the instrument answers {reply!r} to a break", where=f"{host}:{chosen}")
-
-    def _in_scpi(self, commands: Sequence[str]) -> None:
-        """Send settings in the language that reports errors, each with the question for them, and come back."""
-        self._link.write("*zlang scpi")
-        try:
-            for command in commands:
-                message = f"{command};:SYST:ERR:ALL?"
-                code, text = parse_error(self.session.query(message))
-                if code:
-                    raise InstrumentReportedError(
-                        code,
-                        text,
-                        message,
-                        where=self.address,
-                        advice="the instrument keeps what it had: choose another value, or unlock its panel",
-                    )
-        finally:
-            self._link.write("*zlang short")
-
-    def _done(self, command: str) -> None:
-        reply = self.session.query(f"{command};*opc?")
-        if reply.strip() != "1":
-            raise ProtocolError(f"{reply!r} does not confirm {command!r}", where=self.address)
-
     def _in_force(self) -> PowerSettings:
         self._link.write("*zlang scpi")
         interval = parse_number(self.session.query(":SENS:SWE:TIME?"))
@@ -385,10 +303,14 @@ class ZesLMG600(ScpiPowerMeter):
             averaging=None,
         )
 
+    @property
+    def _port_for_break(self) -> int | None:
+        return self._break_port
+
     def _items(self) -> str:
         first = self._channels[0]
         named = [f"tsnorm{first}?", f"durnorm{first}?"]
-        named += [f"{quantity}{channel}?" for channel in self._channels for quantity in _QUANTITIES]
+        named += [f"{quantity}{channel}?" for channel in self._channels for quantity in cycles_of.QUANTITIES]
         return ";".join(named)
 
     def _cycles(self, in_force: PowerSettings, timeout: float | None) -> Generator[PowerReading, None, None]:
@@ -404,9 +326,9 @@ class ZesLMG600(ScpiPowerMeter):
             while True:
                 with self._lock:
                     self._raise_if_aborted()
-                    cycle = self._cycle(self._link.receive(timeout=wait))
+                    cycle = self._parsed(self._link.receive(timeout=wait))
                 self._last = cycle.stamp
-                at = _moment(cycle.stamp)
+                at = cycles_of.moment(cycle.stamp)
                 missed = None if before is None else max(0, round((at - before).total_seconds() / cycle.length) - 1)
                 before = at
                 yield self._reading(cycle, in_force, missed or 0, Status.VALID)
@@ -427,76 +349,34 @@ class ZesLMG600(ScpiPowerMeter):
         except AicalibError:
             self._doubtful = True
 
-    def _cycle(self, line: str) -> _Cycle:
-        texts = tuple(text.strip() for text in line.split(";"))
-        if len(texts) != 2 + len(self._channels) * len(_QUANTITIES):
-            raise ProtocolError(
-                f"{line!r} is no cycle of {len(self._channels)} channels",
-                where=self.address,
-                advice="read again: the stream begins anew",
-            )
-        stamp, length = texts[0], parse_number(texts[1])
-        if not length > 0:
-            raise ProtocolError(f"a cycle of {texts[1]} s is none", where=self.address)
-        return _Cycle(stamp, length, texts[2:])
+    def _parsed(self, line: str) -> cycles_of.Cycle:
+        return cycles_of.parse(line, len(self._channels), self.address)
 
-    def _reading(self, cycle: _Cycle, in_force: PowerSettings, missed: int | None, extra: Status) -> PowerReading:
+    def _reading(
+        self, cycle: cycles_of.Cycle, in_force: PowerSettings, missed: int | None, extra: Status
+    ) -> PowerReading:
         stop = Instant.now()
         length = round(cycle.length * 1e9)
         start = Instant(stop.utc_ns - length, stop.monotonic_ns - length)
         window = Window(start, stop, f"one cycle, {cycle.stamp} by the instrument's clock")
-        width = len(_QUANTITIES)
+        width = len(cycles_of.QUANTITIES)
         elements = tuple(
-            self._element(place, cycle.texts[place * width : (place + 1) * width], in_force, window, extra)
-            for place in range(len(self._channels))
+            cycles_of.element(
+                place,
+                cycle.texts[place * width : (place + 1) * width],
+                in_force,
+                window,
+                extra,
+                channel,
+                self.identity,
+            )
+            for place, channel in enumerate(self._channels)
         )
-        total = elements[0] if len(elements) == 1 else self._total(elements, window)
+        total = elements[0] if len(elements) == 1 else cycles_of.total(elements, window, self.identity)
         status = Status.VALID
         for element in elements:
             status |= element.voltage.status | element.current.status | element.active_power.status
         return PowerReading(elements, total, in_force, window, status, missed)
-
-    def _element(
-        self, place: int, texts: Sequence[str], in_force: PowerSettings, window: Window, extra: Status
-    ) -> ElementReading:
-        full: dict[str, float] = {}
-        if in_force.voltage_range:
-            full = {"utrms": in_force.voltage_range[place], "itrms": in_force.current_range[place]}
-        if any(text.startswith("-") for text in texts[:2]):
-            extra |= Status.INVALID  # no true rms value is negative: the instrument shows nonsense
-        found: dict[str, Reading] = {}
-        for (quantity, unit), text in zip(_QUANTITIES.items(), texts, strict=True):
-            value, status = measured(text)
-            found[quantity] = Reading(
-                value,
-                unit,
-                status | extra,
-                window,
-                self.identity,
-                f"{quantity}{self._channels[place]}",
-                full.get(quantity),
-                None if value is None else _evaluation.last_digit(text),
-                text,
-            )
-        return ElementReading(*(found[quantity] for quantity in _QUANTITIES))
-
-    def _total(self, elements: Sequence[ElementReading], window: Window) -> ElementReading:
-        """What the host makes of several channels: powers add up with their sign, voltage and current are means."""
-
-        def of_all(name: str, unit: str, form: Any) -> Reading:
-            parts = [getattr(element, name) for element in elements]
-            status = Status.VALID
-            for part in parts:
-                status |= part.status
-            value = None if any(part.value is None for part in parts) else float(form(part.value for part in parts))
-            raw = ";".join(part.raw for part in parts)
-            return Reading(value, unit, status, window, self.identity, f"{name} of all channels, by the host", raw=raw)
-
-        return ElementReading(
-            voltage=of_all("voltage", "V", statistics.fmean),
-            current=of_all("current", "A", statistics.fmean),
-            active_power=of_all("active_power", "W", sum),
-        )
 
     def _lacks(self, what: str, why: str = "") -> NoReturn:
         raise NotSupported(
@@ -504,21 +384,3 @@ class ZesLMG600(ScpiPowerMeter):
             where=self.address,
             why=why or "no manual or program at hand says how it is done",
         )
-
-
-def _moment(stamp: str) -> datetime:
-    """Return `2015:01:21D17:20:55.437817000+0000` as a time, to the microsecond; raises ProtocolError."""
-    date, _, rest = stamp.partition("D")
-    clock, zone = rest[:15], rest[-5:]
-    try:
-        return datetime.strptime(f"{date} {clock} {zone}", "%Y:%m:%d %H:%M:%S.%f %z")
-    except ValueError:
-        raise ProtocolError(f"{stamp!r} is no time stamp") from None
-
-
-def _host_of(address: str) -> tuple[str, int]:
-    """Host and port of TCPIP::HOST::PORT::SOCKET; ("", 0) for any other address."""
-    parts = address.split("::")
-    if len(parts) == 4 and parts[3].upper() == "SOCKET" and parts[2].isdigit():
-        return parts[1], int(parts[2])
-    return "", 0

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from aicalib_hw.instruments.power.zes_lmg600 import ZesLMG600, _moment
+from aicalib_hw.instruments.power._zes_cycles import moment
+from aicalib_hw.instruments.power.zes_lmg600 import ZesLMG600
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,6 +223,6 @@ def test_break_goes_to_its_own_port_and_wants_a_zero_in_reply() -> None:
 
 
 @given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2099, 1, 1)))
-def test_the_instruments_time_stamp_is_read_to_the_microsecond(moment: datetime) -> None:
-    text = moment.strftime("%Y:%m:%dD%H:%M:%S.%f") + "123+0000"
-    assert _moment(text) == moment.replace(tzinfo=UTC)
+def test_the_instruments_time_stamp_is_read_to_the_microsecond(at: datetime) -> None:
+    text = at.strftime("%Y:%m:%dD%H:%M:%S.%f") + "123+0000"
+    assert moment(text) == at.replace(tzinfo=UTC)
