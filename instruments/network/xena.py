@@ -125,6 +125,7 @@ class Xena(NetworkTester):
 
     def reserve(self, ports: Sequence[str], *, owner: str, force: bool = False) -> XenaReservation:
         """Reserve ports; raises LockedByOther naming who has them unless `force`, which is told in `evicted`."""
+        self.stopping.clear()
         known = {port.port: port for port in self.ports()}
         for name in ports:
             if name not in known:
@@ -141,7 +142,7 @@ class Xena(NetworkTester):
                     advice="let them release it, or reserve with force=True, which is recorded",
                 )
             evicted |= {name: holder} if holder != self.session.owner else {}
-            self._take_away(name)
+            self._take_away(name, unless=self.stopping)
         taken: list[str] = []
         try:
             for name in ports:
@@ -246,12 +247,12 @@ class Xena(NetworkTester):
         self.session.command(f"{port} P_RESERVATION RELEASE")
         return True
 
-    def _take_away(self, port: str) -> None:
-        """Take a port from its owner, and wait until it is given up; raises DeadlineExceeded."""
+    def _take_away(self, port: str, unless: threading.Event | None = None) -> None:
+        """Take a port from its owner, and wait until it is given up or `unless` is set; raises DeadlineExceeded."""
         self.session.command(f"{port} P_RESERVATION RELINQUISH")
         deadline = Deadline(_RELINQUISHED_WITHIN)
         while "".join(self.session.ask(f"{port} P_RESERVATION ?")[0].values).upper() != "RELEASED":
-            if deadline.expired or self.stopping.wait(0.1):
+            if deadline.expired or (unless or threading.Event()).wait(0.1):
                 raise DeadlineExceeded(
                     f"port {port} was not given up within {_RELINQUISHED_WITHIN:g} s", where=self.address
                 )

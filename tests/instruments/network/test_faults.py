@@ -252,6 +252,25 @@ def test_a_bad_wire_is_an_error_with_a_type_or_does_no_harm(start: Start, fault:
         assert again.validity, again.validity.reasons
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["reservation kept", "reservation lost"])
+def test_a_session_that_breaks_in_the_gate_ends_its_traffic_whatever_becomes_of_the_reservation(kept: bool) -> None:
+    world = registry.simulator(registry.WORLD).from_settings({"rate": 1.0})
+    chassis = registry.simulator("xena")(world, "xena", release_on_disconnect=not kept)
+    world.start()
+    chassis.start()
+    lab = Lab(FAMILIES[0], chassis, world)
+    try:
+        with lab.reserved(timeout=2.0) as reservation:
+            lab.once_sending(lambda: chassis.inject("drop"))
+            broken = measured(reservation, 30.0)
+            assert (broken.value, broken.validity.status) == (None, ValidityStatus.ERROR)
+            assert lab.sending == []
+            assert measured(reservation, 0.5).validity
+    finally:
+        chassis.stop()
+        world.stop()
+
+
 def test_abort_ends_a_gate_within_a_second_and_the_traffic_with_it(start: Start) -> None:
     lab = start(rate=1.0)
     with lab.open() as tester, tester.reserve(lab.family.ports, owner="test") as reservation:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,26 @@ def test_the_next_program_of_the_bench_finds_the_ports_quiet(lab: Lab) -> None:
         assert lab.sending == []
         with bench.the("network_tester").reserve(lab.ports, owner="test") as reservation:
             assert not reservation.running
+    assert (lab.sending, lab.owned) == ([], [])
+
+
+@each
+def test_a_calibration_that_is_interrupted_leaves_no_port_transmitting_or_reserved(lab: Lab, tmp_path: Path) -> None:
+    with lab.bench.open("a") as file:
+        file.write("[plan.network]\nframe_sizes = [512]\nduration = 30.0\nwarm_up = 0.0\n")
+    command = [sys.executable, "-c", "from aicalib_hw.cli import main; main()", "calibrate", str(lab.bench)]
+    with subprocess.Popen([*command, "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not lab.sending and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert lab.sending
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + signal.SIGINT, told
+    assert "not given back" not in told
     assert (lab.sending, lab.owned) == ([], [])
 
 
