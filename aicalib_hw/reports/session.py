@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
     return Report(
         title=contents.title,
         description=str(bench.get("description", "") or ""),
-        simulated=tuple(_source(identity) for identity in contents.simulated_identities),
+        simulated=tuple(_source(identity) for identity in _each_once(contents.simulated_identities)),
         trouble="" if contents.status == "complete" else words(f"{contents.status} banner"),
         problems=verification.problems,
         identity=tuple(_identity(contents, str(bench.get("name", "")), words)),
@@ -129,6 +129,12 @@ def _other_plots(contents: RecordContents, words: Words) -> Iterator[plots.Plot]
             plot = plots.series(name, [samples], (), words)
             if plot is not None:
                 yield plot
+
+
+def _each_once(identities: Sequence[Any]) -> list[Any]:
+    """The identities without those that stand for several others together, all of which are there by themselves."""
+    alone = {identity.address for identity in identities}
+    return [one for one in identities if " " not in one.address or not alone >= set(one.address.split())]
 
 
 def _source(identity: Any) -> str:

@@ -11,7 +11,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from aicalib_hw._bench_file import IndicationEntry
+from aicalib_hw.identity import Identity
 from aicalib_hw.records import RecordContents
+from aicalib_hw.reports.session import _each_once
 from tests.records.sessions import CERTIFICATE, LOADS, SIMULATED_METER
 
 from .pages import Element, Page
@@ -200,3 +202,10 @@ def test_real_equipment_carries_no_mark(page: Page, page_zh: Page) -> None:
     assert "SIMULATED" not in page.source
     assert "仿真" not in page_zh.source
     assert "@top-center" not in page.source
+
+
+def test_devices_that_were_measured_together_are_listed_by_themselves_alone() -> None:
+    one, other = (Identity("maker", "npu", f"SIM{n}", "", f"ascend://{n}/0") for n in (0, 1))
+    both = Identity("maker", "2 accelerators: npu", "SIM0 SIM1", "", "ascend://0/0 ascend://1/0")
+    far = Identity("maker", "2 accelerators: npu", "SIM0 SIM9", "", "ascend://0/0 ascend://9/0")
+    assert _each_once([one, other, both, far]) == [one, other, far]
