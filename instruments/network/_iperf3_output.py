@@ -77,7 +77,11 @@ def lost(said: Mapping[str, Any]) -> int | None:
 
 
 def components(said: Mapping[str, Any], count: int) -> tuple[Component, ...]:
-    """State the receiver's clock, and one block of each connection at either end of its time."""
+    """State the receiver's clock, one block of each connection at either end of its time, and how late that ends.
+
+    The receiver's time ends when it is told that the sender has ended, and the data may have ended earlier: by how much
+    is not told, at most by what its time is longer than the sender's.
+    """
     test = said.get("start", {}).get("test_start", {})
     edge = float(test.get("blksize", 0)) * float(test.get("num_streams", 1))
     clock = Component(
@@ -99,4 +103,23 @@ def components(said: Mapping[str, Any], count: int) -> tuple[Component, ...]:
         distribution="triangular",
         source="one block of each connection, counted or not, at either end of the time",
     )
-    return clock, ends
+    sent, got = (_seconds(said["end"].get(name, {})) for name in ("sum_sent", "sum_received"))
+    late = Component(
+        name="end of the receiver's time",
+        kind="B",
+        unit="1",
+        relative=True,
+        half_width=max(0.0, got - sent) / got if sent and got else 0.0,
+        source="by how much the receiver's time is longer than the sender's",
+    )
+    return clock, ends, late
+
+
+def _seconds(summed: Mapping[str, Any]) -> float:
+    return float(summed.get("end", 0.0)) - float(summed.get("start", 0.0))
+
+
+def stalled(said: Mapping[str, Any]) -> int:
+    """Return in how many of the intervals that count nothing went at all."""
+    sums = [one.get("sum", {}) for one in said.get("intervals", [])]
+    return sum(not one.get("omitted") and one.get("bytes") == 0 for one in sums)

@@ -129,6 +129,7 @@ class Iperf3Reservation(Reservation):
         began = Instant.now()
         said, arguments = tester.run_through(self._stream, gate)
         window = Window(began, Instant.now(), f"{gate.amount:g} s of the receiver, after {tester.place.omit} s")
+        tester.require_version(said)
         failure = said.get("error")
         if failure and not said.get("intervals"):
             raise output_of.failure_of(
@@ -162,7 +163,11 @@ class Iperf3Reservation(Reservation):
             evidence |= {"received_bytes": received, "received_s": seconds}
             components = output_of.components(said, received)
             self._count(said, received, window)
-        status = ValidityStatus.ERROR if failure else ValidityStatus.VALID
+            if silent := output_of.stalled(said):
+                reasons = (
+                    f"in {silent} of {len(said['intervals'])} intervals nothing went: link, path or host stalled",
+                )
+        status = ValidityStatus.ERROR if failure else ValidityStatus.INVALID if reasons else ValidityStatus.VALID
         return Measurement(
             quantity="network",
             definition=f"rate/L4/{transport}/unidirectional",

@@ -48,7 +48,7 @@ from ._iperf3_reservation import LOCAL, REMOTE, Iperf3Reservation, require_end
 OLDEST = (3, 7)
 """First version whose JSON has all that is read here."""
 
-_VERSION = re.compile(r"iperf (\d+)\.(\d+)(\S*)")
+_VERSION = re.compile(r"(\S*-)?iperf (\d+)\.(\d+)(\S*)")
 _INSTALL = "sudo apt-get install iperf3, or see https://iperf.fr"
 
 
@@ -67,7 +67,8 @@ class Iperf3(NetworkTester):
         summary="iperf3, version 3.7 or later",
         manual="iperf3(1)",
         schemes=("iperf3",),
-        wires=("TCP", "UDP"),
+        wires=("process", "TCP", "UDP"),
+        simulator="iperf3",
         verified="iperf3 3.12 on Linux, between network namespaces",
     )
 
@@ -116,16 +117,29 @@ class Iperf3(NetworkTester):
         """Ask the client for its version; raises IdentityMismatch for another program or a version too old."""
         said = self._run(["--version"], self.timeout).splitlines()
         match = _VERSION.match(said[0]) if said else None
-        if match is None or (int(match[1]), int(match[2])) < OLDEST:
+        if match is None or (int(match[2]), int(match[3])) < OLDEST:
             raise IdentityMismatch(
                 f"{said[0] if said else 'nothing'!r} answers, and this driver is for iperf3",
                 where=self._program,
                 why=f"version {OLDEST[0]}.{OLDEST[1]} or later is needed",
                 advice=_INSTALL,
             )
-        build = said[1] if len(said) > 1 else ""
-        version = f"{match[1]}.{match[2]}{match[3]}"
-        return Identity("ESnet", "iperf3", "", version, self.address, {"version": version, "build": build})
+        extra = {"build": said[0], "system": said[1] if len(said) > 1 else ""}
+        version = f"{match[1] or ''}{match[2]}.{match[3]}{match[4]}"
+        return Identity("ESnet", "iperf3", "", version, self.address, {"version": version, **extra})
+
+    def require_version(self, said: Mapping[str, Any]) -> None:
+        """Raise IdentityMismatch unless the JSON of a run says to be of the version that was asked on opening."""
+        present = str(said.get("start", {}).get("version", ""))
+        match = _VERSION.match(present)
+        version = f"{match[2]}.{match[3]}" if match else present
+        known = self.identity.firmware.rpartition("-")[2]
+        if present and not re.match(rf"{re.escape(version)}(?!\d)", known):
+            raise IdentityMismatch(
+                f"{present!r} measured, and {self.identity.firmware} was opened",
+                where=self._program,
+                advice="let nobody replace the program meanwhile, and open it anew",
+            )
 
     @property
     def capabilities(self) -> NetworkTesterCapabilities:

@@ -79,7 +79,8 @@ def test_the_installed_client_says_who_it_is() -> None:
     with Iperf3("iperf3://127.0.0.1") as tester:
         assert (tester.identity.maker, tester.identity.model) == ("ESnet", "iperf3")
         assert tester.identity.firmware.startswith("3.")
-        assert tester.identity.extra["build"].startswith("Linux")
+        assert tester.identity.extra["build"].startswith("iperf 3.")
+        assert tester.identity.extra["system"].startswith("Linux")
         assert not tester.identity.simulated
         assert tester.snapshot()["transport"].value == "tcp"
         assert [port.port for port in tester.ports()] == ["local", "remote"]
@@ -97,7 +98,12 @@ def test_what_tcp_delivered_is_the_receivers_bytes_over_the_receivers_time(
     assert result.validity
     assert 0.9 < result.evidence["received_s"] < 1.5
     assert ("-R" in result.evidence["command"].split()) == (stream is BACKWARD)
-    assert {component.name for component in result.components} == {"time base of the receiver", "start and stop"}
+    widths = {component.name: component.half_width for component in result.components}
+    late = "end of the receiver's time"
+    assert widths.keys() == {"time base of the receiver", "start and stop", late}
+    sent = result.evidence["end"]["sum_sent"]
+    longer = (end["end"] - end["start"]) - (sent["end"] - sent["start"])
+    assert widths[late] == pytest.approx(max(0.0, longer) / (end["end"] - end["start"]))
 
 
 def test_udp_counts_datagrams_of_the_frame_size_and_their_loss(server: Callable[[], Any]) -> None:
