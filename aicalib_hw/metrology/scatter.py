@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from aicalib_hw import units
 from aicalib_hw.metrology.coverage import coverage_factor
 
 LEVEL = 0.01
@@ -66,16 +67,22 @@ def remarks(
     index = stray(values)
     if index is not None:
         found.append(
-            f"run {index + 1} ({values[index]:.6g} {unit}) lies apart from the others by Grubbs' test; it was kept"
+            f"run {index + 1} ({_shown(values[index], unit, '.6g')}) lies apart from the others by "
+            "Grubbs' test; it was kept"
         )
     slope = drift(values)
     if slope is not None:
-        found.append(f"the runs drift by {slope:+.3g} {unit} each: the platform or the meter was not steady")
+        found.append(f"the runs drift by {_shown(slope, unit, '+.3g')} each: the platform or the meter was not steady")
     if limit is not None and len(values) >= _FEWEST:
         spread = statistics.stdev(values)
         if spread > LARGEST_SCATTER * limit:
             found.append(
-                f"the runs scatter by {spread:.3g} {unit} (one standard deviation), "
+                f"the runs scatter by {_shown(spread, unit, '.3g')} (one standard deviation), "
                 f"more than a fifth of the maximum permissible error"
             )
     return tuple(found)
+
+
+def _shown(value: float, unit: str, form: str) -> str:
+    shown, prefixed = units.display(value, unit)
+    return f"{shown:{form}} {prefixed}"
