@@ -152,6 +152,7 @@ class StoragePlan(Table):
     size: bytes of all files together. block_size, random_block_size: bytes of a transfer in order, and at random
     places. queue_depth: transfers under way at a time, of each of `jobs`. read_share: bytes read of those of "mixed".
     disturbance: the most that the device may carry for others in a run, as a share. path: below the tester's own.
+    verify: write and read back the whole size at each point, compared, in a pass of its own.
     """
 
     patterns: Annotated[tuple[StoragePattern, ...], Field(strict=False, min_length=1)] = (
@@ -173,6 +174,7 @@ class StoragePlan(Table):
     runs: Annotated[int, Field(ge=3)] = 3
     warm_up: Annotated[int, Field(ge=0)] = 5
     disturbance: Fraction = 0.005
+    verify: bool = False
 
     @field_validator("patterns")
     @classmethod

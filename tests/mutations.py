@@ -134,6 +134,33 @@ MUTATIONS = (
         ("tests/simulators/test_fio.py::test_a_job_of_30_seconds_takes_a_hundredth_of_it_and_says_what_truly_moved",),
     ),
     Mutation(
+        "the fio driver takes KiB for kB",
+        "aicalib_hw/instruments/storage/*.py",
+        "return 8 * self.moved / self.seconds if",
+        "return 8 * 1.024 * self.moved / self.seconds if",
+        (
+            "tests/instruments/storage/test_fio_faults.py::test_what_truly_moved_is_what_is_found_within_the_uncertainty_and_it_is_called_simulated",
+        ),
+    ),
+    Mutation(
+        "the fio driver believes fio whatever the device has counted",
+        "aicalib_hw/instruments/storage/*.py",
+        "if count is not None and count < moved * (1 - AGREEMENT):",
+        "if False:",
+        (
+            "tests/instruments/storage/test_fio_faults.py::test_files_that_stay_sparse_give_a_rate_that_no_device_counted",
+        ),
+    ),
+    Mutation(
+        "an effective compute of more than everything is cut to 100 %",
+        "aicalib_hw/metrology/effective.py",
+        "value = 100 * sum(busy.values())",
+        "value = min(100.0, 100 * sum(busy.values()))",
+        (
+            "tests/metrology/test_effective.py::test_more_than_everything_is_a_fault_that_keeps_its_value_and_is_never_clipped",
+        ),
+    ),
+    Mutation(
         "the simulated TRex forgets the FCS of what it sends",
         "aicalib_hw/simulators/network/trex_stream.py",
         "_FCS = 4",

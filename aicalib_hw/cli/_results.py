@@ -62,7 +62,7 @@ def table_of(calibration: Calibration) -> RenderableType:
 
 
 def _title(calibration: Calibration, factor: str | None, permitted: str | None) -> Text:
-    title = Text(calibration.quantity, style="bold")
+    title = Text(calibration.quantity.replace("_", " "), style="bold")
     if calibration.results and all(result.simulated for result in calibration.results):
         title.append("  SIMULATED", style="bold magenta")
     said = [f"k = {factor}" if factor else "", f"MPE {permitted}" if permitted else ""]

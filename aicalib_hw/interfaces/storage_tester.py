@@ -30,7 +30,8 @@ class StorageJob:
     direct: past the page cache. precondition: write the whole size first. duration: the measured window, after
     `ramp`; a checkpoint write takes as long as its size takes, and has neither. read_share: bytes that are read, of
     those of "mixed" (0…1). rate_limit: as fast at most, None = as fast as it goes. verify: after the
-    measurement, write the whole size and read it back, compared, in a pass of its own. disturbance: the most that the
+    measurement, write the whole size and read it back, compared, in a pass of its own; what comes back changed makes it
+    invalid, for a reason that begins with "verification". disturbance: the most that the
     device may carry for others, as a share of what was measured, before the measurement is invalid.
     """
 

@@ -235,10 +235,8 @@ def _components(
 
 def _identity(tokens: Measurement, references: Mapping[str, Reference]) -> Identity:
     """Who measured: the token rate's instrument; one simulated source of a reference makes the whole simulated."""
-    others = [one.identity for one in references.values() if one.identity is not None]
-    devices = ", ".join(dict.fromkeys(str(one) for one in others))
     own = tokens.identity
-    extra: dict[str, str] = {**own.extra, **({"reference": devices} if devices else {})}
-    if not own.simulated and any(one.simulated for one in others):
-        extra["build"] = f"{SIMULATION_MARK} reference"
-    return replace(own, extra=extra)
+    simulated = [one.identity for one in references.values() if one.identity is not None and one.identity.simulated]
+    if own.simulated or not simulated:
+        return own
+    return replace(own, extra={**own.extra, "build": f"{SIMULATION_MARK} reference: {simulated[0]}"})

@@ -18,6 +18,9 @@ from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, to_plain
 
+VERIFICATION = "verification"
+"""Begins the reasons of a measurement whose data did not come back as they were written."""
+
 _AT_RANDOM = ("random-read", "mixed")
 
 
@@ -98,9 +101,11 @@ def _measure(bench: Any, tester: StorageTester, job: StorageJob, plan: Any, reco
     """Let the job run once for nothing, and measure the runs."""
     name = title(job)
     begun = 0.0
-    if plan.warm_up:
+    changed: tuple[str, ...] = ()
+    if plan.warm_up or plan.verify:
         step(0.0, f"{name}, warming up")
-        tester.measure_throughput(replace(job, duration=float(plan.warm_up)))
+        warming = replace(job, duration=float(max(1, plan.warm_up)), verify=plan.verify)
+        changed = _changed(tester.measure_throughput(warming))
         begun = 1 / (1 + plan.runs)
     before = clock_evidence()
     measured: list[Measurement] = []
@@ -135,7 +140,17 @@ def _measure(bench: Any, tester: StorageTester, job: StorageJob, plan: Any, reco
             "host_clock_after": to_plain(after),
             "remarks": list(dict.fromkeys(remark for one in told for remark in one.get("remarks", ()))),
         },
+        reasons=changed,
     )
+
+
+def _changed(warming: Measurement) -> tuple[str, ...]:
+    """What a pass that wrote and read back found, where one was asked for; a disturbance of the rate is none of it."""
+    if not warming.settings.get("verify"):
+        return ()
+    if warming.value is None:
+        return ("it was not verified: " + "; ".join(warming.validity.reasons),)
+    return tuple(reason for reason in warming.validity.reasons if reason.startswith(VERIFICATION))
 
 
 def title(job: StorageJob) -> str:

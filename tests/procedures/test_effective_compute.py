@@ -445,3 +445,66 @@ def test_a_share_above_everything_has_no_verdict_whoever_asked_for_it() -> None:
     assert any("more than 100 %" in reason for reason in result.validity.reasons)
     assert result.measurement.runs[0].value == pytest.approx(200.0)
     assert result.evaluation is None
+
+
+BENCH = """
+[bench]
+name = "effective"
+
+[decision]
+rule = "jjf1094"
+
+[instruments.gpu]
+driver = "nvidia"
+simulator = "nvidia"
+options = { model = "a100" }
+
+[instruments.service]
+driver = "openai"
+simulator = "openai"
+
+[load]
+source = "world"
+
+[world]
+seed = 3
+
+[plan.inference]
+duration = 1.0
+warm_up = 0.2
+concurrency = [1, 4]
+input_tokens = 64
+output_tokens = 32
+
+[plan.effective_compute]
+parameters = 6_500_000_000
+layers = 32
+width = 4096
+precisions = { fp16 = 1.0 }
+duration = 0.3
+"""
+
+
+def test_on_a_simulated_node_the_tokens_that_were_truly_made_give_the_share_within_its_uncertainty(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "effective.toml"
+    path.write_text(BENCH)
+    with hw.open_bench(path) as bench:
+        service = bench.simulated["service"]
+        (result,) = calibrate_effective_compute(bench).results
+        measured = result.measurement
+        made = [
+            service.truth.tokens_between(run.window.start.monotonic_ns, run.window.stop.monotonic_ns)
+            / run.window.duration
+            for run in measured.runs
+        ]
+    assert result.validity, result.validity.reasons
+    assert result.simulated
+    assert result.title == "inference, 4 at a time, 64 + 32 tokens"
+    a_token = inference_operations(ModelShape(6_500_000_000, 32, 4096), 64, 32) / 32
+    rates = measured.evidence["reference_rates"]["fp16"]
+    true = [100 * rate * a_token / reference for rate, reference in zip(made, rates, strict=True)]
+    assert result.evaluation is not None
+    assert abs(result.evaluation.value - sum(true) / len(true)) <= result.evaluation.expanded_uncertainty
+    assert measured.evidence["reference_sources"]["fp16"].startswith("flop/fp16-accumulate-fp32/matrix-")

@@ -225,6 +225,18 @@ source = "this test"
 """
 
 
+def test_a_calibration_that_is_to_verify_is_invalid_where_data_come_back_changed(tmp_path: Any) -> None:
+    path = tmp_path / "simulated-disk.toml"
+    path.write_text(BENCH)
+    plan = StoragePlan(size=16 * MIB, patterns=("sequential-write",), duration=1, warm_up=0, verify=True)
+    with hw.open_bench(load_bench(path)) as bench:
+        assert calibrate_storage(bench, plan=plan.model_copy(update={"disturbance": 1.0})).results[0].validity
+        bench.simulated["disk"].inject(fault("corrupt", count=None))
+        (result,) = calibrate_storage(bench, plan=plan).results
+    assert not result.validity
+    assert any("error 84 of fio" in reason for reason in result.validity.reasons)
+
+
 def test_a_calibration_finds_the_true_rate_of_each_pattern_within_its_uncertainty(tmp_path: Any) -> None:
     path = tmp_path / "simulated-disk.toml"
     path.write_text(BENCH)
