@@ -12,11 +12,15 @@ from aicalib_hw.readings import Measurement, Reading, Window
 
 @dataclass(frozen=True, slots=True)
 class TrainingJobCapabilities(Capabilities):
-    """frameworks whose logs it reads; launch: it can start a job; loss: steps carry their loss."""
+    """frameworks whose logs it reads; launch: it can start a job; loss: steps carry their loss.
+
+    own: what it runs where no command is given is a job of its own, which `release()` ends.
+    """
 
     frameworks: tuple[str, ...] = ()
     launch: bool | None = None
     loss: bool | None = None
+    own: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

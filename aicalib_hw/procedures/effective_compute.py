@@ -172,8 +172,27 @@ def _works(bench: Any, plan: Any) -> list[_Work]:
                 why="a service does not tell the shape of its model",
                 advice="give parameters, layers and width of the model that is served",
             )
-        works.append(_Work(kind, bench.the(_ROLES[kind]), asked, shape))
+        instrument = bench.the(_ROLES[kind])
+        _require_ours(instrument, asked)
+        works.append(_Work(kind, instrument, asked, shape))
     return works
+
+
+def _require_ours(instrument: TrainingJob | InferenceService, asked: TrainingPlan | InferenceLoad) -> None:
+    """Raise UsageError for a workload that goes on while the reference is measured, as nothing here starts it."""
+    if isinstance(instrument, TrainingJob):
+        ours = bool(instrument.capabilities.own) or bool(isinstance(asked, TrainingPlan) and asked.command)
+        advice = "give plan.training.command: the job is then started, and ended, around each run"
+    else:
+        ours = instrument.capabilities.takes_load
+        advice = "name a service that is asked from here"
+    if not ours:
+        raise UsageError(
+            "a workload that runs already keeps the accelerators busy while the reference is measured",
+            where=instrument.address,
+            why="the share would come out too large, and would look right",
+            advice=advice,
+        )
 
 
 def asked_of(bench: Any, kind: Workload) -> TrainingPlan | InferenceLoad:

@@ -93,6 +93,7 @@ class TrainingLog(TrainingJob):
         return TrainingJobCapabilities(
             frameworks=(self._place.format.name,),
             launch=True,
+            own=False,
             loss=self._place.format.name != "deepspeed",
             notes={"time": "the job's own step times; its TFLOP/s, MFU and rates are not used"},
         )

@@ -99,6 +99,7 @@ class TorchTraining(TrainingJob):
         return TrainingJobCapabilities(
             frameworks=("torch",),
             launch=True,
+            own=True,
             loss=self._shape.device == "cpu",
             notes={
                 "device": "has run on processors only" if self._shape.device != "cpu" else "a processor of this host"

@@ -225,6 +225,7 @@ class Table:
     input_tokens: int = 100
     output_tokens: int = 50
     model: str = "model"
+    command: tuple[str, ...] = ()
     concurrency: tuple[int, ...] = (1, 8)
     request_rates: tuple[float, ...] = ()
     processes: int = 4
@@ -236,9 +237,9 @@ class Job(hw.TrainingJob):
 
     DRIVER = DriverInfo("job", "training_job", "a job of known rate", "none")
 
-    def __init__(self, rate: float, **evidence: Any) -> None:
+    def __init__(self, rate: float, *, own: bool = True, **evidence: Any) -> None:
         super().__init__("job://0")
-        self._rate, self._evidence = rate, evidence
+        self._rate, self._evidence, self._own = rate, evidence, own
         self.running = False
         self.open()
 
@@ -251,7 +252,7 @@ class Job(hw.TrainingJob):
 
     @property
     def capabilities(self) -> TrainingJobCapabilities:
-        return TrainingJobCapabilities()
+        return TrainingJobCapabilities(own=self._own)
 
     def snapshot(self) -> dict[str, Any]:
         return {}
@@ -366,14 +367,14 @@ def test_a_training_job_is_measured_between_references_and_its_share_is_the_true
 
 
 def test_a_job_that_tells_its_model_needs_no_shape_and_one_that_contradicts_the_plan_is_not_believed() -> None:
-    told = {"flop_model": "palm-6n-12lhqt/no-embed/no-causal", "flop_per_token": float(PER_TOKEN)}
+    told: dict[str, Any] = {"flop_model": "palm-6n-12lhqt/no-embed/no-causal", "flop_per_token": float(PER_TOKEN)}
     own = calibrate_effective_compute(bench_of(Watched(), Job(1e4, **told)), plan=EffectiveComputePlan())
     assert own.results[0].measurement.value == pytest.approx(100 * 1e4 * PER_TOKEN / 1e12)
     other = calibrate_effective_compute(
         bench_of(Watched(), Job(1e4, **{**told, "flop_per_token": 1.2 * PER_TOKEN})), plan=EffectiveComputePlan(**SHAPE)
     )
     assert any("by the job's own" in reason for reason in other.results[0].validity.reasons)
-    sixth = {"flop_model": "6n/no-attention", "flop_per_token": 6.0 * SHAPE["parameters"]}
+    sixth: dict[str, Any] = {"flop_model": "6n/no-attention", "flop_per_token": 6.0 * SHAPE["parameters"]}
     with pytest.raises(UsageError, match="not known"):
         calibrate_effective_compute(bench_of(Watched(), Job(1e4, **sixth)), plan=EffectiveComputePlan())
 
@@ -418,6 +419,7 @@ def test_training_and_inference_are_two_points_and_one_can_be_chosen() -> None:
         ((Watched(),), {}, "no workload"),
         ((Watched(), Job(1.0)), {"workloads": ("inference",)}, "no workload: inference"),
         ((Watched(), Job(1.0)), {"devices": ("gpu",)}, "no accelerator gpu"),
+        ((Watched(), Job(1.0, own=False)), SHAPE, "runs already"),
         ((Watched(), Service(1.0)), {}, "operations of a token of inference are not known"),
     ],
 )
