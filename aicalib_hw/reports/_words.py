@@ -200,7 +200,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "axis time": ("Time in s", "时间 / s"),
     "axis load": ("Load achieved in %", "实际负载 / %"),
-    "axis rate": ("Rate of one core or device in {unit}", "单核或单设备速率 / ({unit})"),
+    "axis rate": ("Each core or device in {unit}", "单核或单设备速率 / ({unit})"),
     "axis total": ("Rate in {unit}", "速率 / ({unit})"),
     "axis value": ("{name} in {unit}", "{name} / ({unit})"),
     "axis error": ("Error / MPEV", "误差 / MPEV"),

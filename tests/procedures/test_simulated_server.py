@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import aicalib_hw as hw
 from aicalib_hw.bench import ComputePlan
 from aicalib_hw.errors import LockedByOther, UsageError
 from aicalib_hw.procedures import calibrate_compute
+from aicalib_hw.procedures._together import measure_together
 
 OpenBench = Callable[..., hw.Bench]
 
@@ -69,15 +70,17 @@ def test_what_is_launched_on_the_accelerators_moves_their_telemetry_and_the_mete
         return sum(told) / len(told), mean, float(measured.result().value or 0.0)
 
     idle = watched()
-    with ExitStack() as loads:
-        for npu in npus:
-            loads.enter_context(npu.run_load(1.0, duration=None))
-        watched()  # until the supplies and the sensors have followed
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(measure_together, npus, "fp32", path="gemm", duration=6.0)
+        deadline = time.monotonic() + 30.0
+        while min(npu.truth.power for npu in simulated) < 200.0 and time.monotonic() < deadline:
+            time.sleep(0.05)
         busy = watched()
         with pytest.raises(LockedByOther):
             npus[0].configure(edge=512)
+        work.result()
     told, drawn, measured = (after - before for before, after in zip(idle, busy, strict=True))
-    assert drawn > 8 * 50.0
+    assert drawn > 8 * 150.0
     assert told == pytest.approx(drawn, rel=0.2)
     assert 0.8 < drawn / measured < 1.05
 
