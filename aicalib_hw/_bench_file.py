@@ -270,6 +270,35 @@ class InferencePlan(Table):
         return self.model_copy(update={"duration": 10 * SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
 
 
+class TrainingPlan(Table):
+    """How the rate of a training job is measured: `runs` windows of `steps` whole steps after `warm_up_steps`.
+
+    global_batch: sequences in a step of all devices; sequence_length: tokens of each. duration: s that a window lasts
+    at least, 0 = as long as its steps take. parameters: of the model. command: starts the job, empty = it runs already
+    or is the driver's own. processors: devices that share the work. step_timeout: s without a step. outside: share of a
+    window that may pass outside the job's step times. peak: FLOP/s of all devices, for the model FLOP utilisation.
+    """
+
+    global_batch: Annotated[int, Field(ge=1)] | None = None
+    sequence_length: Annotated[int, Field(ge=1)] | None = None
+    warm_up_steps: Annotated[int, Field(ge=0)] = 10
+    steps: Annotated[int, Field(ge=1)] = 50
+    runs: Annotated[int, Field(ge=3)] = 3
+    duration: NotNegative = 0.0
+    precision: Text = "fp32"
+    parameters: Annotated[int, Field(ge=1)] | None = None
+    command: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    processors: Annotated[int, Field(ge=1)] = 1
+    step_timeout: Positive = 300.0
+    outside: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    peak: Positive | None = None
+    seed: int = 0
+
+    def specification(self) -> TrainingPlan:
+        """Return this plan with the durations and runs of a full calibration."""
+        return self.model_copy(update={"duration": 10 * SPECIFICATION_DURATION, "runs": SPECIFICATION_RUNS})
+
+
 class Plans(Table):
     """`[plan.QUANTITY]`: one plan for each quantity."""
 
@@ -277,6 +306,7 @@ class Plans(Table):
     power: PowerPlan = PowerPlan()
     network: NetworkPlan = NetworkPlan()
     storage: StoragePlan = StoragePlan()
+    training: TrainingPlan = TrainingPlan()
     effective_compute: EffectiveComputePlan = EffectiveComputePlan()
     inference: InferencePlan = InferencePlan()
 

@@ -28,6 +28,7 @@ from aicalib_hw._bench_file import (
     NetworkPlan,
     PowerPlan,
     StoragePlan,
+    TrainingPlan,
 )
 from aicalib_hw._bench_opened import Bench, Load
 from aicalib_hw._bench_release import release_instruments, release_left_behind
@@ -47,6 +48,7 @@ __all__ = [
     "PowerPlan",
     "Simulation",
     "StoragePlan",
+    "TrainingPlan",
     "find_bench",
     "hold",
     "known_benches",

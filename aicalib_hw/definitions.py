@@ -295,6 +295,15 @@ for _model, _run in {
             "definition of this project, version 1: the draft gives a range and no procedure; operations of a token: "
             "PaLM, arXiv 2204.02311, appendix B",
         )
+for _timed in ("timed-here", "timed-by-job"):
+    _plain = _TABLE[f"token/training/applied-steps/{_timed}"]
+    _add(
+        f"{_plain.id}/parameter-normalised",
+        "token/s",
+        f"{_plain.sentence}, times the parameters of the model",
+        f"{_plain.formula}, x number of parameters",
+        "the ranges of the specification are those of a model of one parameter; an assumption of this project",
+    )
 
 _SIZE = re.compile(r"/([1-9][0-9]{1,4})B/")
 

@@ -31,6 +31,7 @@ class MeasuredQuantity(enum.StrEnum):
     NETWORK = "network"
     STORAGE = "storage"
     INFERENCE = "inference"
+    TRAINING = "training"
     EFFECTIVE_COMPUTE = "effective_compute"
 
 
@@ -40,6 +41,7 @@ _ROLE_OF = {
     MeasuredQuantity.NETWORK: "network_tester",
     MeasuredQuantity.STORAGE: "storage_tester",
     MeasuredQuantity.INFERENCE: "inference_service",
+    MeasuredQuantity.TRAINING: "training_job",
 }
 """The role without which a quantity cannot be measured."""
 
@@ -202,6 +204,8 @@ def _steps(
         steps["storage"] = partial(procedures.calibrate_storage, bench)
     if MeasuredQuantity.INFERENCE in asked:
         steps["inference"] = partial(procedures.calibrate_inference, bench)
+    if MeasuredQuantity.TRAINING in asked:
+        steps["training"] = partial(procedures.calibrate_training, bench)
     if MeasuredQuantity.EFFECTIVE_COMPUTE in asked:
         steps["effective compute"] = partial(procedures.calibrate_effective_compute, bench)
     return steps

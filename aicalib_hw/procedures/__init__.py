@@ -6,6 +6,7 @@ from aicalib_hw.procedures.inference import calibrate_inference
 from aicalib_hw.procedures.network import calibrate_network
 from aicalib_hw.procedures.power import calibrate_power
 from aicalib_hw.procedures.storage import calibrate_storage
+from aicalib_hw.procedures.training import calibrate_training
 
 __all__ = [
     "calibrate_compute",
@@ -14,4 +15,5 @@ __all__ = [
     "calibrate_network",
     "calibrate_power",
     "calibrate_storage",
+    "calibrate_training",
 ]

@@ -16,11 +16,9 @@ from aicalib_hw.interfaces import InferenceLoad, InferenceService, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.certificates import corrected
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
+from aicalib_hw.procedures._normalised import NORMALISED, scaled, times
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, ValidityStatus, to_plain
-
-NORMALISED = "/parameter-normalised"
-"""Ends the definition of a rate that was multiplied by the parameters of the model."""
 
 _TIMES = ("ttft_s", "tpot_s", "itl_s", "latency_s", "dispatch_lag_s", "loop_lag_s")
 
@@ -143,10 +141,10 @@ def _measure(
     evidence = {**_told(measured), "host_clock_before": to_plain(before), "host_clock_after": to_plain(after)}
     results = [make_point(bench, measured, title=point.title, components=components, evidence=evidence)]
     if plan.parameters is not None:
-        normalised = [_times(run, plan.parameters) for run in measured]
+        normalised = [times(run, plan.parameters) for run in measured]
         title = f"{point.title}, times {plan.parameters:.4g} parameters"
-        scaled = [_scaled(one, plan.parameters) for one in components]
-        results.append(make_point(bench, normalised, title=title, components=scaled, evidence=evidence))
+        wider = [scaled(one, plan.parameters) for one in components]
+        results.append(make_point(bench, normalised, title=title, components=wider, evidence=evidence))
     return results
 
 
@@ -172,31 +170,6 @@ def _told(measured: Sequence[Measurement]) -> dict[str, Any]:
     found["manner"] = told[0].get("manner")
     found["remarks"] = list(dict.fromkeys(remark for one in told for remark in one.get("remarks", ())))
     return found
-
-
-def _times(run: Measurement, parameters: int) -> Measurement:
-    """Return a rate multiplied by the parameters of the model, which are known exactly."""
-
-    def scaled(value: float | int | None) -> float | None:
-        return None if value is None else float(value) * parameters
-
-    return replace(
-        run,
-        value=scaled(run.value),
-        definition=run.definition + NORMALISED,
-        runs=tuple(replace(one, value=scaled(one.value)) for one in run.runs),
-    )
-
-
-def _scaled(component: Component, factor: int) -> Component:
-    if component.relative:
-        return component
-    size, width = component.standard_uncertainty, component.half_width
-    return replace(
-        component,
-        standard_uncertainty=None if size is None else size * factor,
-        half_width=None if width is None else width * factor,
-    )
 
 
 def _certified(run: Measurement, certificate: Any) -> Measurement:

@@ -110,6 +110,33 @@ STATED_AND_ASSUMED: Mapping[str, tuple[tuple[tuple[str, str], tuple[str, str]], 
             ),
         ),
     ),
+    "training": (
+        (
+            ("“Run training, record the displayed value”", "“运行训练，记录显示值”"),
+            (
+                "Tokens of whole, applied steps by their time; no rate, TFLOP/s or utilisation that a framework "
+                "prints. A followed job's times are held against another clock.",
+                "由已生效的完整优化步的 token 数与时间计算；不采用框架显示的速率、TFLOP/s 或利用率。"
+                "所跟踪作业的时间另以其他时钟核对。",
+            ),
+        ),
+        (
+            ("Nothing on evaluation, checkpoints, padding", "未规定评估、检查点与填充"),
+            (
+                "Time between the steps makes a run invalid beyond the share that the plan allows; padding counts as "
+                "the job has it.",
+                "步外时间超过方案允许的占比时该次测量无效；填充 token 按作业的方式计入。",
+            ),
+        ),
+        (
+            ("A range up to 170 × 10¹⁵", "范围至 170 × 10¹⁵"),
+            (
+                "Read as a rate times the parameters of the model, which stands beside the rate where the plan names "
+                "them, with a definition of its own.",
+                "理解为速率乘以模型参数量；方案给出参数量时，该值与速率并列，并有单独的定义。",
+            ),
+        ),
+    ),
     "storage": (
         (
             ("“The value the program displays”", "“压力测试软件显示的值”"),

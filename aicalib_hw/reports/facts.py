@@ -32,6 +32,7 @@ _UNITS = {
     "tpot_limit": "s",
     "latency_limit": "s",
     "every": "s",
+    "step_timeout": "s",
     "voltage_range": "V",
     "current_range": "A",
 }
@@ -49,6 +50,10 @@ _RATIOS = (
     "failure_rate",
     "coalesced_share",
     "drift",
+    "outside",
+    "outside_steps",
+    "step_time_variation",
+    "model_flop_utilisation",
     "efficiency_measured_clock",
     "efficiency_maximum_clock",
 )

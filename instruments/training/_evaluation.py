@@ -13,6 +13,7 @@ from typing import Any
 from aicalib_hw.errors import OutOfRange
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import StepRate, TrainingPlan
+from aicalib_hw.metrology.clocks import UNKNOWN_RATE
 from aicalib_hw.readings import (
     Component,
     Instant,
@@ -29,9 +30,6 @@ from ._tally import Span, Tally
 
 BY_JOB = "token/training/applied-steps/timed-by-job"
 BY_HOST = "token/training/applied-steps/timed-here"
-
-SLEW = 5e-4
-"""Half-width of a clock of which nothing is known: slewed by at most 500 ppm (adjtimex(2))."""
 
 _LATE = 0.1
 """s by which a line may come late: buffers, and looking at a file now and then."""
@@ -246,7 +244,11 @@ def _disagreement(
 def _components(spans: Sequence[Span], seconds: float, agreement: float | None) -> tuple[Component, ...]:
     digits = sum(span.half_width * span.seconds for span in spans) / seconds
     stated = [
-        ("time base of the job's host", SLEW, "a host's clock of which nothing is known: slewed by at most 500 ppm"),
+        (
+            "time base of the job's host",
+            UNKNOWN_RATE,
+            "a host's clock of which nothing is known: slewed by at most 500 ppm",
+        ),
         ("digits of the log", digits, "half of the last digit that the log writes, for every line alike"),
     ]
     if agreement is not None:

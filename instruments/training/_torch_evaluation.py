@@ -12,9 +12,10 @@ from typing import Any
 from aicalib_hw.errors import Aborted, InstrumentError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import TrainingPlan
+from aicalib_hw.metrology.clocks import clock_evidence, time_base
 from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
 
-from ._evaluation import BY_HOST, SLEW, short, work
+from ._evaluation import BY_HOST, short, work
 from ._torch_address import Shape
 
 _RULE = "whole steps of all processes, from barrier to barrier"
@@ -161,11 +162,6 @@ def _variation(steps: Sequence[Mapping[str, Any]], began: int) -> float | None:
 
 def _components(said: Mapping[str, Any]) -> tuple[Component, ...]:
     apart = (said["longest_ns"] - said["shortest_ns"]) / said["longest_ns"]
-    stated = (
-        ("time base", SLEW, "a host's clock of which nothing is known: slewed by at most 500 ppm (adjtimex(2))"),
-        ("ends of the window", apart, "measured: longest against shortest window of the processes"),
-    )
-    return tuple(
-        Component(name, "B", "1", source, half_width=size, relative=True, distribution="rectangular")
-        for name, size, source in stated
-    )
+    source = "measured: longest against shortest window of the processes"
+    ends = Component("ends of the window", "B", "1", source, half_width=apart, relative=True)
+    return time_base(clock_evidence()), ends

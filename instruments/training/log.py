@@ -11,12 +11,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from aicalib_hw.errors import Aborted, DeadlineExceeded, InstrumentError, ProtocolError, UsageError
+from aicalib_hw.errors import Aborted, InstrumentError, ProtocolError, UsageError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
@@ -119,43 +119,28 @@ class TrainingLog(TrainingJob):
         """Follow `plan.steps` whole steps after the warm-up and return token/s, by the job's own step times.
 
         A command of the plan is started if it does not run yet, and runs on for the next measurement until
-        `release()`. What breaks off after at least one step (an end, an abort, a hang, a log that changes) is a
-        Measurement that is not valid, says why, and keeps its steps. Raises OutOfRange or UsageError for a plan that
-        does not fit, MissingProgram, ConnectionFailed; and where no step was seen ProtocolError, DeadlineExceeded,
-        ConnectionLost, Aborted.
+        `release()`. Raises OutOfRange or UsageError for a plan that does not fit, MissingProgram, ConnectionFailed;
+        ProtocolError for a log that changes its form or goes back, DeadlineExceeded for a job that hangs or never logs,
+        ConnectionLost for one that ends, Aborted: each with the steps of the window so far as `partial`, if any.
         """
         report = progress or (lambda done, note: None)
-        self._require_fitting(plan)
+        plan = self._fitting(plan)
         with self._lock:
             self._aborted.clear()
             began = Instant.now()
             following = self._follow(plan)
-            error: InstrumentError | None = None
             report(0.0, "waiting for the first step")
             try:
                 spans = self._window(following, plan, report)
-            except InstrumentError as broken:
-                error = broken
+            except InstrumentError as error:
                 spans = following.since(plan)
-                if not spans:
-                    self._let_go()
-                    raise
-            following.used = len(following.tally.spans)
-            identity = self._identified(following)
-            result = evaluation.of_log(
-                following.tally,
-                spans,
-                plan,
-                identity=identity,
-                began=began,
-                broken=() if error is None else (_in_words(error),),
-                status=ValidityStatus.ABORTED if isinstance(error, Aborted) else ValidityStatus.ERROR,
-                evidence={"framework": self._place.format.name, "log": following.facts()},
-            )
-            if error is not None:
                 self._let_go()
-            else:
-                report(1.0, "done")
+                if spans:
+                    error.with_partial(self._evaluated(following, spans, plan, began, error))
+                raise
+            following.used = len(following.tally.spans)
+            result = self._evaluated(following, spans, plan, began)
+            report(1.0, "done")
             return result
 
     def snapshot(self) -> Mapping[str, Setting]:
@@ -211,13 +196,35 @@ class TrainingLog(TrainingJob):
                 return spans
         raise ProtocolError("the log ended", where=self.address)
 
+    def _evaluated(
+        self,
+        following: Following,
+        spans: list[Span],
+        plan: TrainingPlan,
+        began: Instant,
+        error: InstrumentError | None = None,
+    ) -> Measurement:
+        return evaluation.of_log(
+            following.tally,
+            spans,
+            plan,
+            identity=self._identified(following),
+            began=began,
+            broken=() if error is None else (": ".join(part for part in (error.what, error.why) if part),),
+            status=ValidityStatus.ABORTED if isinstance(error, Aborted) else ValidityStatus.ERROR,
+            evidence={"framework": self._place.format.name, "log": following.facts()},
+        )
+
     def _identified(self, following: Following) -> Identity:
         if following.mark and not self.identity.simulated:
             self._identity = identity_of(self._place.format, self.address, "", following.mark)
         return self.identity
 
-    def _require_fitting(self, plan: TrainingPlan) -> None:
+    def _fitting(self, plan: TrainingPlan) -> TrainingPlan:
+        """Return the plan, which must agree with the address; one that leaves the processors open takes its number."""
         evaluation.require_measurable(plan)
+        if plan.processors == 1:
+            plan = replace(plan, processors=self._place.counts.get("processors", 1))
         for name, stated in self._place.counts.items():
             if getattr(plan, name) != stated:
                 raise UsageError(
@@ -229,6 +236,7 @@ class TrainingLog(TrainingJob):
                 where=self.address,
                 advice="give the plan a command, or address the log of a running job: log:///path?framework=…",
             )
+        return plan
 
     def _stated_plan(self) -> TrainingPlan:
         counts = self._place.counts
@@ -288,8 +296,3 @@ def identity_of(format: Format, address: str, head: str, mark: str) -> Identity:
     """Return who a log is of, as far as it says."""
     build = mark or mark_in(head)
     return Identity("", format.title, "", "", address, {"build": build} if build else {})
-
-
-def _in_words(error: InstrumentError) -> str:
-    kind = "no step came" if isinstance(error, DeadlineExceeded) else ""
-    return ": ".join(part for part in (kind, error.what, error.why) if part)

@@ -133,9 +133,10 @@ class TorchTraining(TrainingJob):
     def measure_tokens(self, plan: TrainingPlan, *, progress: Progress | None = None) -> Measurement:
         """Train `plan.steps` steps after the warm-up and return token/s of all processes together.
 
-        The run goes on for the next measurement of the same plan until `release()`, and warms up once. What breaks off
-        is a Measurement that is not valid, says why, and keeps its steps; raises OutOfRange or UsageError for a plan
-        that does not fit, and where no step was taken ConnectionLost, DeadlineExceeded, Aborted.
+        The run goes on for the next measurement of the same plan until `release()`, and warms up once. Raises
+        OutOfRange or UsageError for a plan that does not fit, ConnectionFailed where nothing can be written;
+        ConnectionLost for a run that ends, DeadlineExceeded for one that hangs, Aborted: each with the steps so far as
+        `partial`, if any.
         """
         report = progress or (lambda done, note: None)
         evaluation.require_measurable(plan)
@@ -149,9 +150,9 @@ class TorchTraining(TrainingJob):
                 window = self._window(run, plan, steps, report)
             except InstrumentError as error:
                 self._let_go()
-                if not steps:
-                    raise
-                return broken_off(self._shape, plan, self.identity, steps, error)
+                if steps:
+                    error.with_partial(broken_off(self._shape, plan, self.identity, steps, error))
+                raise
             result = of_window(self._shape, plan, self.identity, run.ready, steps, window)
             report(1.0, "done")
             return result

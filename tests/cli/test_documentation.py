@@ -37,6 +37,7 @@ def test_the_reference_of_the_bench_file_names_every_key(table: type[BaseModel])
         ("network", _bench_file.NetworkPlan()),
         ("storage", _bench_file.StoragePlan()),
         ("inference", _bench_file.InferencePlan()),
+        ("training", _bench_file.TrainingPlan()),
     ],
 )
 def test_the_reference_states_the_defaults_of_each_plan(quantity: str, plan: BaseModel) -> None:

@@ -15,7 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from aicalib_hw.errors import InstrumentError
 from aicalib_hw.interfaces import TrainingPlan
+from aicalib_hw.readings import Measurement
+
+
+def kept(measure: Callable[[], object]) -> Measurement:
+    """What a measurement that breaks off keeps beside its error, which is also its reason."""
+    with pytest.raises(InstrumentError) as caught:
+        measure()
+    partial = caught.value.partial
+    assert isinstance(partial, Measurement)
+    assert partial.validity.reasons[0].startswith(caught.value.what)
+    return partial
+
 
 BATCH, LENGTH = 256, 4096
 PLAN = TrainingPlan(BATCH, LENGTH, warm_up_steps=2, steps=10, step_timeout=5.0)

@@ -27,6 +27,7 @@ from aicalib_hw.readings import Measurement, ValidityStatus
 from tests.core.test_transport_process import gone
 
 from .conftest import needs_torch
+from .jobs import kept
 
 SMALL = "hidden=64&layers=2&heads=4&kv_heads=2&ffn=128&vocabulary=256"
 TWO = f"torch://local?processes=2&{SMALL}"
@@ -168,7 +169,9 @@ def test_a_stream_gives_every_step_with_its_loss_until_it_is_closed_and_bfloat16
 def test_a_process_that_dies_leaves_the_steps_before_marked_and_takes_the_others_along(tmp_path: Path) -> None:
     with TorchTraining(TWO) as training:
         caught: list[Measurement] = []
-        thread = threading.Thread(target=lambda: caught.append(training.measure_tokens(planned(steps=100_000))))
+        thread = threading.Thread(
+            target=lambda: caught.append(kept(lambda: training.measure_tokens(planned(steps=100_000))))
+        )
         thread.start()
         workers = workers_of(training)
         time.sleep(1.5)
@@ -186,7 +189,9 @@ def test_a_process_that_dies_leaves_the_steps_before_marked_and_takes_the_others
 def test_an_abort_ends_all_processes_within_a_second_and_keeps_the_steps() -> None:
     with TorchTraining(TWO) as training:
         caught: list[Measurement] = []
-        thread = threading.Thread(target=lambda: caught.append(training.measure_tokens(planned(steps=100_000))))
+        thread = threading.Thread(
+            target=lambda: caught.append(kept(lambda: training.measure_tokens(planned(steps=100_000))))
+        )
         thread.start()
         workers = workers_of(training)
         time.sleep(1.5)
