@@ -85,7 +85,7 @@ class PowerPlan(Table):
     """How power is measured: at each of `loads` (0…1), `runs` settled runs of `duration` s.
 
     settle, ranging_duration: s of the meter's time. settle_tolerance: relative. update_interval: s, None = as it is.
-    load_tolerance: how far the load achieved may be from the load asked, 0…1.
+    load_tolerance: how far the load achieved may be from the load asked, and how much of the host others may hold, 0…1.
     energy_duration: whole s that the meter's own integrator runs at the largest load, 0 = not at all.
     """
 
