@@ -77,7 +77,7 @@ class PolledPowerMeter(ScpiPowerMeter):
         return in_force
 
     def _again(self) -> None:
-        """Make the meter ready for reading on a link that was taken anew; nothing by default."""
+        """Say again how values are to be given, which somebody may have changed; nothing by default."""
 
     def _opened(self) -> None:
         self._link.clear()
@@ -218,8 +218,9 @@ class PolledPowerMeter(ScpiPowerMeter):
         """After an exchange that failed, look whether the meter was restarted, before its values are believed again."""
         if self._doubtful:
             self.session.errors()
-            self._again()
-            self._doubtful = False
+            if not self.session.restarted:
+                self._again()
+                self._doubtful = False
         if self.session.restarted:
             raise ConnectionLost(
                 f"{self.identity} was switched off and on: its settings are those of its start",

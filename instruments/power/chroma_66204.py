@@ -64,9 +64,12 @@ class Chroma66204(PolledPowerMeter):
         extra = dict(zip(("fpga", "pcb"), parts[4:], strict=False))
         return self._mine(Identity(parts[0], parts[1], parts[2], parts[3], self.address, extra))
 
-    def _prepare(self) -> None:
+    def _again(self) -> None:
         self.session.command("SYSTem:HEADer OFF")
         self.session.command("SYSTem:TRANsmit:SEParator 0")
+
+    def _prepare(self) -> None:
+        self._again()
         self._count = len(self._alarms())
         self._chosen = (1,)
 

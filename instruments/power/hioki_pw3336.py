@@ -77,6 +77,9 @@ class HiokiPW3336(HiokiIntegrator, HiokiSettings):
         self._influence = power_factor_influence
 
     def _prepare(self) -> None:
+        self._again()
+
+    def _again(self) -> None:
         # Each value is then named in the reply, so that none can be taken for another.
         self.session.command(":HEADer ON")
 

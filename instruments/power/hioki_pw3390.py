@@ -61,9 +61,13 @@ class HiokiPW3390(PolledPowerMeter):
         self._chosen: tuple[int, ...] = (1,)
 
     def _prepare(self) -> None:
+        self._chosen = (1,)
+        self._again()
+
+    def _again(self) -> None:
         # Each value is then named in the reply, so that none can be taken for another.
         self.session.command(":HEADer ON")
-        self._choose((1,))
+        self._choose(self._chosen)
 
     @property
     def capabilities(self) -> PowerMeterCapabilities:

@@ -91,6 +91,9 @@ class HiokiPW8001(PolledPowerMeter):
         self._header = f":VOLTAGE{channel}:RANGE"
 
     def _prepare(self) -> None:
+        self._again()
+
+    def _again(self) -> None:
         # Each value is then named in the reply, so that none can be taken for another.
         self.session.command(":HEADER ON")
 

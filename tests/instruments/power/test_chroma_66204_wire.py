@@ -233,3 +233,12 @@ def test_the_last_digit_of_a_sum_is_that_of_its_parts_together() -> None:
     reading = chroma.read()
     assert float(reading.active_power) == 4600.0
     assert reading.active_power.resolution == pytest.approx(0.2)
+
+
+def test_a_separator_that_somebody_changed_is_set_again_for_the_next_reading() -> None:
+    chroma, link = meter({f"MEASure? {ITEMS}": [GOOD.replace(",", ";"), GOOD]})
+    with pytest.raises(ProtocolError):
+        chroma.read()
+    del link.sent[:]
+    assert float(chroma.read().active_power) == 2300.0
+    assert "SYSTem:TRANsmit:SEParator 0" in link.sent

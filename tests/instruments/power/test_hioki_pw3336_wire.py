@@ -403,3 +403,12 @@ def test_a_meter_that_was_switched_off_and_on_is_not_believed_until_it_is_opened
     hioki.close()
     hioki.open()
     assert float(hioki.read(fresh=False).active_power) == 2300.0
+
+
+def test_a_header_that_somebody_switched_off_is_on_again_for_the_next_reading() -> None:
+    hioki, link = meter(1, {asked(1): ["+230.00E+0;+10.000E+0;+2.3000E+3", shown()]})
+    with pytest.raises(ProtocolError, match="named values"):
+        hioki.read(fresh=False)
+    del link.sent[:]
+    assert float(hioki.read(fresh=False).active_power) == 2300.0
+    assert link.sent.index(":HEADer ON") < link.sent.index(asked(1))
