@@ -1,7 +1,9 @@
-"""Simulated ZES Zimmer LMG670 and LMG671 (LMG600 family), over raw TCP: commands on one port, `break` on the next.
+"""Simulated ZES Zimmer LMG670 and LMG671 (LMG600 family), over raw TCP and a serial line.
+
+On TCP commands have one port, and `break` the next; a break condition on the serial line is not simulated.
 
 From public programs for the instrument (lmgtools, lmgd) and logs of it: both languages (SCPI after *RST, SHORT), cyclic
-output, its text and binary form. Not simulated: scope mode and gap-free samples, harmonics, zero suppression, serial.
+output, its text and binary form. Not simulated: scope mode and gap-free samples, harmonics, zero suppression.
 The instrument's ports are 5025 and 5026. Unconfirmed, hence options: ranges, their peaks, limits of error, over-range.
 """
 
@@ -27,6 +29,7 @@ from ..dialects.scpi.status import Status
 from ..servers.connections import Connections
 from ..servers.faulty import FaultyWire
 from ..servers.instrument import Server
+from ..servers.serial_pty import SerialServer, available
 from ..servers.tcp import TcpServer
 from ..world import World
 from ..world.faults import FaultPlan
@@ -51,7 +54,8 @@ class Options(InputOptions):
     model, channels: which of the family. serial: must begin with SIM. Unconfirmed are: voltage_ranges, current_ranges,
     V, A; voltage_peak, current_peak, the largest peak as a multiple of the range (LMG450: 400 V on 250 V, 3.75 A on
     1.2 A); over_range_at, the rms from which infinity is shown; reading_limit, peak_limit, of active power, of reading
-    and of the product of the peak ranges (advertised for the LMG671); shortest_cycle, longest_cycle, s.
+    and of the product of the peak ranges (advertised for the LMG671); shortest_cycle, longest_cycle, s;
+    baud, of its serial line.
     """
 
     model: Literal["LMG670", "LMG671"] = "LMG670"
@@ -64,6 +68,7 @@ class Options(InputOptions):
     over_range_at: float = Field(default=1.3, gt=1)
     reading_limit: float = Field(default=0.00015, ge=0)
     peak_limit: float = Field(default=0.0001, ge=0)
+    baud: int = Field(default=57600, gt=0)
     shortest_cycle: float = 0.01
     longest_cycle: float = 60.0
 
@@ -397,17 +402,20 @@ class LmgServer(TcpServer):
 
 
 class SimulatedLMG600(SimulatedMeter):
-    """A simulated LMG670 on one world, on raw sockets on loopback: commands at `address`, break one port above."""
+    """A simulated LMG670 on one world: raw sockets on loopback, commands at `address`, break one port above; serial."""
 
     simulates: ClassVar[str] = "zes-lmg600"
-    wires: ClassVar[tuple[str, ...]] = ("TCP",)
+    wires: ClassVar[tuple[str, ...]] = ("TCP", "serial")
     Options: ClassVar[type[BaseModel]] = Options
 
     def make_device(self) -> Meter:
         return Meter(self.world, self.options, self.faults)
 
     def make_servers(self, wire: FaultyWire) -> Sequence[Server]:
-        return (LmgServer(wire, self.device, _free_pair()),)
+        servers: list[Server] = [LmgServer(wire, self.device, _free_pair())]
+        if available():
+            servers.append(SerialServer(wire, baud=self.options.baud))
+        return servers
 
 
 def _free_pair() -> int:
