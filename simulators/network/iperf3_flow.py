@@ -15,9 +15,8 @@ from fractions import Fraction
 from .port import Network, Port, Run, Stream
 
 _HEADERS = 52
-"""Bytes of IP and TCP with time stamps; UDP has 28."""
+"""Bytes of IP and TCP with time stamps."""
 _ETHERNET = 18
-_UDP = 28
 _MATHIS = 1.22
 _QUEUE = 20e-6
 """What a host adds to a round trip, s."""

@@ -75,10 +75,6 @@ class Test:
         """End it now; idempotent."""
         self.network.stop([flow.stream for flow, _, _ in self.flows])
 
-    def forget(self) -> None:
-        """Let its streams go once everything has been said."""
-        self.network.remove([flow.stream for flow, _, _ in self.flows])
-
     @property
     def running(self) -> bool:
         """Whether anything is still sent."""

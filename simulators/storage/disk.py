@@ -116,16 +116,6 @@ class Transfer:
         before, after = self.marks[index - 1], self.marks[index]
         return before.size + (after.size - before.size) * (moment - before.moment) / (after.moment - before.moment)
 
-    def reached(self, size: float) -> float | None:
-        """Return the world time at which `size` bytes had moved, None if they have not yet."""
-        index = bisect.bisect_left(self.marks, size, key=lambda mark: mark.size)
-        if index == len(self.marks):
-            return None
-        if index == 0:
-            return self.marks[0].moment
-        before, after = self.marks[index - 1], self.marks[index]
-        return before.moment + (after.moment - before.moment) * (size - before.size) / (after.size - before.size)
-
 
 class DiskTruth:
     """What really moved to and from the disk, bytes, and how hot it is, degC."""
@@ -215,13 +205,14 @@ class Disk:
                 transfer.then = None
                 self._finish(transfer, self._time)
 
-    def advance(self) -> None:
-        """Bring the disk up to the present."""
+    def advance(self) -> float:
+        """Bring the disk up to the present; return the world time until which it is known what moved, s."""
         with self.guard:
             now = self.world.clock.now()
             while self._time < now:
                 self._step(now)
             self._show()
+            return self._time
 
     def total(self, direction: Direction, moment: float) -> float:
         """Return the bytes that had moved to or from the disk at a world time."""

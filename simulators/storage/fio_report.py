@@ -315,11 +315,7 @@ def logs(lane: Lane, number: int, directory: Path, now: float, options: DiskOpti
     start = main.began + (ramp if stop > main.began + ramp else 0.0)
     every = (job.number("log_avg_msec") or 500) / 1000
     counted = lane.counted(now, options)
-    for option, kinds in (
-        ("write_bw_log", ("bw",)),
-        ("write_iops_log", ("iops",)),
-        ("write_lat_log", ("lat", "slat", "clat")),
-    ):
+    for option, kinds in _LOGS.items():
         prefix = job.text(option)
         if not prefix:
             continue

@@ -166,12 +166,11 @@ class Session:
         self._disk.begin(*(prepare(lane, strikes, self._disk, self._page_cache) for lane in ready))
         clock, called = self._disk.world.clock, self._called
         while True:
-            self._disk.advance()
+            now = self._disk.advance()
             for lane in ready:
                 self._tell(lane)
             if all(lane.done for lane in ready):
                 return
-            now = clock.now()
             self._eta(now, ready)
             self._status(now)
             if self._ended_by_others(ready):
@@ -272,7 +271,7 @@ class Session:
 
     def _texts(self) -> str:
         plan, disk = self._plan, self._disk
-        now = disk.world.clock.now()
+        now = disk.advance()
         found = report.entries(self._lanes, now, disk.options)
         since = disk.statistics
         moved = tuple(new - old for new, old in zip(since, self._statistics, strict=True))
@@ -297,7 +296,7 @@ class Session:
 
     def _report(self) -> int:
         called = self._called
-        now = self._disk.world.clock.now()
+        now = self._disk.advance()
         for number, lane in enumerate(self._lanes, 1):
             for path, text in report.logs(lane, number, called.directory, now, self._disk.options).items():
                 _add(path, text, fresh=number == 1 or lane.job.flag("per_job_logs"))

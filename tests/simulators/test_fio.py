@@ -430,3 +430,17 @@ def test_the_fixture_gives_a_disk_of_the_asked_rate(simulated_storage_tester: An
     where = (f"--directory={tester.directory}", "--output-format=json")
     done = subprocess.run([str(tester.program), *where, *TIMED], capture_output=True, check=True, timeout=20)
     assert json.loads(done.stdout)["jobs"][0]["read"]["bw_bytes"] == pytest.approx(1e9, rel=0.005)
+
+
+def test_what_is_told_in_between_is_true_as_well(fio: Callable[..., Fio]) -> None:
+    program = fio(rate=20.0, disk={"noise": 0.0, "service": 0.0})
+    assert program.run(*TIMED, "--status-interval=1").returncode == 0
+    text, rates = program.output.read_text(), []
+    while text.strip():
+        document, end = json.JSONDecoder().raw_decode(text.lstrip())
+        rates.append(gigabits(document["jobs"][0]))
+        text = text.lstrip()[end:]
+    assert len(rates) > 10
+    # A block more or less at the end of so short a time, and a thousandth of a second.
+    for number, rate in enumerate(rates, 1):
+        assert rate == pytest.approx(8 * GOOD / 1e9, rel=0.003 / number + 1e-4)
