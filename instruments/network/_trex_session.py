@@ -38,6 +38,8 @@ UNKNOWN_METHOD, TRY_AGAIN, IN_PROGRESS, NO_RESULTS = -32601, -32001, -32002, -32
 _PAUSE = 0.05
 API_NAME, API_MAJOR, API_MINOR = "STL", 5, 1
 
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+
 Call = tuple[str, Mapping[str, Any]]
 """A method and its parameters."""
 
@@ -125,7 +127,7 @@ class TrexSession(MessageLink):
             if self._handle:
                 parameters = {"api_h": self._handle, **parameters}
             requests.append({"jsonrpc": "2.0", "id": self._number, "method": method, "params": parameters})
-        text = self.query_bytes(json.dumps(requests if len(requests) > 1 else requests[0]))
+        text = self.query_bytes(_encoded(requests if len(requests) > 1 else requests[0]))
         try:
             found = json.loads(text)
         except ValueError as error:
