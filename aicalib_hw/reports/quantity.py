@@ -34,9 +34,10 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A measurement that is no calibrated point."""
+    """A measurement that is no calibrated point; source: the address of what measured it."""
 
     definition: str
+    source: str
     sentence: str
     value: str
     load: str
@@ -139,6 +140,7 @@ def beside(measurement: Measurement, words: Words) -> Beside:
     value = measurement.value
     return Beside(
         definition=measurement.definition,
+        source=measurement.identity.address,
         sentence=words.sentence(definition),
         value=numbers.significant(float(value), measurement.unit) if value is not None else NONE,
         usable=bool(measurement.validity),

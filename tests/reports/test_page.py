@@ -14,7 +14,7 @@ from aicalib_hw._bench_file import IndicationEntry
 from aicalib_hw.identity import Identity
 from aicalib_hw.records import RecordContents
 from aicalib_hw.reports.session import _each_once
-from tests.records.sessions import CERTIFICATE, LOADS, SIMULATED_METER
+from tests.records.sessions import CERTIFICATE, CPU, LOADS, SIMULATED_METER
 
 from .pages import Element, Page
 
@@ -128,6 +128,11 @@ def test_a_missing_indication_comes_with_lines_that_a_bench_file_takes(page: Pag
     (entry,) = (IndicationEntry.model_validate(one) for one in declared["indications"])
     assert (entry.quantity, entry.load, entry.unit) == ("power", LOADS[-1], "W")
     assert "Power draw (100% load)" in page.section("summary").text
+
+
+def test_what_was_measured_beside_names_its_source(page: Page) -> None:
+    beside = [row for table in page.section("q1").all("table") for row in table.rows() if "/peak" in row[0]]
+    assert [CPU.address in row[0] for row in beside] == [True]
 
 
 def test_equipment_is_listed_with_certificate_settings_and_address(page: Page) -> None:
