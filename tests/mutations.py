@@ -174,6 +174,20 @@ MUTATIONS = (
         "_HEADERS = 0",
         ("tests/simulators/test_iperf3.py::test_tcp_fills_the_line_but_for_its_headers",),
     ),
+    Mutation(
+        "the simulated torchtitan tells the rate of all devices together",
+        "aicalib_hw/simulators/training/torchtitan.py",
+        "facts.seconds(step.ended - self.interval.began) / options.devices",
+        "facts.seconds(step.ended - self.interval.began)",
+        ("tests/simulators/test_training.py",),
+    ),
+    Mutation(
+        "the simulated service counts its steps from when it woke up",
+        "aicalib_hw/simulators/inference/schedule.py",
+        "self._step_ends = moment + self._step_lasts",
+        "self._step_ends = self._now() + self._step_lasts",
+        ("tests/simulators/test_openai_schedule.py",),
+    ),
 )
 
 

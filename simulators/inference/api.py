@@ -132,7 +132,10 @@ class Service:
                 text = "Method Not Allowed" if known else "Not Found"
                 self._reply_error(connection, 405 if known else 404, {"detail": text})
                 return
-            answer(connection, request)
+            try:
+                answer(connection, request)
+            except (TypeError, ValueError, AttributeError, OverflowError) as wrong:
+                raise Refused(400, f"a field of the request has a value of another kind: {wrong}") from wrong
         except Refused as refused:
             error = {
                 "message": str(refused),

@@ -7,6 +7,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from typing import Any
 
@@ -23,13 +24,14 @@ class Link:
     def __init__(self, settings: dict[str, Any]) -> None:
         self._guard = threading.Lock()
         token = secrets.token_hex(16)
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(_PATIENCE)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=self._said,
             )
             try:
                 assert self._process.stdin is not None
@@ -70,8 +72,7 @@ class Link:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        self._said.close()
 
     def _accept(self, listener: socket.socket) -> socket.socket:
         connection, _ = listener.accept()
@@ -90,5 +91,7 @@ class Link:
 
     def _last_words(self, error: Exception) -> str:
         self._process.kill()
-        _, said = self._process.communicate()
-        return said.decode(errors="replace").strip()[-500:] or str(error)
+        self._process.wait()
+        self._said.seek(0)
+        with self._said as said:
+            return said.read().decode(errors="replace").strip()[-500:] or str(error)

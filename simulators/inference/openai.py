@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..world import World
 from ..world.faults import Fault, checked
 from .link import Link
-from .truth import InferenceTruth
+from .truth import InferenceTruth, SentEvents
 
 _EVERY = 0.02
 """How often the platform hears of the work done and the service of the platform's state, real s."""
@@ -161,12 +161,18 @@ class SimulatedInferenceService:
     def _ask(self, what: str, **details: Any) -> Any:
         if self._link is not None:
             return self._link.ask(what, **details)
+        if what == "between" and "stamps" in self._kept:
+            return sum(
+                count
+                for events in map(SentEvents.from_data, self._kept["stamps"])
+                for sent, count in zip(events.sent, events.counts, strict=True)
+                if details["start"] <= sent < details["stop"]
+            )
         if what not in self._kept:
-            raise RuntimeError(f"the simulated service {self.name} has not been started")
-        answer = self._kept[what]
-        if what == "stamps" and details.get("number") is not None:
-            return answer | {"stamps": [one for one in answer["stamps"] if one["number"] == details["number"]]}
-        return answer
+            raise RuntimeError(f"the simulated service {self.name} does not run")
+        if what == "stamps" and details["number"] is not None:
+            return [one for one in self._kept[what] if one["number"] == details["number"]]
+        return self._kept[what]
 
     def _follow(self) -> None:
         while not self._ended.wait(_EVERY):

@@ -13,6 +13,7 @@ import gc
 import json
 import select
 import selectors
+import signal
 import ssl
 import sys
 import time
@@ -90,8 +91,9 @@ class Process:
             return service.records.told()
         if what == "stamps":
             wanted = asked.get("number")
-            known = service.records.stamps(lambda record: wanted is None or record.number == wanted)
-            return {"forgotten": service.records.forgotten, "stamps": known}
+            return service.records.stamps(lambda record: wanted is None or record.number == wanted)
+        if what == "between":
+            return service.records.between(asked["start"], asked["stop"])
         if what == "log":
             return service.log
         raise ValueError(f"unknown order {what!r}")
@@ -157,10 +159,10 @@ async def serve(port: int, token: str) -> None:
 
 def main() -> None:
     """Read where the simulator listens, and serve."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the simulator, which then ends the link
     port, token = sys.stdin.readline().split()
     loop = asyncio.SelectorEventLoop(PreciseSelector())
-    with contextlib.suppress(KeyboardInterrupt):
-        loop.run_until_complete(serve(int(port), token))
+    loop.run_until_complete(serve(int(port), token))
 
 
 if __name__ == "__main__":

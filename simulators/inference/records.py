@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -20,13 +21,19 @@ class Record:
         self.prompt_tokens, self.asked = prompt_tokens, asked
         self.received = time.monotonic_ns()
         self.outcome = ""
-        self.tokens = 0
+        self.first: int | None = None
+        self.last: int | None = None
+        self.tokens = self.events = 0
         self.due, self.sent, self.counts = array("q"), array("q"), array("q")
 
     def stamp(self, tokens: int, due: int) -> None:
         """Note that an event with so many tokens was sent just now."""
+        self.last = time.monotonic_ns()
+        if self.first is None:
+            self.first = self.last
         self.tokens += tokens
-        self.sent.append(time.monotonic_ns())
+        self.events += 1
+        self.sent.append(self.last)
         self.due.append(due)
         self.counts.append(tokens)
 
@@ -39,10 +46,10 @@ class Record:
             "prompt_tokens": self.prompt_tokens,
             "asked": self.asked,
             "tokens": self.tokens,
-            "events": len(self.sent),
+            "events": self.events,
             "received": self.received,
-            "first": self.sent[0] if self.sent else None,
-            "last": self.sent[-1] if self.sent else None,
+            "first": self.first,
+            "last": self.last,
             "outcome": self.outcome,
         }
 
@@ -75,10 +82,14 @@ class Records:
             if which(record)
         ]
 
-    @property
-    def forgotten(self) -> int:
-        """Number of the first request whose stamps are still known."""
-        return self._forgotten
+    def between(self, start: int, stop: int) -> int | None:
+        """Return the tokens sent from `start` on and before `stop`, ns; None where stamps of then are forgotten."""
+        if any(record.last is not None and record.last >= start for record in self._all[: self._forgotten]):
+            return None
+        return sum(
+            sum(record.counts[bisect_left(record.sent, start) : bisect_left(record.sent, stop)])
+            for record in self._all[self._forgotten :]
+        )
 
     def _forget(self) -> None:
         kept = sum(len(record.sent) for record in self._all[self._forgotten :]) if len(self._all) % 64 == 63 else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,17 @@ class SentEvents:
     due: tuple[int, ...]
     sent: tuple[int, ...]
     counts: tuple[int, ...]
+
+    @classmethod
+    def from_data(cls, told: dict[str, Any]) -> SentEvents:
+        """Make it of what the serving process tells."""
+
+        def numbers(name: str) -> tuple[int, ...]:
+            made = array("q")
+            made.frombytes(base64.b64decode(told[name]))
+            return tuple(made)
+
+        return cls(told["number"], numbers("due"), numbers("sent"), numbers("counts"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +84,17 @@ class InferenceTruth:
 
     def events(self, number: int | None = None) -> tuple[SentEvents, ...]:
         """Return the events of one request, or of all; the oldest of very many are forgotten (4 million stamps)."""
-        return tuple(_events(told) for told in self._ask("stamps", number=number)["stamps"])
+        return tuple(SentEvents.from_data(told) for told in self._ask("stamps", number=number))
 
     def tokens_between(self, start: int, stop: int) -> int:
         """Return the tokens sent from `start` on and before `stop`, ns of `time.monotonic_ns`.
 
         Raises LookupError where stamps of that time have been forgotten.
         """
-        answer = self._ask("stamps", number=None)
-        forgotten = [one for one in self.requests[: answer["forgotten"]] if one.last is not None and one.last >= start]
-        if forgotten:
+        tokens = self._ask("between", start=start, stop=stop)
+        if tokens is None:
             raise LookupError("the stamps of that time are forgotten")
-        total = 0
-        for events in map(_events, answer["stamps"]):
-            total += sum(events.counts[bisect_left(events.sent, start) : bisect_left(events.sent, stop)])
-        return total
+        return int(tokens)
 
     def rate_between(self, start: int, stop: int) -> float:
         """Return the mean rate at which tokens were sent, token a real second."""
@@ -97,12 +103,3 @@ class InferenceTruth:
     def pace(self, streams: int) -> float:
         """Return the nominal rate of so many streams together in steady state, token a world second."""
         return self._pace(streams)
-
-
-def _events(told: dict[str, Any]) -> SentEvents:
-    def numbers(name: str) -> tuple[int, ...]:
-        made = array("q")
-        made.frombytes(base64.b64decode(told[name]))
-        return tuple(made)
-
-    return SentEvents(told["number"], numbers("due"), numbers("sent"), numbers("counts"))

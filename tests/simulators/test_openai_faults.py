@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
 import pytest
 from httpx_sse import SSEError, connect_sse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
@@ -220,3 +224,48 @@ def test_a_key_that_is_refused_a_wrong_content_type_and_nonsense() -> None:
             httpx.get(root(service) + "/health")
         with pytest.raises(ValidationError):
             service.inject("hunger")
+
+
+FIELDS = st.sampled_from(
+    ["model", "prompt", "messages", "max_tokens", "min_tokens", "stream", "stream_options", "logit_bias", "n", "stop"]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.just("simulated-8b"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def test_whatever_is_asked_is_answered_and_the_service_lives_on() -> None:
+    with served(**QUICK, context=200) as service, httpx.Client(timeout=10) as http:
+
+        @settings(max_examples=80, deadline=None)
+        @given(st.dictionaries(FIELDS, VALUES), st.sampled_from(["completions", "chat/completions"]), st.booleans())
+        def ask(body: dict[str, Any], path: str, known: bool) -> None:
+            if known:
+                body = {**body, "model": "simulated-8b"}
+            answer = http.post(f"{base(service)}/{path}", json=body)
+            assert answer.status_code in (200, 400, 404, 501)
+            if answer.status_code != 200:
+                assert answer.json()["error"]["message"]
+
+        ask()
+        address = urlsplit(base(service))
+        for rubbish in (
+            b"\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"\x16\x03\x01\x02\x00" * 30,
+            b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        ):
+            with socket.create_connection((address.hostname, address.port), timeout=5) as wire:
+                wire.sendall(rubbish)
+                wire.shutdown(socket.SHUT_WR)
+                while wire.recv(4096):
+                    pass
+        assert len(words(stream(service, 5))) == 5
+        assert service.truth.tokens == sum(request.tokens for request in service.truth.requests)
