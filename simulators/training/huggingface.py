@@ -21,7 +21,7 @@ _BLANK = "\r" + " " * 110 + "\r"
 class HuggingFace(Framework):
     """Writes the Trainer's records."""
 
-    name: ClassVar[str] = "hf-trainer"
+    name: ClassVar[str] = "huggingface"
     _began = 0.0
     _tokens = 0
     _before = 0

@@ -1,7 +1,7 @@
 """Simulated training job: the log of a real framework grows in a file, line by line, at known times.
 
 From software_standards.md section C. `framework` chooses whose log it is: "megatron" or "mindspeed" (one format),
-"torchtitan", "deepspeed", "nanogpt", or "hf-trainer" alias "huggingface". The address is `log://PATH?framework=NAME`
+"torchtitan", "deepspeed", "nanogpt", or "huggingface", the Trainer's. The address is `log://PATH?framework=NAME`
 and, unless `tells = false`, what a log may not tell: `global_batch`, `sequence_length` and `processors`, the devices.
 
 The mark: logs have no serial number. The first line of every file, also of one that a rotation begins, reads
@@ -40,7 +40,6 @@ from .truth import StepTruth, TrainingTruth
 _FRAMEWORKS: dict[str, type[Framework]] = {
     **{kind.name: kind for kind in (Megatron, Torchtitan, DeepSpeed, NanoGPT, HuggingFace)},
     "mindspeed": Megatron,
-    "huggingface": HuggingFace,
 }
 _SHARES = {"training": 1.0, "evaluation": 0.5, "checkpoint": 0.1}
 """Of the load, by what the job is doing; nothing otherwise."""
@@ -56,14 +55,12 @@ class Options(BaseModel):
     steps, 0 = never. devices, model_parallel: of how many, and over how many one copy of the model is spread.
     parameters, layers, width: of the model; device_peak: FLOP/s; device_power: W.
     style: of some frameworks, see their modules. throughput, energy: more fields (megatron); colours, mfu (torchtitan);
-    tokens_seen, progress_bar (hf-trainer).
+    tokens_seen, progress_bar (huggingface).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    framework: Literal["megatron", "mindspeed", "torchtitan", "deepspeed", "nanogpt", "hf-trainer", "huggingface"] = (
-        "megatron"
-    )
+    framework: Literal["megatron", "mindspeed", "torchtitan", "deepspeed", "nanogpt", "huggingface"] = "megatron"
     version: str = Field(default="SIM1.0.0", pattern="^SIM")
     path: Path | None = None
     tells: bool = True

@@ -7,7 +7,8 @@ begins), "truncated" (its content is copied to NAME.1 and it begins anew under t
 (its update is not applied), "nan" (its loss is not finite), "stall" (it takes `amount` s longer), "restart" (after it
 the job is down for `amount` s and goes on from the last checkpoint), "clock_step" (the host's wall clock is stepped by
 `amount` real s), "gain" (times and rates are logged wrongly by that factor from then on), "dies" (no line comes any
-more). Where no unit is told it is world s.
+more). Where no unit is told it is world s. Logs of torchtitan, nanoGPT and the Trainer do not tell that a step was
+skipped: only the truth knows.
 """
 
 from __future__ import annotations

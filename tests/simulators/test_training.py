@@ -23,7 +23,7 @@ from aicalib_hw import registry
 from .wired import STEADY
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-FRAMEWORKS = ("megatron", "torchtitan", "deepspeed", "nanogpt", "hf-trainer")
+FRAMEWORKS = ("megatron", "torchtitan", "deepspeed", "nanogpt", "huggingface")
 
 REAL = {
     "megatron": " [2025-04-13 23:41:37] iteration       40/    1000 | consumed samples:          640 | "
@@ -36,7 +36,7 @@ REAL = {
     "RunningAvgSamplesPerSec=220.69530887096045, CurrSamplesPerSec=222.88787331278564, MemAllocated=0.07GB, "
     "MaxMemAllocated=1.36GB",
     "nanogpt": "iter 100: loss 2.1234, time 135.20ms, mfu 43.21%",
-    "hf-trainer": "{'loss': '7.648', 'grad_norm': '1.097', 'learning_rate': '3.75e-05', 'epoch': '0.25', "
+    "huggingface": "{'loss': '7.648', 'grad_norm': '1.097', 'learning_rate': '3.75e-05', 'epoch': '0.25', "
     "'num_input_tokens_seen': 2048, 'train_runtime': '0.3181', 'train_tokens_per_second': '6439'}",
 }
 """Lines of the real programs, or in their documented form."""
@@ -77,7 +77,7 @@ KEY = {
     "torchtitan": " INFO - step:",
     "deepspeed": "CurrSamplesPerSec",
     "nanogpt": "iter ",
-    "hf-trainer": "num_input_tokens_seen",
+    "huggingface": "num_input_tokens_seen",
 }
 
 
@@ -194,7 +194,7 @@ def test_nanogpt_times_one_iteration_and_the_evaluation_before_it() -> None:
 
 
 def test_trainer_records_are_literals_of_text_that_count_from_the_start() -> None:
-    with trained(framework="hf-trainer", log_interval=5, steps=40, warm_up_steps=3) as job:
+    with trained(framework="huggingface", log_interval=5, steps=40, warm_up_steps=3) as job:
         run(job, 70)
         assert job.finished
         records = [ast.literal_eval(line) for line in lines(job, "{'loss'")]
@@ -219,7 +219,7 @@ def test_the_progress_bar_is_where_tqdm_puts_its_own() -> None:
         if number == 3:
             bar.write("{'loss': '1'}", file=real)
     bar.close()
-    with trained(framework="hf-trainer", steps=8, log_interval=4, warm_up_steps=0) as job:
+    with trained(framework="huggingface", steps=8, log_interval=4, warm_up_steps=0) as job:
         run(job, 10)
         simulated = text(job).partition("\n")[2]
 

@@ -54,7 +54,7 @@ def test_deepspeed_counts_its_timer_anew_after_a_restart_and_its_steps_from_the_
 
 
 def test_a_trainer_that_resumes_counts_tokens_on_and_times_anew() -> None:
-    with trained(framework="hf-trainer", **PLAIN, checkpoint_every=4, checkpoint_time=0.0) as job:
+    with trained(framework="huggingface", **PLAIN, checkpoint_every=4, checkpoint_time=0.0) as job:
         job.inject({"kind": "restart", "after": 6})
         run(job, 16)
         records = [ast.literal_eval(line) for line in lines(job, "num_input_tokens_seen")]
