@@ -9,7 +9,7 @@ definition of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from aicalib_hw.errors import InstrumentError, UsageError
@@ -38,6 +38,7 @@ from aicalib_hw.procedures._effective_run import (
     path_of,
 )
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
+from aicalib_hw.procedures.training import training_plan
 from aicalib_hw.readings import Measurement
 
 __all__ = ["calibrate_effective_compute", "measure_effective_compute"]
@@ -198,25 +199,18 @@ def _require_ours(instrument: TrainingJob | InferenceService, asked: TrainingPla
 def asked_of(bench: Any, kind: Workload) -> TrainingPlan | InferenceLoad:
     """Return what the bench's own plan of this workload asks of it; of several loads of a service the heaviest.
 
-    Raises UsageError for a plan that leaves open what no default can be for.
+    Raises UsageError for a plan of training without batch or length.
     """
-    table = getattr(bench.settings.plan, kind)
-    wanted: type[TrainingPlan | InferenceLoad] = TrainingPlan if kind == "training" else InferenceLoad
-    given = {one.name: getattr(table, one.name) for one in fields(wanted) if hasattr(table, one.name)}
-    if kind == "inference":
-        if table.concurrency:
-            given |= {"arrival": "closed", "concurrency": max(table.concurrency)}
-            given["processes"] = min(table.processes, given["concurrency"])
-        else:
-            given |= {"concurrency": 1, "request_rate": max(table.request_rates)}
-    needed = [one.name for one in fields(wanted) if one.default is MISSING and given.get(one.name) is None]
-    if needed:
-        raise UsageError(
-            f"what is asked of {kind} is not told: {', '.join(needed)}",
-            where=f"{bench.settings.origin}: plan.{kind}",
-            advice="; ".join(f"add {name} = …" for name in needed),
-        )
-    return wanted(**given)
+    if kind == "training":
+        return training_plan(bench.settings.plan.training)
+    table = bench.settings.plan.inference
+    given = {one.name: getattr(table, one.name) for one in fields(InferenceLoad) if hasattr(table, one.name)}
+    if table.concurrency:
+        given |= {"arrival": "closed", "concurrency": max(table.concurrency)}
+        given["processes"] = min(table.processes, given["concurrency"])
+    else:
+        given |= {"concurrency": 1, "request_rate": max(table.request_rates)}
+    return InferenceLoad(**given)
 
 
 def operations_of(work: Any, tokens: Measurement) -> tuple[float, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aicalib_hw as hw
+from aicalib_hw import bench as bench_plans
 from aicalib_hw.bench import EffectiveComputePlan
 from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.interfaces import (
@@ -215,21 +216,10 @@ def test_a_workload_that_does_half_of_what_this_processor_can_is_found_to_do_hal
     assert {"time base", "reference fp32: change from before to after the run"} <= names
 
 
-@dataclass
-class Table:
-    """`[plan.training]` or `[plan.inference]` as far as it matters here."""
-
-    global_batch: int | None = 4
-    sequence_length: int = 256
-    steps: int = 20
-    input_tokens: int = 100
-    output_tokens: int = 50
-    model: str = "model"
-    command: tuple[str, ...] = ()
-    concurrency: tuple[int, ...] = (1, 8)
-    request_rates: tuple[float, ...] = ()
-    processes: int = 4
-    seed: int = 7
+TRAINING_PLAN = bench_plans.TrainingPlan(global_batch=4, sequence_length=256)
+INFERENCE_PLAN = bench_plans.InferencePlan(
+    model="model", input_tokens=100, output_tokens=50, concurrency=(1, 8), processes=4, seed=7
+)
 
 
 class Job(hw.TrainingJob):
@@ -317,7 +307,7 @@ def bench_of(*instruments: Any, **plans: Any) -> Any:
         return [one for one in held.values() if one.DRIVER.role == role]
 
     settings = SimpleNamespace(
-        plan=SimpleNamespace(**{"training": Table(), "inference": Table(), **plans}),
+        plan=SimpleNamespace(**{"training": TRAINING_PLAN, "inference": INFERENCE_PLAN, **plans}),
         origin="this test",
         indications=(),
         permissible_errors={},
@@ -404,6 +394,15 @@ def test_tokens_whose_requests_nobody_knows_have_no_operations() -> None:
             calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
 
 
+def test_a_service_that_is_offered_rates_is_asked_for_the_highest() -> None:
+    service = Service(1.0)
+    rates = INFERENCE_PLAN.model_copy(update={"concurrency": (), "request_rates": (0.5, 2.0)})
+    bench = bench_of(Watched(), service, inference=rates)
+    (result,) = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE)).results
+    assert result.title == "inference, 2 requests/s, 100 + 50 tokens"
+    assert {(load.arrival, load.request_rate) for load in service.asked} == {("poisson", 2.0)}
+
+
 def test_training_and_inference_are_two_points_and_one_can_be_chosen() -> None:
     bench = bench_of(Watched(), Job(1.0), Service(1.0))
     both = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
@@ -432,7 +431,7 @@ def test_a_bench_that_cannot_be_measured_so_is_told_what_it_lacks(
 
 def test_a_plan_of_training_without_a_batch_is_refused_before_anything_is_measured() -> None:
     device = Watched()
-    bench = bench_of(device, Job(1.0), training=Table(global_batch=None))
+    bench = bench_of(device, Job(1.0), training=bench_plans.TrainingPlan(sequence_length=256))
     with pytest.raises(UsageError, match="global_batch"):
         calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
     assert device.measured == 0
@@ -484,6 +483,7 @@ layers = 32
 width = 4096
 precisions = { fp16 = 1.0 }
 duration = 0.3
+drift = 0.5
 """
 
 
