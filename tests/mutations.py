@@ -28,6 +28,7 @@ JUDGES = (
     "tests/instruments/power/test_yokogawa_wt300.py",
     "tests/instruments/power/test_yokogawa_wt300_disturbed.py",
 )
+TRAINING = ("tests/instruments/training/test_log.py",)
 FAILED = 1
 """Exit status of pytest when tests ran and failed, and not when they could not be collected."""
 
@@ -187,6 +188,34 @@ MUTATIONS = (
         "self._step_ends = moment + self._step_lasts",
         "self._step_ends = self._now() + self._step_lasts",
         ("tests/simulators/test_openai_schedule.py",),
+    ),
+    Mutation(
+        "the driver takes a job's milliseconds for seconds",
+        "aicalib_hw/instruments/training/_formats.py",
+        '"ms": 1e-3',
+        '"ms": 1.0',
+        TRAINING,
+    ),
+    Mutation(
+        "steps that were skipped count",
+        "aicalib_hw/instruments/training/_tally.py",
+        "max(0, steps - logged.skipped)",
+        "steps",
+        TRAINING,
+    ),
+    Mutation(
+        "the rate of one device is taken for that of all",
+        "aicalib_hw/instruments/training/_tally.py",
+        "(now.pace * self._plan.processors)",
+        "now.pace",
+        TRAINING,
+    ),
+    Mutation(
+        "the job's stop-watch is believed alone",
+        "aicalib_hw/instruments/training/_evaluation.py",
+        "    if judge.agrees(seconds, outside):\n        return share, (), others\n",
+        "    return share, (), others\n",
+        TRAINING,
     ),
 )
 

@@ -32,10 +32,13 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)
     os.putenv("PYTHONUNBUFFERED", "1")
     try:
-        program = subprocess.Popen(arguments, stdin=subprocess.PIPE)
+        # Where orphans are not adopted, the program's group is all that can be ended, and must not hold the guard.
+        program = subprocess.Popen(arguments, stdin=subprocess.PIPE, process_group=None if adopting else 0)
     except OSError as error:
         os.write(2, f"{arguments[0]}: {error.strerror}\n".encode())
         return _NOT_FOUND
+    if not adopting:
+        signal.signal(signal.SIGINT, lambda *_: _signal_group(program.pid, signal.SIGINT))
     while program.poll() is None:
         if select.select([0], [], [], _LOOK_EVERY)[0]:
             given = os.read(0, 1 << 16)
@@ -46,7 +49,7 @@ def main(arguments: list[str]) -> int:
     if adopting:
         _end_descendants()
     else:
-        os.killpg(0, signal.SIGKILL)
+        _signal_group(program.pid, signal.SIGKILL)
     return -signal.SIGKILL if status is None else status
 
 
@@ -55,6 +58,11 @@ def _adopt_orphans() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     return bool(ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def _signal_group(number: int, kind: signal.Signals) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(number, kind)
 
 
 def _pass_on(program: subprocess.Popen[bytes], given: bytes) -> None:

@@ -53,7 +53,7 @@ def of_window(
         identity=identity,
         runs=_runs(inside, said["began_ns"], plan),
         components=_components(said),
-        settings={**asdict(plan), **asdict(shape)},
+        settings=_settings(plan, shape),
         evidence={
             "tokens": tokens,
             "tokens_counted": said["tokens"],
@@ -93,10 +93,15 @@ def broken_off(
         window=Window(Instant.at_monotonic(begin), Instant.at_monotonic(end), f"{_RULE}, broken off"),
         identity=identity,
         runs=_runs(rest, begin, plan),
-        settings={**asdict(plan), **asdict(shape)},
+        settings=_settings(plan, shape),
         evidence={"steps": len(rest), "tokens": tokens, "losses": [one["loss"] for one in rest], "remarks": []},
         validity=Validity(status, (": ".join(part for part in (error.what, error.why) if part),)),
     )
+
+
+def _settings(plan: TrainingPlan, shape: Shape) -> dict[str, Any]:
+    """The model and how it is shared, by the address, and all else by the plan, batch and length among it."""
+    return {**asdict(shape), **asdict(plan), "processors": shape.processes}
 
 
 def _objections(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from aicalib_hw.errors import Aborted, ConnectionLost, DeadlineExceeded, MissingProgram, NotOpen
 from aicalib_hw.trace import Trace, read_trace
+from aicalib_hw.transport import process
 from aicalib_hw.transport.process import Process, find_program
 
 PYTHON = sys.executable
@@ -199,3 +201,21 @@ def test_a_guarded_program_shows_its_status_and_its_signal_and_reads_what_it_is_
         assert process.wait(30.0).output == "cba\n"
         with pytest.raises(ConnectionLost):
             process.send("more")
+
+
+def test_where_orphans_cannot_be_adopted_the_group_of_a_guarded_program_is_ended_and_its_status_kept() -> None:
+    folder = str(Path(process.__file__).parent)
+    guard = (
+        f"import sys; sys.path.insert(0, {folder!r}); import _guard; _guard._adopt_orphans = lambda: False; "
+        "sys.exit(_guard.main(sys.argv[1:]))"
+    )
+    code = (
+        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+        "print(child.pid); sys.exit(3)"
+    )
+    with subprocess.Popen(
+        [PYTHON, "-c", guard, PYTHON, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as guarded:
+        assert guarded.wait(30.0) == 3
+        assert guarded.stdout is not None
+        assert gone(int(guarded.stdout.readline()))

@@ -127,6 +127,8 @@ def test_a_window_says_what_it_counted_how_it_was_timed_and_that_it_learnt(
     assert sum(run.window.duration for run in result.runs) == pytest.approx(result.evidence["seconds"], rel=0.02)
     assert {one.name for one in result.components} == {"time base", "ends of the window"}
     assert result.identity.model == "torch"
+    stated = {name: result.settings[name] for name in ("global_batch", "sequence_length", "processors", "hidden")}
+    assert stated == {"global_batch": 8, "sequence_length": 64, "processors": 2, "hidden": 64}
     assert left == []
 
 
