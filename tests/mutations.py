@@ -212,7 +212,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the job's stop-watch is believed alone",
-        "aicalib_hw/instruments/training/_evaluation.py",
+        "aicalib_hw/instruments/training/_clocks.py",
         "    if judge.agrees(seconds, outside):\n        return share, (), others\n",
         "    return share, (), others\n",
         TRAINING,

@@ -7,7 +7,7 @@ PaLM, appendix B: (6 N + 12 L H Q T) FLOP per token, forward and backward, nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from aicalib_hw.errors import OutOfRange
@@ -26,16 +26,11 @@ from aicalib_hw.readings import (
     Window,
 )
 
+from ._clocks import clocks_of, disagreement
 from ._tally import Span, Tally
 
 BY_JOB = "token/training/applied-steps/timed-by-job"
 BY_HOST = "token/training/applied-steps/timed-here"
-
-_LATE = 0.1
-"""s by which a line may come late: buffers, and looking at a file now and then."""
-
-_STAMPED_LATE = 0.02
-"""s by which a line may be stamped late, on a host that is busy training."""
 
 _LEAST_WARM_UP = 5
 _LEAST_STEPS = 20
@@ -93,8 +88,8 @@ def of_log(
     broken: why it did, empty if it did not; `status` then says whether by an error or by an abort.
     """
     tokens, seconds = sum(span.tokens for span in spans), sum(span.seconds for span in spans)
-    clocks = _clocks(spans)
-    agreement, disagreeing, noticed = _disagreement(clocks, seconds, plan.outside)
+    clocks = clocks_of(spans)
+    agreement, disagreeing, noticed = disagreement(clocks, seconds, plan.outside)
     reasons = (*broken, *tally.objections, *tally.gaps(list(spans)), *disagreeing)
     if spans and not tokens:
         reasons += ("none of the steps was applied",)
@@ -176,69 +171,6 @@ def _window(spans: Sequence[Span], began: Instant) -> Window:
     if spans and spans[0].begin.here is not None and spans[-1].end.here is not None:
         return Window(spans[0].begin.here, spans[-1].end.here, rule)
     return Window(began, Instant.now(), f"{rule}, read from its log in this time")
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """How long the steps took by a clock that is not the job's stop-watch, in s, and what it cannot tell of it."""
-
-    name: str
-    length: float
-    allowance: float
-
-    def share(self, seconds: float) -> float:
-        """By what share of the job's own times it disagrees with them."""
-        return self.length / seconds - 1
-
-    def agrees(self, seconds: float, outside: float) -> bool:
-        """True if no more than `outside` passed outside the job's times, as far as this clock can tell."""
-        return abs(self.share(seconds)) <= outside + self.allowance / seconds
-
-
-def _clocks(spans: Sequence[Span]) -> list[_Clock]:
-    """The other clocks that saw the steps, the one that tells most first."""
-    found: list[_Clock] = []
-    if not spans:
-        return found
-    first, last = spans[0].begin, spans[-1].end
-    if first.here is not None and last.here is not None:
-        found.append(_Clock("arrival of the lines", last.here.seconds_since(first.here), _LATE))
-    if first.stamped is not None and last.stamped is not None:
-        allowance = _STAMPED_LATE + max(first.stamped[1], last.stamped[1])
-        found.append(_Clock("time stamps of the log", last.stamped[0] - first.stamped[0], allowance))
-    return sorted(found, key=lambda one: one.allowance)
-
-
-def _disagreement(
-    clocks: Sequence[_Clock], seconds: float, outside: float
-) -> tuple[float | None, tuple[str, ...], list[str]]:
-    """Return by what share another clock disagrees with the job's times, the objection to that, and what to remark.
-
-    The clock that tells most judges. If it disagrees, another that could tell `outside` and agrees has the last word:
-    lines may be held back, and a host's clock may be set.
-    """
-    if not clocks or not seconds:
-        return None, (), []
-    judge = clocks[0]
-    if not judge.agrees(seconds, outside):
-        judge = next(
-            (one for one in clocks if one.agrees(seconds, outside) and one.allowance <= outside * seconds), judge
-        )
-    share = judge.share(seconds)
-    others = [
-        f"by the {one.name} the steps took {one.length:.3f} s, and {seconds:.3f} s by the job's times: lines were held "
-        "back, or a clock was set"
-        for one in clocks
-        if one is not judge and not one.agrees(seconds, outside)
-    ]
-    if judge.agrees(seconds, outside):
-        return share, (), others
-    if share > 0:
-        why = "evaluation, checkpoints or waiting for data between the steps are not in the job's times"
-    else:
-        why = "a time in another unit, a wrong batch, length or number of processors, or lines of several jobs"
-    said = f"the steps took {judge.length:.3f} s by the {judge.name}, and {seconds:.3f} s by the job's own times: {why}"
-    return share, (said,), []
 
 
 def _components(spans: Sequence[Span], seconds: float, agreement: float | None) -> tuple[Component, ...]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import ClassVar
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from aicalib_hw.errors import Aborted, InstrumentError, ProtocolError, UsageError
 from aicalib_hw.identity import Identity
@@ -34,14 +32,10 @@ from aicalib_hw.transport.process import find_program
 
 from . import _evaluation as evaluation
 from ._following import Following, mark_in
-from ._formats import FORMATS, Format
+from ._formats import Format
 from ._lines import head_of
+from ._log_address import COUNTS, place_of
 from ._tally import Span
-
-FORM = "log:///path?framework=megatron, or log://command?framework=megatron"
-_COMMAND = "command"
-BEGINNINGS = ("end", "start", "command")
-_COUNTS = ("global_batch", "sequence_length", "processors")
 
 
 class TrainingLog(TrainingJob):
@@ -240,7 +234,7 @@ class TrainingLog(TrainingJob):
 
     def _stated_plan(self) -> TrainingPlan:
         counts = self._place.counts
-        missing = [name for name in _COUNTS[:2] if name not in counts]
+        missing = [name for name in COUNTS[:2] if name not in counts]
         needs_plan = self._place.by_command or self._place.awaited
         if missing or needs_plan:
             raise UsageError(
@@ -252,44 +246,6 @@ class TrainingLog(TrainingJob):
         return TrainingPlan(
             counts["global_batch"], counts["sequence_length"], warm_up_steps=0, processors=counts.get("processors", 1)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An address taken apart; path None: the output of the plan's command; awaited: a file that it has yet to write."""
-
-    format: Format
-    path: Path | None
-    history: bool
-    awaited: bool
-    counts: Mapping[str, int]
-
-    @property
-    def by_command(self) -> bool:
-        """True for the output of a command."""
-        return self.path is None
-
-
-def place_of(address: str) -> Place:
-    """Take an address apart; raises UsageError naming what does not belong there."""
-    try:
-        parts = urlsplit(address)
-        options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-        counts = {name: int(options.pop(name)) for name in _COUNTS if name in options}
-    except ValueError as error:
-        raise UsageError(f"{address!r} is no address of a log", why=str(error), advice=FORM) from error
-    framework, begin = options.pop("framework", ""), options.pop("from", "end")
-    if framework not in FORMATS:
-        why = f"the framework {framework!r} is unknown" if framework else "it names no framework"
-        raise UsageError(f"{address!r} is no address of a log", why=why, advice=f"one of {', '.join(FORMATS)}")
-    if parts.scheme != "log" or options or begin not in BEGINNINGS or any(one < 1 for one in counts.values()):
-        why = f"unknown: {', '.join(options)}" if options else f"from is {', '.join(BEGINNINGS)}; counts are 1 or more"
-        raise UsageError(f"{address!r} is no address of a log", why=why, advice=FORM)
-    if parts.netloc == _COMMAND and not parts.path.strip("/"):
-        return Place(FORMATS[framework], None, True, False, counts)
-    if parts.netloc or not parts.path.startswith("/"):
-        raise UsageError(f"{address!r} names no path of this host", why="a host, or a relative path", advice=FORM)
-    return Place(FORMATS[framework], Path(unquote(parts.path)), begin == "start", begin == "command", counts)
 
 
 def identity_of(format: Format, address: str, head: str, mark: str) -> Identity:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aicalib_hw.instruments.training.log import TrainingLog, place_of
+from aicalib_hw.instruments.training._log_address import place_of
+from aicalib_hw.instruments.training.log import TrainingLog
 
 from aicalib_hw.errors import (
     Aborted,
