@@ -1,11 +1,11 @@
 """Stands between this project and a program that it runs, so that nothing the program starts is ever left behind.
 
-A script of its own: `python -I -S _guard.py PROGRAM ARGUMENTS…`. It ends the program and all that came of it when its
-own input ends, that is when the process that started it says so or has died, by `kill -9` too; and it ends what the
-program has left behind. Programs such as torchrun start their workers in sessions of their own, which no signal to a
-process group reaches: under Linux this script adopts what loses its parent (prctl(2), PR_SET_CHILD_SUBREAPER).
-What it reads, the program reads. Python programs write their lines at once (PYTHONUNBUFFERED), so that a line's time
-of arrival is that of what it tells.
+A script of its own: `python -I -S _guard.py --remove=FOLDER PROGRAM ARGUMENTS…`. It ends the program and all that came
+of it when its own input ends, that is when the process that started it says so or has died, by `kill -9` too; it ends
+what the program has left behind, and at last removes the folder, if one is named. Programs such as torchrun start their
+workers in sessions of their own, which no signal to a process group reaches: under Linux this script adopts what loses
+its parent (prctl(2), PR_SET_CHILD_SUBREAPER). What it reads, the program reads. Python programs write their lines at
+once (PYTHONUNBUFFERED), so that a line's time of arrival is that of what it tells.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,10 +24,20 @@ _SET_CHILD_SUBREAPER = 36
 _LOOK_EVERY = 0.02
 _ENDS_WITHIN = 0.6
 _NOT_FOUND = 127
+_REMOVE = "--remove="
 
 
 def main(arguments: list[str]) -> int:
     """Run the program, return its exit status; negative: by that signal."""
+    folder = arguments.pop(0).removeprefix(_REMOVE) if arguments[0].startswith(_REMOVE) else ""
+    try:
+        return _run(arguments)
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(arguments: list[str]) -> int:
     adopting = _adopt_orphans()
     # A handler of one's own, not SIG_IGN, which the program would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)

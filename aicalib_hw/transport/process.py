@@ -60,7 +60,7 @@ class Process:
     comes, in a thread of its own, and must return quickly; what it raises, `wait` raises. directory: where it runs,
     None = here. merged: what it writes to its error stream is part of its output, in order. guarded: whatever it
     starts ends with it, in sessions of their own too, and all of it when this process dies (Linux; elsewhere its
-    process group); it reads what `send()` gives it.
+    process group); it reads what `send()` gives it. remove: a folder that its guard removes at last.
     """
 
     def __init__(
@@ -72,10 +72,12 @@ class Process:
         directory: Path | None = None,
         merged: bool = False,
         guarded: bool = False,
+        remove: str = "",
     ) -> None:
         self.arguments = tuple(arguments)
         self._merged = merged
         self._guarded = guarded and sys.platform != "win32"
+        self._remove = (f"--remove={remove}",) if remove else ()
         self._trace = trace
         self._on_line = on_line
         self._directory = directory
@@ -98,7 +100,9 @@ class Process:
         self._began = time.monotonic()
         try:
             self._program = subprocess.Popen(
-                (sys.executable, "-I", "-S", str(_GUARD), *self.arguments) if self._guarded else self.arguments,
+                (sys.executable, "-I", "-S", str(_GUARD), *self._remove, *self.arguments)
+                if self._guarded
+                else self.arguments,
                 stdin=subprocess.PIPE if self._guarded else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if self._merged else subprocess.PIPE,

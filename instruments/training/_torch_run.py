@@ -58,7 +58,9 @@ class TorchRun:
         command = [self._shape.python, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={self._shape.processes}", f"--log-dir={self._folder.name}"]
         command += [str(_WORKER), json.dumps(self._configuration)]
-        self._process = Process(command, trace=self._trace, on_line=self._take, merged=True, guarded=True)
+        self._process = Process(
+            command, trace=self._trace, on_line=self._take, merged=True, guarded=True, remove=self._folder.name
+        )
         self._process.start()
 
     def ask(self, warm_up: int, steps: int) -> None:

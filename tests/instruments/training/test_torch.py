@@ -218,7 +218,10 @@ with TorchTraining(TWO) as training:
     threading.Thread(target=lambda: print(*workers_of(training), flush=True), daemon=True).start()
     training.measure_tokens(planned(steps=100_000, global_batch=6))
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as follower:
+    surroundings = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=surroundings
+    ) as follower:
         try:
             assert follower.stdout is not None
             workers = [int(one) for one in follower.stdout.readline().split()]
@@ -226,6 +229,10 @@ with TorchTraining(TWO) as training:
         finally:
             follower.kill()
     assert all(gone(worker, within=3.0) for worker in workers)
+    until = time.monotonic() + 3.0
+    while list(tmp_path.glob("aicalib-torch-*")) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(tmp_path.glob("aicalib-torch-*")) == []
 
 
 def test_an_interpreter_without_torch_is_told_with_what_to_install(tmp_path: Path) -> None:
