@@ -99,7 +99,7 @@ def of_log(
     if spans and not clocks:
         remarks.append("nothing but the job's own word for its times: the log has no time stamps and was not followed")
     remarks += noticed
-    if plan.precision == "fp16" and not tally.format.tells_skipped:
+    if plan.precision == "fp16" and not tally.tells_skipped:
         remarks.append(
             f"{tally.format.title} does not log which steps its loss scaler skipped; their tokens count here"
         )
@@ -121,7 +121,7 @@ def of_log(
             **rates,
             **evidence,
             "clocks": {one.name: round(one.length, 6) for one in clocks},
-            "skipped_steps_told": tally.format.tells_skipped,
+            "skipped_steps_told": tally.tells_skipped,
             "outside_steps": agreement,
             "losses": [span.loss for span in spans],
             "remarks": [*remarks, *short(plan)],

@@ -165,6 +165,8 @@ class Following:
         self._introduced(text)
         for event in self._source.events:
             self.tally.remark(event)
+        if told := self._format.skipped_so_far(text):
+            self.tally.note_skipped(*told)
         try:
             logged = self._format.read(text)
         except ValueError as error:

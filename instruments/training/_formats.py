@@ -47,14 +47,16 @@ class Logged:
 class Format:
     """One framework's log: the name that an address gives it, its own name, and how a line is read.
 
-    tells_skipped: it says which steps were not applied. `read` returns None for a line of something else, and raises
-    ValueError for one of a step that does not say what it should.
+    tells_skipped: its lines of steps say which were not applied. `read` returns None for a line of something else, and
+    raises ValueError for one of a step that does not say what it should. skipped_so_far: how a line of another kind is
+    read that says, at a step, how many were not applied in all.
     """
 
     name: str
     title: str
     read: Callable[[str], Logged | None]
     tells_skipped: bool = False
+    skipped_so_far: Callable[[str], tuple[int, int] | None] = lambda line: None
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -72,6 +74,7 @@ _TITAN_TPS = re.compile(rf"\btps:\s*({_NUMBER})")
 _DEEPSPEED = re.compile(r"(?:global_step=(\d+)|\b\d+/(\d+))\s*,\s*RunningAvgSamplesPerSec=")
 _DEEPSPEED_MEAN = re.compile(rf"RunningAvgSamplesPerSec=({_NUMBER})")
 _DEEPSPEED_NOW = re.compile(rf"CurrSamplesPerSec=({_NUMBER})")
+_DEEPSPEED_SKIPPED = re.compile(r"\bstep=(\d+), skipped=(\d+), lr=")
 _DEEPSPEED_UNTIMED = 2
 """Steps before the running average begins (`start_step` of ThroughputTimer)."""
 
@@ -191,6 +194,12 @@ def _deepspeed(line: str) -> Logged | None:
     return Logged(passed, half, "s/sample in all", step=step, at=_stamp(line))
 
 
+def _deepspeed_skipped(line: str) -> tuple[int, int] | None:
+    """What the engine reports at a step, one line before the rate of it."""
+    found = _DEEPSPEED_SKIPPED.search(line)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
 def _nanogpt(line: str) -> Logged | None:
     found = _NANOGPT.search(line)
     if found is None:
@@ -233,7 +242,7 @@ FORMATS: Mapping[str, Format] = {
         Format("megatron", "Megatron-LM", _megatron, tells_skipped=True),
         Format("mindspeed", "MindSpeed-LLM", _megatron, tells_skipped=True),
         Format("torchtitan", "torchtitan", _torchtitan),
-        Format("deepspeed", "DeepSpeed", _deepspeed),
+        Format("deepspeed", "DeepSpeed", _deepspeed, skipped_so_far=_deepspeed_skipped),
         Format("nanogpt", "nanoGPT", _nanogpt),
         Format("huggingface", "Trainer of transformers", _trainer),
     )

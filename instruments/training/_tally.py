@@ -65,6 +65,7 @@ class Tally:
         self._before: tuple[Logged, Moment, int] | None = None
         self._objections: dict[str, None] = {}
         self._remarks: dict[str, None] = {}
+        self._skipped_so_far: dict[int, int] = {}
 
     @property
     def objections(self) -> tuple[str, ...]:
@@ -80,6 +81,15 @@ class Tally:
     def tokens_per_step(self) -> int:
         """Tokens of a step, by the plan."""
         return self._plan.global_batch * self._plan.sequence_length
+
+    @property
+    def tells_skipped(self) -> bool:
+        """True if the log says which steps were not applied."""
+        return self.format.tells_skipped or bool(self._skipped_so_far)
+
+    def note_skipped(self, step: int, so_far: int) -> None:
+        """Keep how many steps up to `step` the log says were not applied."""
+        self._skipped_so_far[step] = so_far
 
     def object(self, reason: str) -> None:
         """Keep a reason against the result."""
@@ -160,18 +170,28 @@ class Tally:
             self.object(
                 f"the log counts {logged.samples - then.samples} sequences over {steps} steps, and {batch} make a step"
             )
-        if logged.skipped:
-            self.remark(f"{logged.skipped} steps up to {last} were skipped; their tokens do not count")
-        if logged.skipped > steps:
-            self.object(f"the log counts {logged.skipped} skipped steps among {steps} up to {last}")
+        skipped = self._skipped(logged, first, last)
+        if skipped:
+            self.remark(f"{skipped} steps up to {last} were skipped; their tokens do not count")
+        if not 0 <= skipped <= steps:
+            self.object(f"the log counts {skipped} skipped steps among {steps} up to {last}")
         if logged.spoiled or (logged.loss is not None and not math.isfinite(logged.loss)):
             self.object(f"the loss is not finite up to step {last}")
         seconds, half = self._seconds(then, logged, steps)
-        tokens = max(0, steps - logged.skipped) * batch * self._plan.sequence_length
+        tokens = max(0, steps - max(0, skipped)) * batch * self._plan.sequence_length
         if logged.tokens is not None and then.tokens is not None:
             tokens = logged.tokens - then.tokens
         loss = logged.loss if logged.loss is not None and math.isfinite(logged.loss) else None
         return Span(first, last, tokens, seconds, half, begin, end, logged.last_step_only, loss, raw)
+
+    def _skipped(self, logged: Logged, first: int, last: int) -> int:
+        """Steps after `first` up to `last` that were not applied, as far as the log tells."""
+        if not self._skipped_so_far:
+            return logged.skipped
+        if first not in self._skipped_so_far or last not in self._skipped_so_far:
+            self.remark(f"the log does not say how many steps from {first} to {last} were skipped; all of them count")
+            return 0
+        return self._skipped_so_far[last] - self._skipped_so_far[first]
 
     def _seconds(self, then: Logged, now: Logged, steps: int) -> tuple[float, float]:
         """Seconds of all the steps by the log, and their relative half-width."""

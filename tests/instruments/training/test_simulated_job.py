@@ -110,6 +110,15 @@ def test_a_fault_that_the_log_can_tell_changes_nothing_of_the_number(kind: str) 
         assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
 
 
+def test_steps_that_deepspeed_skipped_do_not_count() -> None:
+    with training(framework="deepspeed", step_noise=0.001) as job:
+        result = measured(job, {"kind": "skipped", "after": 12, "count": 4})
+        assert result.validity, result.validity.reasons
+        assert result.evidence["skipped_steps_told"]
+        assert any("skipped" in remark for remark in result.evidence["remarks"])
+        assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
+
+
 def test_lines_that_are_held_back_are_judged_by_their_stamps_and_remarked() -> None:
     with training(step_noise=0.001) as job:
         result = measured(job, {"kind": "buffered", "amount": 10})
