@@ -48,7 +48,7 @@ def drone(one_host: Host, tmp_path: Path) -> Iterator[Host]:
     settings.write_text("[RpcServer]\nAddress=127.0.0.1\n")
     process = subprocess.Popen(
         ["ip", "netns", "exec", one_host.name, "drone"],
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
