@@ -217,6 +217,34 @@ MUTATIONS = (
         "    return share, (), others\n",
         TRAINING,
     ),
+    Mutation(
+        "the arrival at which a window of tokens begins counts too",
+        "aicalib_hw/instruments/inference/_evaluation.py",
+        "np.flatnonzero((times > start) & (times <= stop))",
+        "np.flatnonzero((times >= start) & (times <= stop))",
+        ("tests/instruments/inference/test_evaluation.py",),
+    ),
+    Mutation(
+        "every text event counts as one token",
+        "aicalib_hw/instruments/inference/_evaluation.py",
+        "weights[request.number] = tokens / request.events",
+        "weights[request.number] = 1.0",
+        ("tests/instruments/inference/test_evaluation.py",),
+    ),
+    Mutation(
+        "a read of the network is taken for one event",
+        "aicalib_hw/instruments/inference/_events.py",
+        "        data = self._rest + read\n",
+        "        data = read\n",
+        ("tests/instruments/inference/test_events.py",),
+    ),
+    Mutation(
+        "of the series of a counter only the first is read",
+        "aicalib_hw/instruments/inference/_counters.py",
+        "        those = [one for one in held if one.name == name]\n",
+        "        those = [one for one in held if one.name == name][:1]\n",
+        ("tests/instruments/inference/test_counters.py",),
+    ),
 )
 
 

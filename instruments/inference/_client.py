@@ -29,9 +29,9 @@ import aiohttp
 from ._events import Answer, Splitter, words_of
 from ._job import CUT, GO, STOP, Effort, Job, Request
 
-_SIGNALS_EVERY = 0.01
-_LAG_EVERY = 0.01
-_WATCH_EVERY = 0.25
+_GO_EVERY = 0.01
+_LOOK_EVERY = 0.02
+_WATCH_EVERY = 0.5
 _UNIQUE_WORDS = 24
 """Words at the beginning of a prompt that differ from request to request, so that no prefix cache knows it."""
 
@@ -68,36 +68,26 @@ class Client:
         """Carry the load until the signal to stop, and wait for the answers that are due by then."""
         async with _session(self._job) as self._session:
             tell({"ready": True})
-            signals = asyncio.create_task(self._obey())
             begin = await self._begin()
             watching = asyncio.create_task(self._watch())
-            with self._lag_watched():
+            with self._looked_after():
                 if self._job.slots:
                     await asyncio.gather(*(self._slot(slot) for slot in range(self._job.slots)))
                 else:
                     await self._arrivals(begin)
-            for task in (signals, watching):
-                task.cancel()
+            watching.cancel()
 
     async def _begin(self) -> int:
         go = Path(self._job.signals) / GO
         while not go.exists():
             _end_with_parent()
-            await asyncio.sleep(_SIGNALS_EVERY)
+            await asyncio.sleep(_GO_EVERY)
         return int(go.read_text())
 
-    async def _obey(self) -> None:
-        """Look for the signals that all client processes of the load get."""
-        stop, cut = (os.path.join(self._job.signals, name) for name in (STOP, CUT))
-        while True:
-            _end_with_parent()
-            if os.path.exists(cut):
-                self._stopping.set()
-                for number in tuple(self._tasks):
-                    self._give_up(number, "cut", "dropped at the end")
-            elif os.path.exists(stop):
-                self._stopping.set()
-            await asyncio.sleep(_SIGNALS_EVERY)
+    def _stop(self, *, cut: bool) -> None:
+        self._stopping.set()
+        for number in tuple(self._tasks) if cut else ():
+            self._give_up(number, "cut", "dropped at the end")
 
     async def _watch(self) -> None:
         """End requests to which nothing more comes, or that last for ever."""
@@ -258,19 +248,27 @@ class Client:
         return "".join(f" {word}" for word in self._chosen.choices(self._job.words, k=count))
 
     @contextlib.contextmanager
-    def _lag_watched(self) -> Iterator[None]:
-        """Ask the loop every 10 ms, from outside, how long something that has come must wait for it."""
+    def _looked_after(self) -> Iterator[None]:
+        """Look every 20 ms, from a thread, for the signals, and ask the loop how long what has come must wait."""
         loop, over = asyncio.get_running_loop(), threading.Event()
+        stop, cut = (os.path.join(self._job.signals, name) for name in (STOP, CUT))
 
         def note(asked: int) -> None:
             self._lag_times.append(asked)
             self._lags.append(_now() - asked)
 
-        def ask() -> None:
-            while not over.wait(_LAG_EVERY):
+        def look() -> None:
+            stopped = False
+            while not over.wait(_LOOK_EVERY):
+                _end_with_parent()
+                if os.path.exists(cut):
+                    loop.call_soon_threadsafe(lambda: self._stop(cut=True))
+                elif not stopped and os.path.exists(stop):
+                    stopped = True
+                    loop.call_soon_threadsafe(lambda: self._stop(cut=False))
                 loop.call_soon_threadsafe(note, _now())
 
-        thread = threading.Thread(target=ask, name="loop-lag", daemon=True)
+        thread = threading.Thread(target=look, name="look", daemon=True)
         thread.start()
         try:
             yield

@@ -22,17 +22,12 @@ from urllib.parse import urlsplit
 from aicalib_hw.errors import (
     Aborted,
     AicalibError,
-    ConnectionFailed,
-    ConnectionLost,
-    DeadlineExceeded,
     IdentityMismatch,
     InstrumentError,
     InstrumentReportedError,
     MissingExtra,
-    NotPermitted,
     NotSupported,
     OutOfRange,
-    ProtocolError,
 )
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
@@ -45,21 +40,23 @@ from aicalib_hw.interfaces import (
     ServiceCounters,
     Setting,
 )
-from aicalib_hw.readings import Instant, Measurement, Run, Validity, ValidityStatus, Window
-from aicalib_hw.trace import REDACTED, Trace
+from aicalib_hw.readings import Instant, Measurement
+from aicalib_hw.trace import Trace
 from aicalib_hw.transport.http import JsonLink
 
 from . import _evaluation as evaluation
 from ._address import key_in, served_at
-from ._crew import Crew, Seen
+from ._crew import Crew
+from ._cross_check import CrossCheck
 from ._job import Job
 from ._load import require_measurable, shares_of
 from ._manner import Manner, manner_of
 from ._page import Page
 from ._prompts import OPENING
 from ._proof import Proof, prove_twice
+from ._refusals import Refusals
+from ._result import Told
 
-_LOCAL = ("127.0.0.1", "::1", "localhost")
 _SLOWEST = 0.5
 """token/s: an answer that grows more slowly than this is taken for one that hangs."""
 
@@ -69,8 +66,6 @@ _MARGIN = 1.25
 """What a sounding, or a load like this one before, may miss of the rate of a load that has settled."""
 
 _PROVEN = 1.02
-_COUNTERS_SETTLE = 3.0
-_PROMPT_LENGTH = 0.01
 
 
 class OpenAIService(InferenceService):
@@ -100,6 +95,7 @@ class OpenAIService(InferenceService):
         self._trace = trace
         self._place = served_at(address)
         self._key = api_key
+        self._refusals = Refusals(self._place, api_key, lambda: self._models)
         self._link: JsonLink | None = None
         self._page: Page | None = None
         self._models: tuple[str, ...] = ()
@@ -115,6 +111,7 @@ class OpenAIService(InferenceService):
             raise MissingExtra.for_library("aiohttp", "inference", "measuring an inference service")
         place = self._place
         self._key = self._key or key_in(place.key_file)
+        self._refusals = Refusals(place, self._key, lambda: self._models)
         if self._trace is not None:
             self._trace.hide(self._key)
         how: dict[str, Any] = {"timeout": self.timeout, "certificate": place.certificate, "extra": "inference"}
@@ -184,7 +181,7 @@ class OpenAIService(InferenceService):
                 proof = self._prove(rate, load, report)
                 found = self._measure(manner, load, proof, report)
             except AicalibError as error:
-                raise self._cleaned(error) from None
+                raise self._refusals.cleaned(error) from None
             report(1.0, "done")
             return found
 
@@ -227,15 +224,15 @@ class OpenAIService(InferenceService):
             said = json.loads(text)
         except InstrumentReportedError as error:
             if error.code in (401, 403):
-                raise self._permission(error) from None
+                raise self._refusals.permission(error) from None
             if not self._place.model and error.code in (404, 405, 501):
                 raise IdentityMismatch(
                     "no OpenAI-compatible service answers there",
                     where=self._place.base,
-                    why=self._clean(str(error)),
+                    why=self._refusals.clean(str(error)),
                     advice="the address ends in /v1 as a rule; or name the model in it: ?model=NAME",
                 ) from None
-            self._notes["models"] = f"the service does not list its models: {self._clean(error.text)[:120]}"
+            self._notes["models"] = f"the service does not list its models: {self._refusals.clean(error.text)[:120]}"
             return "", ""
         except ValueError as error:
             raise IdentityMismatch(
@@ -290,29 +287,8 @@ class OpenAIService(InferenceService):
                     self._opened_link(), self._place, model, load, lambda note: report(0.02, note)
                 )
             except InstrumentReportedError as error:
-                raise self._refusal(error, model) from None
+                raise self._refusals.of(error, model) from None
         return self._manners[key]
-
-    def _refusal(self, error: InstrumentReportedError, model: str) -> InstrumentError:
-        if error.code in (401, 403):
-            return self._permission(error)
-        if error.code == 404:
-            return OutOfRange(
-                f"the service knows no model {model!r}, or not this endpoint",
-                where=f"{self._place.base}{self._place.path}",
-                why=self._clean(error.text),
-                advice=f"served: {', '.join(self._models) or 'none that it lists'}",
-            ).of_vendor(error.code, self._clean(error.text), error.command)
-        return error
-
-    def _permission(self, error: InstrumentReportedError) -> NotPermitted:
-        code, text = error.code or 0, self._clean(error.text)
-        return NotPermitted(
-            "the service refuses this key" if self._key else "the service wants a key",
-            where=self._place.base,
-            why=f"status {code}: {text}",
-            advice="put the key alone into a file and name it in the address: ?key_file=/path/to/file",
-        ).of_vendor(code, text, error.command)
 
     def _crew_for(self, manner: Manner, load: InferenceLoad, *, closed: bool) -> Crew:
         place = self._place
@@ -371,7 +347,7 @@ class OpenAIService(InferenceService):
             finally:
                 self._crew = None
         if seen.gone:
-            raise self._ended(seen, manner.model)
+            raise self._refusals.of_load(seen, manner.model)
         rate, _, _ = evaluation.partial_rate(seen, 0)
         return _MARGIN * (rate or 0.0)
 
@@ -383,13 +359,13 @@ class OpenAIService(InferenceService):
             load.headroom * rate,
             streams=sum(slots) or max(processes, 64),
             processes=processes,
-            seconds=min(3.0, max(1.0, load.duration / 10)),
+            seconds=min(3.0, max(0.5, load.duration / 4)),
             trace=self._trace,
             aborted=self._aborted,
         )
 
     def _measure(self, manner: Manner, load: InferenceLoad, proof: Proof, report: Progress) -> Measurement:
-        counted = self._count_idle(manner.model)
+        counted = CrossCheck.begun(self._page, manner.model, self._pause)
         longest = self.timeout + load.output_tokens / _SLOWEST
         report(0.15, "warming up")
         with self._crew_for(manner, load, closed=load.arrival == "closed") as crew:
@@ -413,113 +389,16 @@ class OpenAIService(InferenceService):
             finally:
                 self._crew = None
         if seen.gone and not len(seen.times):
-            raise self._ended(seen, manner.model)
-        facts = self._facts(manner, load, proof, seen)
+            raise self._refusals.of_load(seen, manner.model)
+        notes = (*self._notes.values(), counted.remark)
+        told = Told(self.identity, self._place, manner, load, proof, self._refusals.clean, notes)
         if seen.gone or warm is None:
             why = seen.gone or f"no answer was complete within {load.warm_up + longest:g} s"
-            return self._broken(manner, load, seen, begin, start, why, facts)
+            return told.broken(seen, begin, start, why)
         usage = manner.streamed_usage if load.streaming else manner.usage
         found = evaluation.evaluate(seen, load, start, stop, usage=usage, fixed=manner.fixed)
-        disagreeing, counters = self._cross_check(manner.model, counted, seen)
-        return self._result(load, manner, found, proof, disagreeing, {**facts, "engine_counters": counters})
-
-    def _result(
-        self,
-        load: InferenceLoad,
-        manner: Manner,
-        found: evaluation.Evaluated,
-        proof: Proof,
-        disagreeing: tuple[str, ...],
-        facts: dict[str, Any],
-    ) -> Measurement:
-        objections = [*found.objections, *disagreeing, *self._unproven(load, found, proof)]
-        remarks = [*found.remarks, *facts.pop("remarks")]
-        self._judge_prompts(load, found, objections, remarks)
-        window = Window(
-            Instant.at_monotonic(found.start),
-            Instant.at_monotonic(found.stop),
-            f"{load.duration:g} s from one arrival to another, every slot warm",
-        )
-        reasons = tuple(self._clean(one) for one in objections)
-        status = ValidityStatus.INVALID if reasons else ValidityStatus.VALID
-        return Measurement(
-            quantity="inference",
-            definition=_definition(manner, load),
-            value=found.rate,
-            unit="token/s",
-            window=window,
-            identity=self.identity,
-            runs=(Run(found.rate, window, used=not reasons, reasons=reasons),),
-            components=found.components,
-            settings={**asdict(load), "model": manner.model, "endpoint": self._place.endpoint},
-            evidence={**found.evidence, **facts, "remarks": remarks},
-            validity=Validity(status, reasons),
-        )
-
-    def _broken(
-        self,
-        manner: Manner,
-        load: InferenceLoad,
-        seen: Seen,
-        begin: int,
-        start: int,
-        why: str,
-        facts: dict[str, Any],
-    ) -> Measurement:
-        """What was seen of a load that broke off: events, not tokens, as unfinished answers state no usage."""
-        late = [one for one in seen.times if one >= start]
-        rate, first, last = evaluation.partial_rate(seen, start if len(late) > 1 else begin)
-        window = Window(Instant.at_monotonic(first), Instant.at_monotonic(last), "until the load broke off")
-        counted = [one for one in seen.requests if one.complete]
-        reason = self._clean(f"the load broke off: {why}")
-        return Measurement(
-            quantity="inference",
-            definition=_definition(manner, load),
-            value=None,
-            unit="token/s",
-            window=window,
-            identity=self.identity,
-            runs=(Run(None, window, used=False, reasons=(reason,), evidence={"event_rate": rate}),),
-            settings={**asdict(load), "model": manner.model, "endpoint": self._place.endpoint},
-            evidence={
-                **facts,
-                "partial_event_rate": rate,
-                "events": len(seen.times),
-                "requests_complete": len(counted),
-                "output_tokens_by_usage": sum(one.output_tokens or 0 for one in counted),
-                "failures": list(dict.fromkeys(self._clean(one.failure) for one in seen.requests if one.failure))[:10],
-            },
-            validity=Validity(ValidityStatus.ERROR, (reason,)),
-        )
-
-    def _facts(self, manner: Manner, load: InferenceLoad, proof: Proof, seen: Seen) -> dict[str, Any]:
-        remarks = list(self._notes.values())
-        if urlsplit(self._place.base).hostname in _LOCAL:
-            remarks.append(
-                "client and service share this host's processors: this is no calibration of the service alone"
-            )
-        if not manner.prompts.exact:
-            remarks.append(f"prompts of exactly {load.input_tokens} tokens could not be made of words")
-        return {
-            "client": {
-                "processes": len(seen.efforts),
-                "cpu_per_event_s": seen.cpu_per_event,
-                "cpu_receiving_s": sum(one.seconds_receiving for one in seen.efforts),
-                "cpu_decoding_s": sum(one.seconds_decoding for one in seen.efforts),
-                "bytes": sum(one.bytes for one in seen.efforts),
-                "reads": sum(one.reads for one in seen.efforts),
-            },
-            "proof": proof.plain,
-            "manner": {
-                "fields": dict(manner.fields),
-                "length_fixed": manner.fixed,
-                "usage": manner.usage,
-                "usage_in_streams": manner.streamed_usage,
-                "prompt_words": len(manner.prompts.words),
-                "prompt_tokens": manner.prompts.tokens,
-            },
-            "remarks": remarks,
-        }
+        disagreeing, counters = counted.after(seen)
+        return told.measurement(seen, found, [*disagreeing, *self._unproven(load, found, proof)], counters)
 
     def _unproven(self, load: InferenceLoad, found: evaluation.Evaluated, proof: Proof) -> list[str]:
         if proof.objections:
@@ -533,107 +412,9 @@ class OpenAIService(InferenceService):
             ]
         return []
 
-    def _judge_prompts(
-        self, load: InferenceLoad, found: evaluation.Evaluated, objections: list[str], remarks: list[str]
-    ) -> None:
-        span = found.evidence.get("prompt_tokens") or {}
-        if span.get("least") is None:
-            return
-        least, most = span["least"], span["most"]
-        text = f"prompts had {least} to {most} tokens by usage, and {load.input_tokens} were asked for"
-        if max(abs(least - load.input_tokens), abs(most - load.input_tokens)) > _PROMPT_LENGTH * load.input_tokens:
-            objections.append(text)
-        elif (least, most) != (load.input_tokens, load.input_tokens):
-            remarks.append(text)
-
-    def _count_idle(self, model: str) -> tuple[int, int | None] | None:
-        """The engine's counters before the load, once they stand still; None where none are served."""
-        if self._page is None:
-            return None
-        try:
-            found = self._page.total(model)
-            end = time.monotonic() + _COUNTERS_SETTLE
-            while found is not None and time.monotonic() < end:
-                self._pause(0.2)
-                again = self._page.total(model)
-                if again == found:
-                    break
-                found = again
-        except (InstrumentReportedError, ProtocolError, ConnectionFailed) as error:
-            self._notes["counters"] = f"no counters of the engine: {self._clean(error.what)}"
-            return None
-        if found is None:
-            self._notes["counters"] = "no counters of the engine that are known here"
-        return found
-
-    def _cross_check(
-        self, model: str, before: tuple[int, int | None] | None, seen: Seen
-    ) -> tuple[tuple[str, ...], dict[str, Any] | None]:
-        """Hold usage against what the engine itself counted from before the load to after it."""
-        if before is None or self._page is None:
-            return (), None
-        by_usage = sum(one.output_tokens or 0 for one in seen.requests)
-        prompts = sum(one.prompt_tokens or 0 for one in seen.requests)
-        end = time.monotonic() + _COUNTERS_SETTLE
-        while True:
-            try:
-                after = self._page.total(model)
-            except InstrumentError as error:
-                return (f"the engine's counters could not be read again: {self._clean(error.what)}",), None
-            generated = 0 if after is None else after[0] - before[0]
-            if generated == by_usage or time.monotonic() > end:
-                break
-            self._pause(0.1)
-        found = {
-            "generated_tokens": generated,
-            "generated_tokens_by_usage": by_usage,
-            "prompt_tokens": None if after is None or None in (after[1], before[1]) else after[1] - before[1],  # type: ignore[operator]
-            "prompt_tokens_by_usage": prompts,
-        }
-        whole = all(one.complete and one.output_tokens is not None for one in seen.requests)
-        if not whole or generated == by_usage:
-            return (), found
-        if generated < by_usage:
-            why = f"the engine counted {generated} tokens, and usage states {by_usage}: one of the two is wrong"
-        else:
-            why = f"the engine counted {generated} tokens, {by_usage} by usage: others used it, or one is wrong"
-        return (why,), found
-
-    def _ended(self, seen: Seen, model: str) -> InstrumentError:
-        """The error for a load of which nothing came."""
-        where, why = f"{self._place.base}{self._place.path}", self._clean(seen.gone)
-        if seen.gone_kind == "refused":
-            words = why.removeprefix(f"status {seen.gone_status}: ")
-            error = InstrumentReportedError(seen.gone_status, words, f"POST {self._place.path}", where=where)
-            return self._refusal(error, model)
-        if seen.gone_kind == "unreachable":
-            return ConnectionFailed("the service is not there any more", where=where, why=why)
-        if seen.gone_kind == "silent":
-            return DeadlineExceeded("the service is silent", where=where, why=why, advice="see the driver's timeout")
-        return ConnectionLost("every request failed", where=where, why=why)
-
     def _pause(self, seconds: float) -> None:
         if self._aborted.wait(seconds):
             raise Aborted("the measurement was aborted", where=self.address)
-
-    def _clean(self, text: str) -> str:
-        """Without the key, in case the service sends it back."""
-        return text.replace(self._key, REDACTED) if self._key else text
-
-    def _cleaned(self, error: AicalibError) -> AicalibError:
-        if self._key:
-            for name in ("what", "why", "where", "advice", "text"):
-                if isinstance(value := getattr(error, name, None), str):
-                    setattr(error, name, self._clean(value))
-            error.args = tuple(self._clean(one) if isinstance(one, str) else one for one in error.args)
-        return error
-
-
-def _definition(manner: Manner, load: InferenceLoad) -> str:
-    """What is counted of this service under this load, and in which window: the same for every run of it."""
-    usage = manner.streamed_usage if load.streaming else manner.usage
-    kind = "completed" if not load.streaming else "steady" if load.arrival == "closed" else "offered"
-    return f"token/output/{'usage' if usage else 'length'}-counted/{kind}-window"
 
 
 def _shape(load: InferenceLoad) -> tuple[object, ...]:
