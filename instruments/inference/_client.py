@@ -1,8 +1,7 @@
 """One client process: sends its share of a load, stamps what the network gives, and decodes it when all has come.
 
-Run as `python -m aicalib_hw.instruments.inference._client JOB`. While the load runs, a read costs a stamp, three
-numbers and a copy into a buffer; JSON is decoded when no more arrives. It tells of its state in lines of JSON on its
-output.
+Run by `_crew.run_module`. While the load runs, a read costs a stamp, three numbers and a copy into a buffer; JSON is
+decoded when no more arrives. It tells of its state in lines of JSON on its output.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import json
 import os
 import random
 import ssl
-import sys
 import threading
 import time
 from array import array
@@ -417,7 +415,3 @@ def main(path: str) -> None:
     }
     (directory / "said.json").write_text(json.dumps(said), encoding="utf-8")
     tell({"done": True})
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

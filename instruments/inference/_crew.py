@@ -194,8 +194,12 @@ class Crew:
 def run_module(
     name: str, arguments: Sequence[str], trace: Trace | None, on_line: Callable[[str], None] | None
 ) -> Process:
-    """Start a module of this package as a process of its own."""
-    return Process([sys.executable, "-m", f"{_PACKAGE}.{name}", *arguments], trace=trace, on_line=on_line).start()
+    """Start `main` of a module of this package as a process of its own, which imports what this process would.
+
+    Its path is that of this process: with -m, a file `random.py` in the working directory would stand in the way.
+    """
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {_PACKAGE}.{name} import main; main(*sys.argv[1:])"
+    return Process([sys.executable, "-c", code, *arguments], trace=trace, on_line=on_line).start()
 
 
 def _broken(status: int, errors: str) -> InstrumentError:

@@ -1,9 +1,8 @@
 """A paced source of events on loopback, against which a client proves itself before it measures anything.
 
-Run as `python -m aicalib_hw.instruments.inference._source RATE STREAMS`. It answers each request with `max_tokens`
-events, each written by itself when it is due; the text of an event is the moment, monotonic ns, at which it was
-written, so that the client's delay shows in every event. It generates nothing and serves nobody else: it is no
-simulator of a service.
+Run by `_crew.run_module`. It answers each request with `max_tokens` events, each written by itself when it is due; the
+text of an event is the moment, monotonic ns, at which it was written, so that the client's delay shows in every event.
+It generates nothing and serves nobody else: it is no simulator of a service.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import asyncio
 import heapq
 import json
 import os
-import sys
 import time
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -121,5 +119,6 @@ async def serve(rate: float, streams: int) -> None:
         await pace.run()
 
 
-if __name__ == "__main__":
-    asyncio.run(serve(float(sys.argv[1]), int(sys.argv[2])))
+def main(rate: str, streams: str) -> None:
+    """Serve so many events/s on so many streams until the process that asked for this is gone."""
+    asyncio.run(serve(float(rate), int(streams)))

@@ -119,7 +119,9 @@ class OpenAIService(InferenceService):
         self._link.open()
         self._page = None
         if place.metrics:
-            self._page = Page(place.metrics, place.generated, place.prompt, trace=self._trace, **how)
+            ours = urlsplit(place.metrics)[:2] == urlsplit(place.base)[:2]  # a key goes to its own service alone
+            headers = self._authorization() if ours else {}
+            self._page = Page(place.metrics, place.generated, place.prompt, trace=self._trace, headers=headers, **how)
             self._page.open()
 
     def _disconnect(self) -> None:
