@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 import aicalib_hw as hw
 from aicalib_hw.bench import InferencePlan, load_bench
+from aicalib_hw.cli import main
 from aicalib_hw.errors import BenchError, NotPermitted, OutOfRange
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.procedures import calibrate_inference
@@ -195,6 +197,23 @@ def test_what_the_service_refuses_ends_the_calibration_by_name(bench_file: Calla
         calibrate_inference(bench, plan=InferencePlan(model="another"))
     with pytest.raises(NotPermitted, match="key"):
         hw.open_bench(bench_file(options=', api_key = "word"'))
+
+
+def test_the_command_calibrates_inference_and_fails_a_service_that_boasts(
+    bench_file: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bench = str(bench_file(indication=400.0))
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", bench, "--quantity", "inference", "--output", str(tmp_path / "out"), "--json"])
+    said = json.loads(capfd.readouterr().out)
+    (result,) = said["results"]
+    assert (ended.value.code, result["verdict"]) == (1, "FAIL"), said
+    assert (result["quantity"], result["unit"]) == ("inference", "token/s")
+    assert 150 < result["value"] <= 201
+    assert Path(said["report"]).is_file()
+    trace = (tmp_path / "out" / "trace.jsonl").read_text(encoding="utf-8")
+    assert "/models" in trace
+    assert len(read_record(tmp_path / "out" / "record.sqlite").measurements) >= 3
 
 
 def test_a_plan_without_a_point_is_refused(tmp_path: Path) -> None:
