@@ -24,6 +24,7 @@ def bench(platform: dict[str, Any], load: float = 1.0, **options: Any) -> Iterat
     world.start()
     simulated.start()
     world.run_load(load)
+    world.clock.wait_until(world.clock.now() + 2.0)  # ten updates: no update of a measurement reaches back before it
     try:
         with HiokiPW3336(simulated.address) as meter:
             yield meter, simulated

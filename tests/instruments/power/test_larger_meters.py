@@ -26,6 +26,7 @@ def opened() -> Iterator[Opened]:
         world.start()
         simulated.start()
         world.run_load(0.5)
+        world.clock.wait_until(world.clock.now() + 2.0)  # no update of a measurement reaches back before it
         meter = registry.driver(name)(simulated.address, **options)
         ends.extend([world.stop, simulated.stop, meter.close])
         return meter.open(), simulated
