@@ -92,6 +92,7 @@ class HiokiIntegrator(PolledPowerMeter):
         earlier: float | None = None
         energy: float | None = None
         elapsed, status = 0.0, Status.NO_DATA
+        looks_left = 2  # the state changes at once, the values that are shown with the next update
         try:
             for reading in self.stream():
                 readings.append(reading)
@@ -100,8 +101,12 @@ class HiokiIntegrator(PolledPowerMeter):
                     continue
                 earlier = energy
                 energy, elapsed, status = self.integrated()
-                if elapsed >= duration or state != "START":
+                if elapsed >= duration:
                     break
+                if state != "START":
+                    looks_left -= 1
+                    if not looks_left:
+                        break
             state = self.integration_state()
             stopped = Instant.now()
         finally:
