@@ -69,13 +69,14 @@ class RuleName(enum.StrEnum):
 def run(
     bench: Annotated[str, typer.Argument(help="Name of a bench, or path to a .toml file.")] = "this-machine",
     plan: Annotated[
-        PlanName, typer.Option(help="How long and how often: the bench's own plan, or 6 runs of 60 s a point.")
+        PlanName,
+        typer.Option(help="How long and how often: the bench's own, or 6 runs of 60 s a point (tokens: 600 s)."),
     ] = PlanName.DEFAULT,
     quantity: Annotated[
         list[MeasuredQuantity] | None, typer.Option(help="Measure only this; may be repeated. Default: all it can.")
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, fp64, bf16 or int8; may be repeated. Default: the bench's.")
+        list[str] | None, typer.Option(help="fp32, fp64, bf16, int8, …; may be repeated. Default: the bench's.")
     ] = None,
     path: Annotated[
         PathName | None, typer.Option(help="Which units compute, for every precision. Default: the bench's.")

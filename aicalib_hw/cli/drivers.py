@@ -36,7 +36,7 @@ def _lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("for", entry["summary"]),
         ("over", ", ".join(opened_by)),
-        ("simulator", entry["simulator"] or "not needed: the real thing is always there"),
+        ("simulator", entry["simulator"] or "none"),
         ("verified", entry["verified"]),
     ]
 
