@@ -1,4 +1,4 @@
-"""The drivers for Xena, OTG and TRex against simulators of another hand: rates, layers, ownership, and the way out."""
+"""The drivers for Xena, OTG and TRex against independent simulators: rates, layers, ownership, and the way out."""
 
 from __future__ import annotations
 

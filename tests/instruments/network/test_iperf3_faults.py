@@ -1,4 +1,4 @@
-"""The driver of iperf3 against a simulated iperf3 of another hand: rates that are known, and every fault it offers."""
+"""The driver of iperf3 against an independent simulated iperf3: rates that are known, and every fault it offers."""
 
 from __future__ import annotations
 

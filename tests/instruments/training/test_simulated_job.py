@@ -1,4 +1,4 @@
-"""The driver against the simulated job, which another hand wrote: token/s is the truth's, and faults are found."""
+"""The driver against the simulated job, which shares no code with it: token/s is the truth's, and faults are found."""
 
 from __future__ import annotations
 

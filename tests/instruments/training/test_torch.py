@@ -1,4 +1,4 @@
-"""A real training run of several processes: its token/s against a count of another hand, and its end in every case."""
+"""A real training run of several processes: its token/s against an independent count, and its end in every case."""
 
 from __future__ import annotations
 
