@@ -45,6 +45,8 @@ __all__ = ["calibrate_effective_compute", "measure_effective_compute"]
 
 _ROLES: Mapping[Workload, str] = {"training": "training_job", "inference": "inference_service"}
 _AGREEMENT = 1e-3
+_OTHER_WORK = 0.01
+"""Share by which answers may have other lengths than were asked for, or prompts come from a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ def operations_of(work: Any, tokens: Measurement) -> tuple[float, tuple[str, ...
                 why="whose requests were answered, and how long they are, must be known of every token that counts",
                 advice="measure with requests of our own",
             )
-        return whole / of[counted[1]], ()
+        return whole / of[counted[1]], _other_work(asked, tokens.evidence)
     told = tokens.evidence.get("flop_per_token")
     same = str(tokens.evidence.get("flop_model", "")).replace("/", "-") == FLOP_MODELS["training"]
     if work.shape is None:
@@ -246,6 +248,22 @@ def operations_of(work: Any, tokens: Measurement) -> tuple[float, tuple[str, ...
             f"a token takes {operations:.6g} operations by the plan's shape, and {float(told):.6g} by the job's own",
         )
     return operations, ()
+
+
+def _other_work(asked: InferenceLoad, told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say why the requests took other operations than those that were asked for."""
+    found = []
+    answers = told.get("output_tokens") or {}
+    lengths = [one for one in (answers.get("least"), answers.get("most")) if one is not None]
+    if any(abs(one - asked.output_tokens) > _OTHER_WORK * asked.output_tokens for one in lengths):
+        found.append(
+            f"answers had {min(lengths)} to {max(lengths)} tokens, and the operations of a token are those of requests "
+            f"with {asked.output_tokens}"
+        )
+    cached, complete = told.get("cached_tokens") or 0, (told.get("requests") or {}).get("complete") or 0
+    if cached > _OTHER_WORK * complete * asked.input_tokens:
+        found.append(f"{cached} prompt tokens came from a cache, which is no work, and would count as such")
+    return tuple(found)
 
 
 def _measure(

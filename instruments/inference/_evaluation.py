@@ -114,6 +114,7 @@ def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, usage: bo
         "rate_by_part": parts,
         "streams": streams,
         "prompt_tokens": _span([one.prompt_tokens for one in requests if one.complete]),
+        "output_tokens": _span([one.output_tokens for one in requests if one.complete]),
         "cached_tokens": sum(one.cached_tokens or 0 for one in requests) or None,
         "system_fingerprint": next((one.fingerprint for one in requests if one.fingerprint), ""),
     }

@@ -266,9 +266,11 @@ class Service(hw.InferenceService):
 
     DRIVER = DriverInfo("service", "inference_service", "a service of known rate", "none")
 
-    def __init__(self, rate: float, definition: str = "token/output/usage-counted/steady-window") -> None:
+    def __init__(
+        self, rate: float, definition: str = "token/output/usage-counted/steady-window", **evidence: Any
+    ) -> None:
         super().__init__("service://0")
-        self._rate, self._definition = rate, definition
+        self._rate, self._definition, self._evidence = rate, definition, evidence
         self.asked: list[InferenceLoad] = []
         self.open()
 
@@ -296,7 +298,8 @@ class Service(hw.InferenceService):
 
     def measure_tokens(self, load: InferenceLoad, *, progress: Any = None) -> Measurement:
         self.asked.append(load)
-        return replace(workload(self._rate), quantity="inference", definition=self._definition)
+        found = replace(workload(self._rate), quantity="inference", definition=self._definition)
+        return replace(found, evidence=self._evidence)
 
 
 def bench_of(*instruments: Any, **plans: Any) -> Any:
@@ -382,6 +385,21 @@ def test_a_service_is_charged_whole_requests_whichever_tokens_its_rate_counts(de
     # The heaviest load of the service's own plan, with prompts that no run before has sent.
     assert [load.concurrency for load in service.asked] == [8, 8, 8]
     assert [load.seed for load in service.asked] == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reason"),
+    [
+        ({"output_tokens": {"least": 20, "most": 50}}, "answers had 20 to 50 tokens"),
+        ({"cached_tokens": 500, "requests": {"complete": 10}}, "500 prompt tokens came from a cache"),
+        ({"output_tokens": {"least": 50, "most": 50}, "cached_tokens": 10, "requests": {"complete": 10}}, ""),
+    ],
+)
+def test_requests_that_took_other_work_than_was_asked_for_give_no_share(evidence: dict[str, Any], reason: str) -> None:
+    service = Service(1.0, **evidence)
+    found = calibrate_effective_compute(bench_of(Watched(), service), plan=EffectiveComputePlan(**SHAPE)).results[0]
+    assert bool(found.validity) is (not reason)
+    assert not reason or any(reason in one for one in found.validity.reasons), found.validity
 
 
 def test_tokens_whose_requests_nobody_knows_have_no_operations() -> None:
