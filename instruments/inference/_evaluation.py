@@ -30,6 +30,10 @@ MOST_LAG = 1e-3
 MOST_DISPATCH_LAG = 0.01
 """s by which 99 of 100 requests may be sent after they were due, before an offered load was not offered."""
 
+_QUIET = 0.01
+_LEAST_QUIET = 0.25
+"""Share of a window, and s, for which nothing may come at its end where more came all the time before."""
+
 _SLEW = 5e-4
 _TIME_BASE = "time base"
 _CLOCK = "host clock"
@@ -78,6 +82,7 @@ def evaluate(seen: Seen, load: InferenceLoad, begin: int, end: int, *, usage: bo
     start, stop = int(times[first]), int(times[last])
     # events that came at the very moment of the first belong to what was before it
     chosen = np.flatnonzero((times > start) & (times <= stop))
+    objections += _stands_still(times[first : last + 1], begin, end)
     weight = weights[of[chosen]]
     tokens = float(weight.sum())
     seconds = (stop - start) / 1e9
@@ -223,6 +228,19 @@ def _failures(requests: Sequence[Request], load: InferenceLoad, begin: int, end:
         return []
     kinds = ", ".join(dict.fromkeys(one.failure for one in failed))[:300]
     return [f"{len(failed)} of {len(concerned)} requests failed: {kinds}"]
+
+
+def _stands_still(times: NDArray[np.int64], begin: int, end: int) -> list[str]:
+    """Hold the end of a window, after the last arrival, against the times between arrivals: it is not in the rate."""
+    import numpy as np
+
+    quiet, longest = (end - int(times[-1])) / 1e9, int(np.diff(times).max()) / 1e9
+    if quiet <= max(_LEAST_QUIET, _QUIET * (end - begin) / 1e9, 2 * longest):
+        return []
+    return [
+        f"nothing came in the last {quiet:.3g} s of the window, and something every {longest:.3g} s before: the "
+        "service stood still, which the rate does not show"
+    ]
 
 
 def _counts(requests: Sequence[Request], begin: int, end: int) -> dict[str, Any]:

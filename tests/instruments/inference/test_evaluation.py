@@ -121,6 +121,22 @@ def test_a_window_in_which_nothing_came_is_no_result() -> None:
     assert found.objections == ("no token came in the window",)
 
 
+def test_a_service_that_stands_still_at_the_end_of_the_window_gives_no_result() -> None:
+    before = [round(at * SECOND) for at in np.arange(0.1, 30, 0.05)]
+    after = [round(at * SECOND) for at in np.arange(70, 75, 0.05)]
+    load = InferenceLoad("m", 7, len(before) + len(after))
+    found = evaluated(seen([[*before, *after]]), load, 1, 60)
+    assert found.rate == pytest.approx(20.0)  # that of the half in which it worked
+    assert any("nothing came in the last 30" in one for one in found.objections), found.objections
+    assert not evaluated(seen([[*before, *after]]), load, 1, 30).objections
+
+
+def test_answers_that_come_whole_and_seldom_are_no_standing_still() -> None:
+    streams = [[round(at * SECOND)] for at in (1.0, 11.0, 21.0, 31.0, 41.0, 51.0)]
+    load = InferenceLoad("m", 7, 1, streaming=False)
+    assert not evaluated(seen(streams), load, 2, 60).objections
+
+
 def test_events_that_come_together_or_wait_leave_no_times_between_tokens() -> None:
     stream = [round(at * SECOND) for at in np.arange(0.1, 5, 0.1)]
     load = InferenceLoad("m", 7, len(stream))
