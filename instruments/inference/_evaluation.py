@@ -203,6 +203,13 @@ def _weights(
             f"{len(more_events)} answers had more text events than their usage states tokens, one {worst.events} "
             f"with {worst.output_tokens}: the usage is wrong"
         )
+    untold = [one for one in complete if load.streaming and one.output_tokens is None]
+    longer = [one for one in untold if one.events > load.output_tokens]
+    if longer:
+        objections.append(
+            f"{len(longer)} answers that count for {load.output_tokens} tokens, as no usage is stated, had up to "
+            f"{max(one.events for one in longer)} text events"
+        )
     if silent:
         objections.append(f"{len(silent)} answers held no text")
     if not usage and short:

@@ -103,6 +103,16 @@ def test_prompts_count_into_the_total_when_their_first_text_comes() -> None:
     assert found.total_rate == pytest.approx((7 + found.tokens) / ((found.stop - found.start) / SECOND))
 
 
+def test_answers_longer_than_asked_for_are_no_result_where_no_usage_tells() -> None:
+    stream = [round(at * SECOND) for at in np.arange(0.1, 5, 0.1)]
+    found = seen([stream])
+    found.requests[0].output_tokens = None
+    asked = InferenceLoad("m", 7, len(stream))
+    assert not evaluated(found, asked, 1, 4, usage=False).objections
+    fewer = evaluated(found, InferenceLoad("m", 7, len(stream) - 1), 1, 4, usage=False)
+    assert any(f"had up to {len(stream)} text events" in one for one in fewer.objections), fewer.objections
+
+
 def test_a_failed_request_has_no_tokens_and_makes_no_result_unless_failures_are_allowed() -> None:
     stream = [round(at * SECOND) for at in np.arange(0.1, 5, 0.1)]
     found = seen([stream, stream])
