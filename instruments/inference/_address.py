@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from aicalib_hw.errors import UsageError
 
 OPENAI = "openai+https://HOST/v1?endpoint=completions&model=NAME&key_file=PATH&certificate=PATH&metrics=URL"
 PROMETHEUS = "prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&every=0.1&also=URL&key_file=PATH"
+
+_USER = re.compile(r"//[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ def served_at(address: str) -> Served:
     metrics = single.pop("metrics", f"{host.scheme}://{host.netloc}/metrics")
     if metrics != "no" and urlsplit(metrics).scheme not in ("http", "https"):
         raise refuse("metrics is a URL, or no")
+    _require_no_secret(metrics, "metrics=", OPENAI)
     key = single.pop("key_file", "")
     place = Served(
         base.rstrip("/"),
@@ -86,6 +90,7 @@ def counted_at(address: str) -> Counted:
     more = [value for name, value in options if name == "also"]
     single = {name: value for name, value in options if name != "also"}
     for page in more:
+        _require_no_secret(page, "also=", PROMETHEUS)
         if urlsplit(page).scheme not in ("http", "https") or not urlsplit(page).hostname:
             raise refuse(f"also={page} is no URL of http or https")
     try:
@@ -133,7 +138,9 @@ def key_in(file: Path | None) -> str:
 
 def _parts(address: str, family: str, form: str) -> tuple[str, list[tuple[str, str]], Callable[[str], UsageError]]:
     def refuse(why: str) -> UsageError:
-        return UsageError(f"{address!r} is no address of an inference service", why=why, advice=form)
+        # Without its options: one that does not belong there may be a key.
+        shown = _USER.sub("//…@", address.partition("?")[0])
+        return UsageError(f"{shown!r} is no address of an inference service", why=why, advice=form)
 
     scheme, _, rest = address.partition("://")
     inner = scheme.removeprefix(f"{family}+")
@@ -145,10 +152,16 @@ def _parts(address: str, family: str, form: str) -> tuple[str, list[tuple[str, s
         raise refuse(str(error)) from error
     if scheme != f"{family}+{inner}" or inner not in ("http", "https") or not parts.hostname or port == 0:
         raise refuse("it names no host to be reached over http or https")
+    _require_no_secret(f"{inner}://{rest}", "the address of an inference service", form)
+    return f"{inner}://{parts.netloc}{parts.path}", options, refuse
+
+
+def _require_no_secret(url: str, name: str, form: str) -> None:
+    """Raise UsageError, which does not show it, for a URL with a user, a password or a fragment."""
+    parts = urlsplit(url)
     if parts.username or parts.password or parts.fragment:
         raise UsageError(
-            f"an address of an inference service on {parts.hostname} holds a user, a password or a fragment",
+            f"{name} on {parts.hostname} holds a user, a password or a fragment",
             why="addresses are shown and recorded",
             advice=f"put a key into a file and name it: {form}",
         )
-    return f"{inner}://{parts.netloc}{parts.path}", options, refuse

@@ -326,11 +326,16 @@ def test_nothing_there_and_something_else_there_are_told_apart() -> None:
         "openai+http://host/v1?endpoint=images",
         "openai+http://host/v1?api_key=sk-1",
         "openai+http://host/v1?metrics=host",
+        "openai+http://host/v1?metrics=http://user:word@host/metrics",
+        "prometheus+http://host/metrics?also=http://user:word@other/metrics",
+        "prometheus+http://user:word@host:70000/metrics",
     ],
 )
 def test_an_address_that_makes_no_sense_is_refused_without_a_word_sent(address: str) -> None:
-    with pytest.raises(AicalibError):
+    with pytest.raises(AicalibError) as refused:
         hw.open_instrument(address)
+    assert "user:word" not in str(refused.value)
+    assert "sk-1" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
