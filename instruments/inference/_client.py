@@ -202,7 +202,8 @@ class Client:
         add_time, add_number, add_size = self._times.append, self._numbers.append, self._sizes.append
         latest, put, now = self._latest, self._spool.write, _now
         left = job.most_bytes
-        sending = self._session.post(job.url, data=body, headers=job.headers, trace_request_ctx=request)
+        how: dict[str, Any] = {"headers": job.headers, "trace_request_ctx": request, "allow_redirects": False}
+        sending = self._session.post(job.url, data=body, **how)
         async with sending as response:
             request.status = response.status
             if response.status != 200:
