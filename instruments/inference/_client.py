@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import ssl
 import threading
 import time
@@ -78,7 +79,7 @@ class Client:
     async def _begin(self) -> int:
         go = Path(self._job.signals) / GO
         while not go.exists():
-            _end_with_parent()
+            _end_with_parent(self._job)
             await asyncio.sleep(_GO_EVERY)
         return int(go.read_text())
 
@@ -259,7 +260,7 @@ class Client:
         def look() -> None:
             stopped = False
             while not over.wait(_LOOK_EVERY):
-                _end_with_parent()
+                _end_with_parent(self._job)
                 if os.path.exists(cut):
                     loop.call_soon_threadsafe(lambda: self._stop(cut=True))
                 elif not stopped and os.path.exists(stop):
@@ -382,15 +383,32 @@ def _words(body: bytes) -> str:
 _PARENT = os.getppid()
 
 
-def _end_with_parent() -> None:
-    """Leave nothing loading a service when the process that started this one is gone."""
+def _end_with_parent(job: Job) -> None:
+    """Leave nothing loading a service when the process that started this one is gone, and no file of it."""
     if os.getppid() != _PARENT:
+        _clear(job)
         os._exit(1)
+
+
+def _clear(job: Job) -> None:
+    """Remove what nobody will read any more; the last process removes the folder of all."""
+    for folder in (job.directory, job.signals):
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(job.signals))
 
 
 def main(path: str) -> None:
     """Carry out the job of this file, and leave what was seen beside it."""
     job = Job.read(Path(path))
+    try:
+        _carry_out(job)
+    except BrokenPipeError:  # nobody hears: the process that started this one is gone
+        _clear(job)
+        raise
+
+
+def _carry_out(job: Job) -> None:
     directory = Path(job.directory)
     gc.disable()  # a collection would hold up every stream; a load leaves few cycles behind
     began = time.process_time()

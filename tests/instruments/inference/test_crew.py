@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from aicalib_hw.instruments.inference._crew import Crew
 from aicalib_hw.instruments.inference._job import Job
+
+WAITING = """
+import threading, time
+from aicalib_hw.instruments.inference._crew import Crew
+from aicalib_hw.instruments.inference._job import Job
+
+def job(number, directory, signals):
+    key = {"Authorization": "Bearer unspeakable"}
+    return Job(directory, signals, "http://127.0.0.1:9/v1", key, {}, chat=False, streaming=True, slots=1)
+
+with Crew(2, job, trace=None, aborted=threading.Event()):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
 
 
 class Elsewhere(BaseHTTPRequestHandler):
@@ -53,3 +73,28 @@ def test_a_request_goes_to_the_service_of_the_address_and_nowhere_else(elsewhere
         seen = crew.collect(10.0)
     assert [(one.status, one.kind) for one in seen.requests] == [(307, "refused")]
     assert asked == ["/v1/completions"]
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["once they are ready", "while they begin"])
+def test_client_processes_whose_parent_was_killed_end_and_leave_no_file(tmp_path: Path, ready: bool) -> None:
+    command = [sys.executable, "-c", WAITING]
+    parent = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    with parent.stdout as said:
+        if ready:
+            assert said.readline() == b"ready\n"
+        else:
+            _until(lambda: len(list(tmp_path.glob("*/client-1"))) == 1)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    if ready:
+        _until(lambda: not list(tmp_path.iterdir()))
+    else:  # what had not begun yet leaves its folder, and no key in it once one client has read its job
+        _until(lambda: not list(tmp_path.glob("*/client-0")))
+
+
+def _until(reached: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.01)
