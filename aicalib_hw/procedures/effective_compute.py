@@ -37,7 +37,7 @@ from aicalib_hw.procedures._effective_run import (
     nominal_references,
     path_of,
 )
-from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
+from aicalib_hw.procedures._point import certified, largest_components, make_point, worth_repeating
 from aicalib_hw.procedures.training import training_plan
 from aicalib_hw.readings import Measurement
 
@@ -51,12 +51,16 @@ _OTHER_WORK = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One workload: what runs it, with what it is asked, and the operations of a token where the plan tells them."""
+    """One workload: what runs it, with what it is asked, and the operations of a token where the plan tells them.
+
+    certificate: of what runs it, None = it has none.
+    """
 
     kind: Workload
     instrument: TrainingJob | InferenceService
     asked: Any
     shape: ModelShape | None
+    certificate: Any
 
     @property
     def title(self) -> str:
@@ -177,7 +181,8 @@ def _works(bench: Any, plan: Any) -> list[_Work]:
             )
         instrument = bench.the(_ROLES[kind])
         _require_ours(instrument, asked)
-        works.append(_Work(kind, instrument, asked, shape))
+        name = next(key for key, one in bench.instruments.items() if one is instrument)
+        works.append(_Work(kind, instrument, asked, shape, bench.certificates.get(name)))
     return works
 
 
@@ -294,7 +299,7 @@ def _measure(
         def within(done: float, _: str, number: int = number, note: str = note) -> None:
             step(min(1.0, (number + 0.9 * done) / plan.runs), note)
 
-        tokens = keep(work.measure(number, within))
+        tokens = certified(keep(work.measure(number, within)), work.certificate)
         operations, doubts = operations_of(work, tokens)
         step(min(1.0, (number + 0.9) / plan.runs), f"{note}, the reference after")
         references.append(referred())

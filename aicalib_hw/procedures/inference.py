@@ -14,10 +14,9 @@ from typing import Any
 from aicalib_hw.errors import InstrumentError
 from aicalib_hw.interfaces import InferenceLoad, InferenceService, Progress
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.certificates import corrected
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
 from aicalib_hw.procedures._normalised import NORMALISED, scaled, times
-from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
+from aicalib_hw.procedures._point import certified, largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, ValidityStatus, to_plain
 
 _TIMES = ("ttft_s", "tpot_s", "itl_s", "latency_s", "dispatch_lag_s", "loop_lag_s")
@@ -133,7 +132,7 @@ def _measure(
         run = service.measure_tokens(replace(point.load, seed=plan.seed + number), progress=within)
         if record is not None:
             record.measurement(run)
-        measured.append(_certified(run, certificate))
+        measured.append(certified(run, certificate))
         if run.validity.status is ValidityStatus.ERROR:
             break
     after = clock_evidence()
@@ -170,14 +169,6 @@ def _told(measured: Sequence[Measurement]) -> dict[str, Any]:
     found["manner"] = told[0].get("manner")
     found["remarks"] = list(dict.fromkeys(remark for one in told for remark in one.get("remarks", ())))
     return found
-
-
-def _certified(run: Measurement, certificate: Any) -> Measurement:
-    """Add the correction of the certificate of the inference framework, and its uncertainty."""
-    if certificate is None or run.value is None:
-        return run
-    value, component = corrected(float(run.value), run.unit, run.quantity, certificate)
-    return replace(run, value=value, components=(*run.components, component))
 
 
 def _components(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:

@@ -15,10 +15,9 @@ from typing import Any
 from aicalib_hw.errors import InstrumentError, UsageError
 from aicalib_hw.interfaces import Progress, TrainingJob, TrainingPlan
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.certificates import corrected
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
 from aicalib_hw.procedures._normalised import scaled, times
-from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
+from aicalib_hw.procedures._point import certified, largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, to_plain
 
 _FROM_RUNS = (
@@ -130,7 +129,7 @@ def _measure(
         run = job.measure_tokens(asked, progress=within)
         if record is not None:
             record.measurement(run)
-        measured.append(_certified(run, certificate))
+        measured.append(certified(run, certificate))
     after = clock_evidence()
     components = _components(measured, time_base(after))
     evidence = {**_told(measured), "host_clock_before": to_plain(before), "host_clock_after": to_plain(after)}
@@ -175,14 +174,6 @@ def _with_unit(key: str) -> str:
 
 def _last(losses: Sequence[float | None] | None) -> float | None:
     return next((one for one in reversed(losses or ()) if one is not None), None)
-
-
-def _certified(run: Measurement, certificate: Any) -> Measurement:
-    """Add the correction of the certificate of the training framework, and its uncertainty."""
-    if certificate is None or run.value is None:
-        return run
-    value, component = corrected(float(run.value), run.unit, run.quantity, certificate)
-    return replace(run, value=value, components=(*run.components, component))
 
 
 def _components(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:

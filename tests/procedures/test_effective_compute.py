@@ -18,6 +18,7 @@ import aicalib_hw as hw
 from aicalib_hw import bench as bench_plans
 from aicalib_hw.bench import EffectiveComputePlan
 from aicalib_hw.errors import NotSupported, UsageError
+from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.interfaces import (
     AcceleratorCapabilities,
     DriverInfo,
@@ -317,7 +318,12 @@ def bench_of(*instruments: Any, **plans: Any) -> Any:
         decision=SimpleNamespace(rule="none"),
     )
     return SimpleNamespace(
-        name="bench", instruments=held, of_role=of_role, the=lambda role: of_role(role)[0], settings=settings
+        name="bench",
+        instruments=held,
+        certificates={},
+        of_role=of_role,
+        the=lambda role: of_role(role)[0],
+        settings=settings,
     )
 
 
@@ -385,6 +391,24 @@ def test_a_service_is_charged_whole_requests_whichever_tokens_its_rate_counts(de
     # The heaviest load of the service's own plan, with prompts that no run before has sent.
     assert [load.concurrency for load in service.asked] == [8, 8, 8]
     assert [load.seed for load in service.asked] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("reach", [1e5, 10.0])
+def test_a_certificate_of_the_workload_corrects_its_share_as_it_does_its_rate_or_refuses_it(reach: float) -> None:
+    points = tuple(
+        CertificatePoint(
+            quantity="training", range=None, at=at, correction=100.0, expanded_uncertainty=2.0, k=2.0, unit="token/s"
+        )
+        for at in (0.0, reach)
+    )
+    bench = bench_of(Watched(), Job(1e4))
+    bench.certificates["job1"] = Certificate("T-1", "this test", "2026-01-01", "2036-01-01", "nobody", points)
+    (result,) = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE)).results
+    if reach > 1e4:
+        assert result.measurement.value == pytest.approx(100 * (1e4 + 100) * PER_TOKEN / 1e12)
+        assert "token rate: certificate" in {one.name for one in result.measurement.components}
+    else:
+        assert any("does not reach" in reason for reason in result.validity.reasons), result.validity
 
 
 @pytest.mark.parametrize(
