@@ -6,15 +6,19 @@ falls behind shows in delays that grow: their slope against time is the share of
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aicalib_hw.errors import DeadlineExceeded
 from aicalib_hw.trace import Trace
+from aicalib_hw.transport.deadline import Deadline
+from aicalib_hw.transport.process import Process
 
 from ._crew import Crew, Seen, run_module
 from ._job import Job
@@ -72,22 +76,13 @@ def prove(
     processes = min(processes, streams)
     shares = [streams // processes + (number < streams % processes) for number in range(processes)]
     each = max(2, math.ceil(seconds * rate / streams))
-    heard, port = threading.Event(), [0]
-
-    def hear(line: str) -> None:
-        port[0] = json.loads(line)["port"]
-        heard.set()
-
-    source = run_module("_source", [repr(rate), str(streams)], trace, hear)
-    try:
-        if not heard.wait(_STARTING):
-            raise DeadlineExceeded("the paced source of the client's proof did not begin", where="127.0.0.1")
+    with _sources(rate, shares, trace) as ports:
 
         def job(number: int, directory: str, signals: str) -> Job:
             return Job(
                 directory,
                 signals,
-                f"http://127.0.0.1:{port[0]}/v1/completions",
+                f"http://127.0.0.1:{ports[number]}/v1/completions",
                 {"Content-Type": "application/json"},
                 {"model": "paced", "max_tokens": each, "stream": True},
                 chat=False,
@@ -101,9 +96,34 @@ def prove(
             crew.go()
             crew.wait_until_warm(20 * seconds + _STARTING)
             seen = crew.collect(20 * seconds + _STARTING)
-    finally:
-        source.stop(grace=0.0)
     return judge(seen, rate, events=each * streams, processes=processes, streams=streams)
+
+
+@contextlib.contextmanager
+def _sources(rate: float, shares: Sequence[int], trace: Trace | None) -> Iterator[list[int]]:
+    """Run a source for each client process, and yield their ports: one alone is as slow as one client is.
+
+    rate: events/s of all together. shares: how many streams each has. Raises DeadlineExceeded where one does not begin.
+    """
+    ports = [queue.SimpleQueue[int]() for _ in shares]
+    sources: list[Process] = []
+    try:
+        for share, port in zip(shares, ports, strict=True):
+
+            def hear(line: str, port: queue.SimpleQueue[int] = port) -> None:
+                port.put(json.loads(line)["port"])
+
+            asked = [repr(rate * share / sum(shares)), str(share)]
+            sources.append(run_module("_source", asked, trace, hear))
+        deadline = Deadline(_STARTING)
+        yield [port.get(timeout=deadline.left) for port in ports]
+    except queue.Empty:
+        raise DeadlineExceeded(
+            "the paced source of the client's proof did not begin", where="127.0.0.1", advice="is this host busy?"
+        ) from None
+    finally:
+        for source in sources:
+            source.stop(grace=0.0)
 
 
 def judge(seen: Seen, rate: float, *, events: int, processes: int, streams: int) -> Proof:
