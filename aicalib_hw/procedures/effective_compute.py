@@ -38,7 +38,7 @@ from aicalib_hw.procedures._effective_run import (
     path_of,
 )
 from aicalib_hw.procedures._point import certified, largest_components, make_point, worth_repeating
-from aicalib_hw.procedures.training import training_plan
+from aicalib_hw.procedures.training import long_enough, training_plan
 from aicalib_hw.readings import Measurement
 
 __all__ = ["calibrate_effective_compute", "measure_effective_compute"]
@@ -271,6 +271,17 @@ def _other_work(asked: InferenceLoad, told: Mapping[str, Any]) -> tuple[str, ...
     return tuple(found)
 
 
+def _long(work: _Work, bench: Any, record: Any, step: Progress) -> _Work:
+    """Return the work with as many steps as last the time that the plan of training asks for; a service knows it."""
+    job, duration = work.instrument, bench.settings.plan.training.duration
+    if not isinstance(job, TrainingJob) or not duration:
+        return work
+    try:
+        return replace(work, asked=long_enough(job, work.asked, duration, record, step))
+    finally:
+        job.release()
+
+
 def _measure(
     bench: Any, devices: Sequence[Accelerator], work: _Work, plan: Any, record: Any, step: Progress
 ) -> tuple[Result, list[Measurement]]:
@@ -287,6 +298,7 @@ def _measure(
             keep(one)
         return found
 
+    work = _long(work, bench, record, step)
     step(0.0, f"{work.kind}, the reference before")
     references = [referred()]
     nominal = nominal_references(devices, plan.precisions, path=plan.path)

@@ -117,7 +117,7 @@ def _measure(
     title = f"batch of {asked.global_batch} × {asked.sequence_length} tokens"
     before = clock_evidence()
     if plan.duration:
-        asked = _long_enough(job, asked, plan.duration, record, step)
+        asked = long_enough(job, asked, plan.duration, record, step)
     measured: list[Measurement] = []
     while len(measured) < plan.runs or worth_repeating(measured, plan.runs):
         number = len(measured)
@@ -142,7 +142,7 @@ def _measure(
     return results
 
 
-def _long_enough(job: TrainingJob, asked: TrainingPlan, duration: float, record: Any, step: Progress) -> TrainingPlan:
+def long_enough(job: TrainingJob, asked: TrainingPlan, duration: float, record: Any, step: Progress) -> TrainingPlan:
     """Run once, only to see how long a step takes, and return the plan with as many steps as fill `duration` s."""
     step(0.0, "how long a step takes")
     pilot = job.measure_tokens(asked)

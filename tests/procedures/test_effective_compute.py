@@ -232,6 +232,7 @@ class Job(hw.TrainingJob):
         super().__init__("job://0")
         self._rate, self._evidence, self._own = rate, evidence, own
         self.running = False
+        self.steps: list[int] = []
         self.open()
 
     def _connect(self) -> None: ...
@@ -259,6 +260,7 @@ class Job(hw.TrainingJob):
 
     def measure_tokens(self, plan: TrainingPlan, *, progress: Any = None) -> Measurement:
         self.running = True
+        self.steps.append(plan.steps)
         return replace(workload(self._rate), evidence={"remarks": ["a job of this test"], **self._evidence})
 
 
@@ -391,6 +393,14 @@ def test_a_service_is_charged_whole_requests_whichever_tokens_its_rate_counts(de
     # The heaviest load of the service's own plan, with prompts that no run before has sent.
     assert [load.concurrency for load in service.asked] == [8, 8, 8]
     assert [load.seed for load in service.asked] == [7, 8, 9]
+
+
+def test_a_job_is_run_for_as_long_as_its_own_plan_asks() -> None:
+    job = Job(1e4, steps=50, seconds=2.0)
+    training = TRAINING_PLAN.model_copy(update={"duration": 10.0})
+    calibrate_effective_compute(bench_of(Watched(job), job, training=training), plan=EffectiveComputePlan(**SHAPE))
+    # Once to see how long a step takes, then three runs of ten seconds.
+    assert job.steps == [50, 250, 250, 250]
 
 
 @pytest.mark.parametrize("reach", [1e5, 10.0])
