@@ -93,6 +93,8 @@ def counted_at(address: str) -> Counted:
         _require_no_secret(page, "also=", PROMETHEUS)
         if urlsplit(page).scheme not in ("http", "https") or not urlsplit(page).hostname:
             raise refuse(f"also={page} is no URL of http or https")
+    if len({base, *more}) <= len(more):
+        raise refuse("a page is named twice, and its tokens would count twice")
     try:
         every = float(single.pop("every", "0.1"))
     except ValueError as error:

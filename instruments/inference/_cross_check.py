@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aicalib_hw.errors import ConnectionFailed, InstrumentError, InstrumentReportedError, ProtocolError
+from aicalib_hw.errors import Aborted, InstrumentError
 
 from ._crew import Seen
 from ._page import Page
@@ -43,7 +43,9 @@ class CrossCheck:
                 if again == found:
                     break
                 found = again
-        except (InstrumentReportedError, ProtocolError, ConnectionFailed) as error:
+        except Aborted:
+            raise
+        except InstrumentError as error:  # a page that hangs is no reason to measure nothing
             return cls(page, model, pause, remark=f"no counters of the engine: {error.what}")
         remark = "no counters of the engine that are known here" if found is None else ""
         return cls(page, model, pause, found, remark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -103,7 +104,7 @@ class Page:
             return Reading(found[0], "token", Status.VALID, window, source, found[2], resolution=1.0, raw=str(found[0]))
 
         def number(names: tuple[str, ...]) -> int | None:
-            found = counters_of.total(samples, names, model)
+            found = self._summed(samples, names, model)
             return None if found is None else int(found[0])
 
         raw: dict[str, Any] = {}
@@ -123,13 +124,18 @@ class Page:
     def _whole(
         self, samples: tuple[Sample, ...], names: tuple[str, ...], model: str
     ) -> tuple[int, frozenset[object], str] | None:
-        try:
-            found = counters_of.total(samples, names, model)
-        except ValueError as error:
-            raise ProtocolError("a counter of the engine is no number", where=self.url, why=str(error)) from error
+        found = self._summed(samples, names, model)
         if found is None:
             return None
         value, series, name = found
         if value.denominator != 1 or value < 0:
             raise ProtocolError("a counter of tokens is no count", where=self.url, why=f"{name} is {float(value):g}")
         return int(value), series, name
+
+    def _summed(
+        self, samples: tuple[Sample, ...], names: tuple[str, ...], model: str
+    ) -> tuple[Fraction, frozenset[object], str] | None:
+        try:
+            return counters_of.total(samples, names, model)
+        except ValueError as error:
+            raise ProtocolError("a counter of the engine is no number", where=self.url, why=str(error)) from error

@@ -329,6 +329,7 @@ def test_nothing_there_and_something_else_there_are_told_apart() -> None:
         "openai+http://host/v1?metrics=http://user:word@host/metrics",
         "prometheus+http://host/metrics?also=http://user:word@other/metrics",
         "prometheus+http://user:word@host:70000/metrics",
+        "prometheus+http://host/metrics?also=http://host/metrics",
     ],
 )
 def test_an_address_that_makes_no_sense_is_refused_without_a_word_sent(address: str) -> None:

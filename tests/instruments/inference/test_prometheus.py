@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import aicalib_hw as hw
-from aicalib_hw.errors import Aborted, ConnectionFailed, IdentityMismatch, OutOfRange
+from aicalib_hw.errors import Aborted, ConnectionFailed, IdentityMismatch, OutOfRange, ProtocolError
 from aicalib_hw.interfaces import InferenceLoad
 from aicalib_hw.readings import ValidityStatus
 
@@ -71,6 +71,13 @@ def test_the_rate_of_a_counter_is_found_within_what_is_stated(engine: Engine) ->
     assert found.value == pytest.approx(5000, rel=widths)
     assert widths < 0.2
     assert found.evidence["tokens_in_window"] == pytest.approx(found.value * found.window.duration)
+
+
+def test_a_number_of_requests_that_is_none_is_told_as_an_error_of_the_page(engine: Engine) -> None:
+    with hw.open_instrument(f"prometheus+{engine.url}") as counters:
+        engine.page += "vllm:num_requests_running NaN\n"
+        with pytest.raises(ProtocolError, match="no number"):
+            counters.read()
 
 
 def test_a_counter_in_coarse_steps_is_aligned_with_its_steps() -> None:
