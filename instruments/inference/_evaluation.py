@@ -30,6 +30,9 @@ MOST_LAG = 1e-3
 MOST_DISPATCH_LAG = 0.01
 """s by which 99 of 100 requests may be sent after they were due, before an offered load was not offered."""
 
+_OTHER_LENGTH = 0.01
+"""Share by which answers may be shorter on average than was asked for, of a service that does not fix their length."""
+
 _QUIET = 0.01
 _LEAST_QUIET = 0.25
 """Share of a window, and s, for which nothing may come at its end where more came all the time before."""
@@ -184,13 +187,14 @@ def _weights(
     stated = [one for one in complete if one.output_tokens is not None]
     if usage and len(stated) < len(complete):
         objections.append(f"usage came with {len(stated)} of {len(complete)} answers only")
-    short = 0
+    short = whole = 0
     other: list[int] = []
     for request in complete:
         tokens = request.output_tokens
         if not usage or tokens is None:
             tokens = load.output_tokens if request.finish == "length" else 0
         short += request.finish != "length"
+        whole += tokens
         if tokens != load.output_tokens:
             other.append(tokens)
         if tokens and request.events:
@@ -219,8 +223,9 @@ def _weights(
             f"{len(other)} of {len(complete)} answers had {min(other)} to {max(other)} output tokens by usage, and "
             f"{load.output_tokens} were asked for"
         )
-        if fixed or max(other) > load.output_tokens:
-            objections.append(text)
+        asked = load.output_tokens * len(complete)
+        if fixed or max(other) > load.output_tokens or whole < (1 - _OTHER_LENGTH) * asked:
+            objections.append(text)  # another load than the one whose rate was asked for
         else:
             remarks.append(f"{text}: this service does not let the end of the text be suppressed")
     if complete and not usage:

@@ -113,6 +113,19 @@ def test_answers_longer_than_asked_for_are_no_result_where_no_usage_tells() -> N
     assert any(f"had up to {len(stream)} text events" in one for one in fewer.objections), fewer.objections
 
 
+@pytest.mark.parametrize(("early", "valid"), [(1, True), (100, False)])
+def test_answers_that_end_early_are_another_load_unless_they_are_few(early: int, valid: bool) -> None:
+    streams = [[round((at + 0.03 * number) * SECOND) for at in (0.1, 0.2, 0.3)] for number in range(100)]
+    found = seen(streams, tokens_an_event=10)
+    for request in found.requests[:early]:
+        request.output_tokens, request.finish = 15, "stop"
+    load = InferenceLoad("m", 7, 30, concurrency=100)
+    of = evaluate(found, load, SECOND // 2, 2 * SECOND, usage=True, fixed=False)
+    assert bool(of.objections) is not valid
+    assert any("15 to 15 output tokens" in one for one in (*of.objections, *of.remarks))
+    assert evaluate(found, load, SECOND // 2, 2 * SECOND, usage=True, fixed=True).objections
+
+
 def test_a_failed_request_has_no_tokens_and_makes_no_result_unless_failures_are_allowed() -> None:
     stream = [round(at * SECOND) for at in np.arange(0.1, 5, 0.1)]
     found = seen([stream, stream])
