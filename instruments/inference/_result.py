@@ -65,10 +65,14 @@ class Told:
         rate, first, last = partial_rate(seen, start if (seen.times >= start).sum() > 1 else begin)
         window = Window(Instant.at_monotonic(first), Instant.at_monotonic(last), "until the load broke off")
         complete = [one for one in seen.requests if one.complete]
+        told = [one for one in complete if one.output_tokens is not None and one.events]
+        events, tokens = sum(one.events for one in told), sum(one.output_tokens or 0 for one in told)
         reason = self.clean(f"the load broke off: {why}")
         evidence = {
             **self._facts(seen),
             "partial_event_rate": rate,
+            # an event of an unfinished answer taken for as many tokens as one of the finished ones had
+            "partial_token_rate": rate * tokens / events if rate is not None and events else None,
             "events": len(seen.times),
             "requests_complete": len(complete),
             "output_tokens_by_usage": sum(one.output_tokens or 0 for one in complete),

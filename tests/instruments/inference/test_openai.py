@@ -229,6 +229,7 @@ def test_a_server_that_dies_in_the_window_leaves_what_was_seen_and_an_error() ->
     assert "broke off" in found.validity.reasons[0]
     assert found.evidence["events"] > 200
     assert found.evidence["partial_event_rate"] > 100
+    assert found.evidence["partial_token_rate"] == pytest.approx(found.evidence["partial_event_rate"])
     assert found.evidence["output_tokens_by_usage"] % 40 == 0
     assert found.evidence["failures"]
 
