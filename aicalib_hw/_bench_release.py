@@ -7,6 +7,7 @@ from typing import Any
 
 from aicalib_hw import registry
 from aicalib_hw._bench_file import BenchFile
+from aicalib_hw._bench_found import with_found
 from aicalib_hw.errors import AicalibError
 from aicalib_hw.interfaces import Instrument, ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook
@@ -19,11 +20,12 @@ def release_instruments(
 ) -> dict[str, ReleaseReport]:
     """Open each instrument that has an address, release it and say by name what was done.
 
+    An entry that stands for whatever is here is each device that is found, as it is when the bench is opened.
     Raises LockedByOther while a living process holds one of them, unless `force` takes it away.
     An instrument that cannot be reached is a failure in its report and does not keep the others waiting.
     """
     reports: dict[str, ReleaseReport] = {}
-    for name, entry in settings.instruments.items():
+    for name, entry in with_found(settings).instruments.items():
         if entry.address is None:
             reports[name] = ReleaseReport(("simulated by the program that uses it, ended with it",))
             continue

@@ -9,7 +9,7 @@ import pytest
 import aicalib_hw as hw
 from aicalib_hw import registry
 from aicalib_hw._bench_found import with_found
-from aicalib_hw.bench import load_bench
+from aicalib_hw.bench import load_bench, release_bench
 
 BENCH = """
 [bench]
@@ -68,3 +68,12 @@ def test_simulated_one_device_of_the_simulator_stands_for_all_of_its_family(file
         assert bench.address_of("gpu") == "nvidia://0"
     with hw.open_bench(file) as bench:
         assert list(bench.instruments) == ["cpu"]
+
+
+def test_what_stands_for_whatever_is_here_does_not_keep_the_others_from_being_released(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    reports = release_bench(file)
+    assert list(reports) == ["cpu"]
+    assert all(reports.values())
