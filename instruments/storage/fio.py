@@ -10,6 +10,7 @@ own counters.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -229,7 +230,8 @@ class Fio(StorageTester):
         """Write every block once, so that nothing that is read was never written; once for files of one shape."""
         if not job.precondition or self._files.filled(job, target):
             return
-        options = ["--rw=write", f"--bs={min(_FILL_BLOCK, job.size // job.jobs)}", "--end_fsync=1"]
+        # fio leaves out what does not fill a block, so the block divides what each job writes.
+        options = ["--rw=write", f"--bs={math.gcd(_FILL_BLOCK, job.size // job.jobs)}", "--end_fsync=1"]
         note = _part(report, 0.0, 0.3, "filling the file")
         said = self._run(job, target, [*place, *options], job.size / _SLOWEST, note).said
         broken = breakdowns(said)

@@ -60,6 +60,13 @@ def test_what_fio_moved_is_what_the_device_counted_within_half_a_per_cent(disk: 
     assert left_in(disk) == []
 
 
+def test_a_size_that_is_no_whole_number_of_mebibytes_is_filled_to_its_last_block(disk: Disk) -> None:
+    with Fio(disk.address) as tester:
+        result = tester.measure_throughput(job(size=3 * MIB // 2, block_size=MIB // 2, queue_depth=1))
+    assert result.evidence["bytes_read"] > 0
+    assert left_in(disk) == []
+
+
 def test_a_checkpoint_is_new_files_of_which_every_byte_counts_and_is_verified(disk: Disk) -> None:
     with Fio(disk.address) as tester:
         result = tester.measure_throughput(
