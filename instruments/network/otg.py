@@ -181,10 +181,14 @@ class OpenTrafficGenerator(NetworkTester):
         failures: list[str] = []
         with self._lock:
             try:
-                mine = self.owned or self._owner() == self.mark
+                present = self._owner()
             except AicalibError as error:
                 return ReleaseReport(failures=(f"whose the ports are cannot be told: {error.what}",))
-            if not mine:
+            if present is not None and present != self.mark:
+                # Their configuration has replaced ours whole: what would be stopped and emptied now is theirs.
+                lost, self.owned = self.owned, False
+                return ReleaseReport((f"left to {present}, whose configuration replaced ours",) if lost else ())
+            if present is None and not self.owned:
                 return ReleaseReport()
             steps: tuple[tuple[str, Callable[[], None]], ...] = (
                 ("traffic stopped", lambda: self.transmit("stop")),

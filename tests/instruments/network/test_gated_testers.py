@@ -194,6 +194,16 @@ def test_a_port_of_somebody_else_is_theirs_unless_force_is_used(simulated: Simul
             assert reservation.evicted == {"0/0": "other"}
 
 
+@pytest.mark.parametrize("simulated", [(FAMILIES[1], 0.0, {})], indirect=True)
+def test_a_configuration_by_which_somebody_else_took_the_ports_is_left_to_them(simulated: Simulated) -> None:
+    with hw.open_instrument(simulated.address) as ours, hw.open_instrument(simulated.address) as theirs:
+        ours.reserve(simulated.ports, owner="test")
+        ports = [{"name": name, "location": place} for name, place in theirs.place.ports.items()]
+        theirs.push({"ports": ports, "layer1": [{"name": "theirs", "port_names": [port["name"] for port in ports]}]})
+        assert ours.release()
+        assert [port.owner for port in theirs.ports()] == ["somebody (theirs)"] * 2
+
+
 @pytest.mark.parametrize(
     "address",
     [
