@@ -107,7 +107,9 @@ class Iperf3(NetworkTester):
             port = free.getsockname()[1]
         listening = threading.Event()
         command = [self._program, "-s", "-B", self.place.host, "-p", str(port), "--forceflush"]
-        self._server = Process(command, trace=self._trace, on_line=lambda line: _note_listening(line, listening))
+        self._server = Process(
+            command, trace=self._trace, on_line=lambda line: _note_listening(line, listening), guarded=True
+        )
         self._server.start()
         if not listening.wait(self.timeout):
             raise ConnectionFailed("the iperf3 server that was started here does not listen", where=" ".join(command))
@@ -198,7 +200,8 @@ class Iperf3(NetworkTester):
 
     def _run(self, arguments: Sequence[str], limit: float) -> str:
         self._aborted = False
-        with self._lock, Process([self._program, *arguments], trace=self._trace) as process:
+        # Guarded: a client whose program is killed would go on sending to the end of its gate.
+        with self._lock, Process([self._program, *arguments], trace=self._trace, guarded=True) as process:
             self.client = process
             try:
                 if self._aborted:

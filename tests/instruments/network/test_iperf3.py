@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -323,3 +325,40 @@ def test_what_iperf3_says_went_wrong_has_a_type(words: str, kind: type[Exception
     error = _iperf3_output.failure_of(words, "127.0.0.1:5201", "iperf3 -c 127.0.0.1")
     assert type(error) is kind
     assert words in str(error)
+
+
+SENDS = """
+from aicalib_hw.instruments.network.iperf3 import Iperf3
+from aicalib_hw.interfaces import Gate, Stream
+with Iperf3("iperf3://127.0.0.1?serve=yes&omit=0") as tester:
+    reservation = tester.reserve(("local", "remote"), owner="test")
+    reservation.configure([Stream("forward", "local", "remote", 1518, 1.0)])
+    print(tester.place.port, flush=True)
+    reservation.measure_throughput(Gate("seconds", 60.0), settle=0.0)
+"""
+
+
+def test_a_killed_program_leaves_neither_traffic_nor_a_server_behind() -> None:
+    with subprocess.Popen([sys.executable, "-c", SENDS], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        port = program.stdout.readline().strip()
+        deadline = time.monotonic() + 10
+        while len(_running_at(port)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(_running_at(port)) >= 2
+        program.kill()
+    deadline = time.monotonic() + 10
+    while _running_at(port) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _running_at(port) == []
+
+
+def _running_at(port: str) -> list[int]:
+    """The iperf3 processes, and those that stand between them and us, that were told this port."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if b"-p" in words and words[words.index(b"-p") + 1] == port.encode():
+                found.append(int(path.parent.name))
+    return found
