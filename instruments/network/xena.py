@@ -221,7 +221,11 @@ class Xena(NetworkTester):
                 actions.append(f"{name}: traffic stopped")
         except AicalibError as error:
             failures.append(f"{name}: stopping failed, traffic may still be running: {error.what}")
-        steps = (("streams deleted", self._delete_streams), ("released", self._give_back))
+        steps = (
+            ("streams deleted", self._delete_streams),
+            ("time limit taken off", self._take_off_limit),
+            ("released", self._give_back),
+        )
         for done, step in steps:
             try:
                 if step(name):
@@ -242,6 +246,13 @@ class Xena(NetworkTester):
         for index in indices:
             self.session.command(f"{port} PS_DELETE [{index}]")
         return bool(indices)
+
+    def _take_off_limit(self, port: str) -> bool:
+        """Let the port send without end again: a limit of ours would end the traffic of whoever has it next."""
+        (limit,) = self.session.ask(f"{port} P_TXTIMELIMIT ?")
+        if limit.numbers[0]:
+            self.session.command(f"{port} P_TXTIMELIMIT 0")
+        return bool(limit.numbers[0])
 
     def _give_back(self, port: str) -> bool:
         self.session.command(f"{port} P_RESERVATION RELEASE")

@@ -204,6 +204,15 @@ def test_a_configuration_by_which_somebody_else_took_the_ports_is_left_to_them(s
         assert [port.owner for port in theirs.ports()] == ["somebody (theirs)"] * 2
 
 
+@pytest.mark.parametrize("simulated", [(FAMILIES[0], 0.0, {})], indirect=True)
+def test_a_port_that_was_given_back_sends_without_end_for_whoever_has_it_next(simulated: Simulated) -> None:
+    with hw.open_instrument(simulated.address) as ours, hw.open_instrument(simulated.address) as next_one:
+        with ours.reserve(simulated.ports, owner="test") as reservation:
+            reservation.configure([stream(simulated.ports, 512)])
+            reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0)
+        assert next_one.session.ask("0/0 P_TXTIMELIMIT ?")[0].numbers == [0]
+
+
 @pytest.mark.parametrize(
     "address",
     [
