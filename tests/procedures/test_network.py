@@ -156,6 +156,42 @@ def test_a_port_of_800_gbit_gets_its_rate_its_uncertainty_and_its_verdicts(drive
     assert large.decision.relative_error == pytest.approx(780 / 798.2296968 - 1, abs=1e-6)
 
 
+EXPIRED = """
+[instruments.tester.certificate]
+number = "2019-1"
+issuer = "lab"
+calibrated_on = "2019-01-01"
+valid_until = "2020-01-01"
+[[instruments.tester.certificate.points]]
+quantity = "network"
+at = 0.0
+correction = 0.0
+expanded_uncertainty = 0.1
+unit = "Gbit/s"
+[[instruments.tester.certificate.points]]
+quantity = "network"
+at = 700.0
+correction = 0.7
+expanded_uncertainty = 0.1
+unit = "Gbit/s"
+"""
+
+
+def test_a_certificate_that_has_expired_is_told_and_one_that_does_not_reach_a_point_leaves_it_without_verdict(
+    tmp_path: Path,
+) -> None:
+    path = simulated(tmp_path, "xena")
+    path.write_text(path.read_text() + EXPIRED)
+    with hw.open_bench(path, simulate=True) as bench:
+        calibration = calibrate_network(bench)
+    assert any("2019-1 expired" in note for note in calibration.notes)
+    small, large = calibration.results
+    assert small.evaluation is not None
+    assert small.evaluation.value == pytest.approx(609.5238095e9 * 1.001, rel=2e-4)
+    assert (large.evaluation, large.decision.verdict) == (None, Verdict.NOT_EVALUATED)
+    assert any("does not reach" in reason for reason in large.validity.reasons)
+
+
 @pytest.mark.parametrize("layer", ["L1", "L2-fcs"])
 def test_what_was_measured_before_a_tester_vanished_is_in_the_record_and_the_last_run_is_marked(
     layer: str, tmp_path: Path
