@@ -26,10 +26,15 @@ class Trial:
     loss: float
     measurement: Measurement
 
+    @property
+    def lossless(self) -> bool:
+        """True if every frame arrived, and the trial may be believed: no generator that was itself the limit."""
+        return self.loss == 0 and self.measurement.value is not None and bool(self.measurement.validity)
+
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """The highest load without loss, None if every trial lost frames, and all trials in the order they were made."""
+    """The highest load without loss, None if no valid trial was without, and all trials in the order they were made."""
 
     load: float | None
     measurement: Measurement | None
@@ -49,7 +54,8 @@ def search_throughput(
 ) -> Throughput:
     """Search the highest load at which no frame is lost (section 26.1), by halving the interval.
 
-    resolution, lowest: shares of the line. line: what a share of 1 is, for a tester that does not know its speed.
+    resolution, lowest: shares of the line. line: what a share of 1 is, for a tester that does not know its speed. A
+    load whose trial is not valid, as where the generator falls short of it, is not claimed.
     The value of `measurement` is the rate received there, by its definition `throughput/…`. Raises UsageError
     for an interval that is none.
     """
@@ -61,7 +67,7 @@ def search_throughput(
     def lossless(load: float) -> bool:
         report(1.0 - (high - low) if trials else 0.0, f"{stream.frame_size} B at {load:.2%} of the line")
         trials.append(_trial(reservation, stream, load, gate, settle, line))
-        return trials[-1].loss == 0
+        return trials[-1].lossless
 
     low, high = lowest, 1.0
     best: float | None = high if lossless(high) else low if lossless(low) else None
@@ -73,7 +79,7 @@ def search_throughput(
             high = middle
     if best is None:
         return Throughput(None, None, tuple(trials))
-    measured = next(one.measurement for one in reversed(trials) if one.loss == 0)
+    measured = next(one.measurement for one in reversed(trials) if one.lossless)
     definition = measured.definition.replace("rate/", "throughput/", 1)
     return Throughput(best, replace(measured, definition=definition), tuple(trials))
 
@@ -98,7 +104,7 @@ def frame_loss(
     load = 1.0
     while load > 1e-9 and clean < 2:
         trials.append(_trial(reservation, stream, load, gate, settle, line))
-        clean = clean + 1 if trials[-1].loss == 0 else 0
+        clean = clean + 1 if trials[-1].lossless else 0
         load -= step
     return tuple(trials)
 
