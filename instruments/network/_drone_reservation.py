@@ -43,6 +43,7 @@ class DroneReservation(GatedReservation):
     fcs_counted = False
     poll = _POLL
     refresh = REFRESH
+    host_timed = True
 
     def __init__(self, tester: Drone, ports: Sequence[str], owner: str, evicted: Mapping[str, str]) -> None:
         super().__init__(tester, ports, owner, evicted)

@@ -62,12 +62,14 @@ class GatedReservation(Reservation):
 
     owner: whom the audit names. evicted: port → who was evicted by force. gap: bytes of preamble and gap in force.
     fcs_counted: whether the tester's bytes hold the FCS, None = unknown. poll: s between looks at a running gate.
-    refresh: s within which the tester brings up to date what it says.
+    refresh: s within which the tester brings up to date what it says. host_timed: whether the moment at which this host
+    sees the end bounds the gate, so that it is looked for all the time.
     """
 
     fcs_counted: bool | None = None
     poll = _POLL
     refresh = 0.0
+    host_timed = False
 
     def __init__(self, tester: Tester, ports: Sequence[str], owner: str, evicted: Mapping[str, str]) -> None:
         self.evicted = evicted
@@ -179,7 +181,7 @@ class GatedReservation(Reservation):
         """Wait until nothing transmits any more; the tester's gate ends it, the host only looks."""
         tester = self._base
         deadline = Deadline(expected + 3 * tester.patience)
-        pace = max(self.poll, expected / _LOOKS)
+        pace = self.poll if self.host_timed else max(self.poll, expected / _LOOKS)
         tester.stopping.wait(self.refresh)
         while True:
             if tester.stopping.wait(pace):
