@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -86,4 +87,4 @@ def _readings(instrument: Any, every: float | None, duration: float | None) -> I
     while duration is None or tick * every < duration:
         wait_until(start + tick * every)
         yield instrument.read()
-        tick = max(tick + 1, int((time.monotonic() - start) / every))
+        tick = max(tick + 1, math.ceil((time.monotonic() - start) / every))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from aicalib_hw.cli._readings import CsvFile, channels, print_reading_as_json
+from aicalib_hw.cli.read import _readings
 from aicalib_hw.errors import UsageError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import ElementReading, PowerReading, PowerSettings
@@ -91,3 +93,20 @@ def test_json_gives_null_and_the_status_for_what_is_not_usable(capsys: pytest.Ca
     assert data["simulated"] is True
     assert data["readings"]["active_power"] == {"value": None, "unit": "W", "status": "OVER_RANGE"}
     assert data["readings"]["voltage"]["value"] == 230.1
+
+
+class Slow:
+    """An instrument whose readings take longer than the time from one to the next that is asked for."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+
+    def read(self) -> None:
+        self.began.append(time.monotonic())
+        time.sleep(0.25)
+
+
+def test_a_reading_that_takes_too_long_leaves_ticks_out_and_the_next_is_on_the_grid() -> None:
+    slow = Slow()
+    list(_readings(slow, 0.2, 1.0))
+    assert [one - slow.began[0] for one in slow.began] == pytest.approx([0.0, 0.4, 0.8], abs=0.05)
