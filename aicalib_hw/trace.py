@@ -23,7 +23,7 @@ from typing import IO, Any, Self
 
 from aicalib_hw.errors import ProtocolError, RecordError
 
-__all__ = ["REDACTED", "ReplayLink", "Trace", "read_trace"]
+__all__ = ["REDACTED", "ReplayLink", "Trace", "read_trace", "redacted"]
 
 REDACTED = "[redacted]"
 _SECRET = re.compile(
@@ -32,6 +32,11 @@ _SECRET = re.compile(
 )
 _KEPT = 10_000
 _log = logging.getLogger(__name__)
+
+
+def redacted(text: str) -> str:
+    """Return `text` without what follows words such as `password`: an address as it may be shown and recorded."""
+    return _SECRET.sub(lambda found: found.group(1) + REDACTED, text)
 
 
 class Trace:
@@ -122,7 +127,7 @@ class Trace:
             for secret in self._secrets:
                 for spelling in (secret, secret.encode().decode("latin-1")):
                     text = text.replace(spelling, REDACTED)
-        return _SECRET.sub(lambda found: found.group(1) + REDACTED, text)
+        return redacted(text)
 
 
 def read_trace(path: str | Path) -> tuple[dict[str, Any], ...]:

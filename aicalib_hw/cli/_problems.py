@@ -12,6 +12,7 @@ from rich.text import Text
 
 from aicalib_hw.cli import _screen
 from aicalib_hw.errors import AicalibError, InstrumentError
+from aicalib_hw.trace import redacted
 
 FAULT_OF_THE_PROGRAM = 70
 """Exit status for an error that this program did not foresee (EX_SOFTWARE of sysexits.h)."""
@@ -45,7 +46,7 @@ def show(error: Exception) -> int:
         ("what to do", known.advice),
     ):
         if text:
-            table.add_row(word, Text(text))
+            table.add_row(word, Text(redacted(text) if "://" in text else text))
     for note in getattr(error, "__notes__", ()):
         table.add_row("besides", Text(note))
     title = "an instrument failed" if isinstance(known, InstrumentError) and status == 3 else "error"

@@ -13,6 +13,7 @@ from aicalib_hw.errors import Aborted
 from aicalib_hw.interfaces import Progress
 from aicalib_hw.metrology import Calibration
 from aicalib_hw.readings import to_plain
+from aicalib_hw.trace import redacted
 
 _ABORT_EVERY = 0.1
 _ABORT_WITHIN = 10.0
@@ -76,7 +77,7 @@ class Session:
             with Record.create(
                 self._record_path,
                 title=settings.bench.title or settings.bench.name,
-                bench={"file": settings.origin, **settings.model_dump(mode="json")},
+                bench={"file": settings.origin, **_without_secrets(settings.model_dump(mode="json"))},
                 rule=settings.decision.rule,
                 plan=self._plan,
             ) as record:
@@ -120,6 +121,14 @@ class Session:
     def _raise_if_stopped(self) -> None:
         if self._stop_asked.is_set():
             raise Aborted("the calibration was stopped", why="it was asked to stop")
+
+
+def _without_secrets(bench: dict[str, Any]) -> dict[str, Any]:
+    """Return a bench file as plain data whose addresses hold no password."""
+    for entry in bench["instruments"].values():
+        if entry["address"] is not None:
+            entry["address"] = redacted(entry["address"])
+    return bench
 
 
 def verdict_failed(calibrations: Sequence[Calibration]) -> bool:

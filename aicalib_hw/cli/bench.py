@@ -66,11 +66,16 @@ def check(
     """Check a bench file, all of it, without opening any instrument."""
     from aicalib_hw.bench import load_bench
     from aicalib_hw.cli import _screen
+    from aicalib_hw.trace import redacted
 
     settings = load_bench(bench)
     if as_json:
         instruments = {
-            name: {"driver": entry.driver, "address": entry.address, "simulator": entry.simulator}
+            name: {
+                "driver": entry.driver,
+                "address": entry.address and redacted(entry.address),
+                "simulator": entry.simulator,
+            }
             for name, entry in settings.instruments.items()
         }
         plain = {"bench": settings.bench.name, "file": settings.origin, "instruments": instruments}
@@ -79,6 +84,6 @@ def check(
     screen = _screen.output()
     screen.print(f"[green]✓[/] {settings.origin}", soft_wrap=True)
     for name, entry in settings.instruments.items():
-        where = entry.address or f"simulator {entry.simulator}"
+        where = redacted(entry.address) if entry.address else f"simulator {entry.simulator}"
         screen.print(f"  {name}: {entry.driver} at {where}", markup=False, soft_wrap=True)
     screen.print(f"  rule {settings.decision.rule}, {len(settings.indications)} indications", markup=False)

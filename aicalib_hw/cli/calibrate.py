@@ -153,11 +153,13 @@ def _new_directory(output: Path | None, name: str) -> Path:
 
 def _announce(bench: Bench, plan: PlanName) -> None:
     from aicalib_hw.cli import _screen
+    from aicalib_hw.trace import redacted
 
     screen = _screen.remarks()
     screen.print(f"[bold]{bench.settings.bench.title or bench.name}[/]  bench {bench.settings.origin}", soft_wrap=True)
     for name, instrument in bench.instruments.items():
-        screen.print(f"  {name}: {instrument.identity} at {instrument.address}", markup=False, soft_wrap=True)
+        where = redacted(instrument.address)
+        screen.print(f"  {name}: {instrument.identity} at {where}", markup=False, soft_wrap=True)
     for name, error in bench.left_out.items():
         remedy = f" ({error.advice})" if error.advice else ""
         screen.print(f"  {name}: left out, {error.what}{remedy}", markup=False, soft_wrap=True)
