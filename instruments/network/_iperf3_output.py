@@ -20,6 +20,10 @@ _SLEW = 500e-6
 """Half-width of the rate error of a clock of which nothing is known: the kernel's limit of slew."""
 
 
+_SENDER_TOLERANCE = 0.01
+"""Share of the rate asked for that a sender of datagrams may fall short of: it paces them by a timer of the host."""
+
+
 def parse(text: str) -> dict[str, Any]:
     """Parse the one JSON object that iperf3 prints; raises ValueError, also for the NaN that old versions print."""
 
@@ -113,6 +117,21 @@ def components(said: Mapping[str, Any], count: int) -> tuple[Component, ...]:
         source="by how much the receiver's time is longer than the sender's",
     )
     return clock, ends, late
+
+
+def fell_short(said: Mapping[str, Any], asked: float) -> str:
+    """Return that the sender did not reach the `asked` bit/s, "" if it did, or where iperf3 does not say what it sent.
+
+    Of datagrams alone: TCP sends what the path takes, so that its sender says something of the path.
+    """
+    sent = said["end"].get("sum_sent", {})
+    seconds = _seconds(sent)
+    if not seconds > 0 or "bytes" not in sent:
+        return ""
+    reached = 8 * int(sent["bytes"]) / seconds
+    if reached >= asked * (1 - _SENDER_TOLERANCE):
+        return ""
+    return f"the sender is limited: {reached:.6g} bit/s sent, {asked:.6g} asked for; this says nothing about the path"
 
 
 def _seconds(summed: Mapping[str, Any]) -> float:

@@ -167,6 +167,9 @@ class Iperf3Reservation(Reservation):
                 reasons = (
                     f"in {silent} of {len(said['intervals'])} intervals nothing went: link, path or host stalled",
                 )
+            if transport == "udp" and self._stream is not None:
+                short = output_of.fell_short(said, tester.payload_rate(self._stream))
+                reasons += (short,) if short else ()
         status = ValidityStatus.ERROR if failure else ValidityStatus.INVALID if reasons else ValidityStatus.VALID
         return Measurement(
             quantity="network",

@@ -218,7 +218,7 @@ class Iperf3(NetworkTester):
         arguments += ["--connect-timeout", str(round(self.timeout * 1000))]
         arguments += ["-R"] if stream.tx == REMOTE else []
         if isinstance(stream.load, Rate):
-            arguments += ["-b", str(round(self._payload_rate(stream) / place.parallel))]
+            arguments += ["-b", str(round(self.payload_rate(stream) / place.parallel))]
         if place.transport == "udp":
             arguments += ["-u", "-l", str(stream.frame_size - rates.ETHERNET - rates.IPV4_UDP)]
         output = self._run(arguments, gate.amount + place.omit + 2 * self.timeout)
@@ -229,7 +229,8 @@ class Iperf3(NetworkTester):
                 "iperf3 printed no JSON", where=self.address, why=f"{error}; it printed {output[:80]!r}"
             ) from error
 
-    def _payload_rate(self, stream: Stream) -> float:
+    def payload_rate(self, stream: Stream) -> float:
+        """Return the rate that is asked of a stream, bit/s at layer 4; raises UsageError for a share of the line."""
         if not isinstance(stream.load, Rate):
             raise UsageError("a share of the line cannot be offered", where=self.address)
         if stream.load.layer == "L4":

@@ -327,6 +327,13 @@ def test_what_iperf3_says_went_wrong_has_a_type(words: str, kind: type[Exception
     assert words in str(error)
 
 
+@pytest.mark.parametrize(("sent", "limited"), [(1.0, False), (0.995, False), (0.9, True), (0.3, True)])
+def test_a_sender_of_datagrams_that_is_itself_the_limit_says_nothing_about_the_path(sent: float, limited: bool) -> None:
+    said = {"end": {"sum_sent": {"start": 0, "end": 10.0, "bytes": round(sent * 1.25e9)}}}
+    assert bool(_iperf3_output.fell_short(said, 1e9)) is limited
+    assert _iperf3_output.fell_short({"end": {}}, 1e9) == ""
+
+
 SENDS = """
 from aicalib_hw.instruments.network.iperf3 import Iperf3
 from aicalib_hw.interfaces import Gate, Stream
