@@ -43,9 +43,9 @@ class Count:
 class Target:
     """Where is measured: the path, type and options of its file system, the block device under it ("" if none).
 
-    counters: the directory of the device, whose `stat` counts; None = there is none. named: whether it was named, and
-    not found by the path. facts: what the kernel tells of the device (model, scheduler, write cache, logical block
-    size).
+    counters: the directory of the device, for a partition of its whole disk, whose `stat` counts; None = there is none.
+    named: whether it was named, and not found by the path. facts: what the kernel tells of the device (model,
+    scheduler, write cache, logical block size).
     """
 
     path: Path
@@ -105,9 +105,17 @@ def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
     directory = _BY_NUMBER / f"{major}:{minor}"
     if not directory.exists():
         return Target(path, file_system, options, "", None, {})
-    name = directory.resolve().name
-    _require_device(path, name, loop)
-    return Target(path, file_system, options, name, directory, _facts_of(directory.resolve()))
+    device = whole(directory.resolve())
+    _require_device(path, device.name, loop)
+    return Target(path, file_system, options, device.name, device, _facts_of(device))
+
+
+def whole(device: Path) -> Path:
+    """Return the directory of the disk that a partition lies on, that of the device itself where it is no partition.
+
+    What others do on another partition takes from the same disk, and only the counters of the disk have it.
+    """
+    return device.parent if (device / "partition").exists() else device
 
 
 def require_direct(directory: Path) -> None:
@@ -179,7 +187,7 @@ def _require_device(path: Path, name: str, loop: bool) -> None:
 
 
 def _facts_of(device: Path) -> dict[str, str]:
-    whole = device.parent if (device / "partition").exists() else device
+    disk = whole(device)
     facts = {}
     for name in (
         "queue/scheduler",
@@ -189,5 +197,5 @@ def _facts_of(device: Path) -> dict[str, str]:
         "device/model",
     ):
         with contextlib.suppress(OSError):
-            facts[name.split("/")[1]] = (whole / name).read_text().strip()
+            facts[name.split("/")[1]] = (disk / name).read_text().strip()
     return facts

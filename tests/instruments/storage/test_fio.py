@@ -165,6 +165,13 @@ def test_a_file_of_somebody_else_is_never_overwritten_unasked(disk: Disk) -> Non
         precious.unlink()
 
 
+def test_others_on_another_partition_are_counted_as_they_take_from_the_same_disk(tmp_path: Path) -> None:
+    disk, partition = tmp_path / "sda", tmp_path / "sda" / "sda1"
+    partition.mkdir(parents=True)
+    (partition / "partition").write_text("1\n")
+    assert (_target.whole(partition), _target.whole(disk)) == (disk, disk)
+
+
 def test_others_on_the_device_make_a_measurement_invalid(disk: Disk) -> None:
     done = threading.Event()
 
