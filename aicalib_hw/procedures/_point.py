@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from aicalib_hw import definitions, units
 from aicalib_hw.errors import UsageError
 from aicalib_hw.metrology import Evaluation, Indication, Result
 from aicalib_hw.metrology.budget import RESOLUTION, evaluate, type_a
-from aicalib_hw.metrology.certificates import corrected
 from aicalib_hw.metrology.decision import decide
 from aicalib_hw.metrology.result import PermissibleError
 from aicalib_hw.metrology.scatter import remarks
@@ -137,21 +135,6 @@ def permissible_error_of(bench: Any, quantity: str) -> PermissibleError | None:
     """Return the maximum permissible error that the bench file gives for a quantity, None if it gives none."""
     limit = bench.settings.permissible_errors.get(quantity)
     return limit.permissible_error() if limit is not None else None
-
-
-def certified(run: Measurement, certificate: Any) -> Measurement:
-    """Return a rate with the correction of the certificate of its framework, if any, and the component it brings.
-
-    What the certificate does not reach is not valid, and says why: the runs beside it are worth their time.
-    """
-    if certificate is None or run.value is None:
-        return run
-    try:
-        value, component = corrected(float(run.value), run.unit, run.quantity, certificate)
-    except UsageError as error:
-        reasons = (*run.validity.reasons, f"{error.what}; {error.why}; {error.advice}")
-        return replace(run, validity=Validity(ValidityStatus.INVALID, reasons))
-    return replace(run, value=value, components=(*run.components, component))
 
 
 def largest_components(runs: Sequence[Measurement]) -> tuple[Component, ...]:

@@ -30,6 +30,7 @@ from aicalib_hw.metrology.effective import (
     inference_operations,
     training_operations,
 )
+from aicalib_hw.procedures._certified import certified
 from aicalib_hw.procedures._effective_run import (
     between,
     measure_effective_compute,
@@ -37,7 +38,7 @@ from aicalib_hw.procedures._effective_run import (
     nominal_references,
     path_of,
 )
-from aicalib_hw.procedures._point import certified, largest_components, make_point, worth_repeating
+from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.procedures.training import long_enough, training_plan
 from aicalib_hw.readings import Measurement
 

@@ -15,8 +15,9 @@ from aicalib_hw.errors import InstrumentError
 from aicalib_hw.interfaces import InferenceLoad, InferenceService, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
+from aicalib_hw.procedures._certified import certified, notes_on
 from aicalib_hw.procedures._normalised import NORMALISED, scaled, times
-from aicalib_hw.procedures._point import certified, largest_components, make_point, worth_repeating
+from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, ValidityStatus, to_plain
 
 _TIMES = ("ttft_s", "tpot_s", "itl_s", "latency_s", "dispatch_lag_s", "loop_lag_s")
@@ -67,7 +68,7 @@ def calibrate_inference(
         quantity="inference",
         results=tuple(results),
         plan=plan.model_dump(mode="json"),
-        notes=_notes(results),
+        notes=(*notes_on(certificate), *_notes(results)),
     )
     if record is not None:
         record.calibration(calibration)

@@ -6,7 +6,6 @@ both directions one after the other and together, a warm-up that is discarded.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +15,9 @@ from aicalib_hw.errors import LinkDown, UsageError
 from aicalib_hw.interfaces import EffectiveConfig, Gate, NetworkTester, PortInfo, Progress, Rate, Reservation, Stream
 from aicalib_hw.interfaces.network_tester import Layer
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.certificates import corrected, validity_on
+from aicalib_hw.procedures._certified import certified, notes_on
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
-from aicalib_hw.readings import Measurement, Validity, ValidityStatus, to_plain
+from aicalib_hw.readings import Measurement, to_plain
 
 OWNER = "aicalib calibration"
 
@@ -66,7 +65,7 @@ def calibrate_network(
         results=tuple(results),
         plan={**plan.model_dump(mode="json"), "ports": [to_plain(port) for port in pair]},
         notes=(
-            *_notes_on(certificate),
+            *notes_on(certificate),
             *(f"{result.title}: {remark}" for result in results for remark in result.measurement.evidence["remarks"]),
         ),
     )
@@ -135,7 +134,7 @@ def _measure(
         run = reservation.measure_throughput(gate, settle=plan.settle)
         if record is not None:
             record.measurement(run)
-        measured.append(_certified(at_layer(run, plan.layer), certificate, pair[0].speed))
+        measured.append(certified(at_layer(run, plan.layer), certificate, full_scale=pair[0].speed))
     return make_point(
         bench,
         measured,
@@ -179,30 +178,6 @@ def at_layer(run: Measurement, layer: Layer) -> Measurement:
         definition=definition,
         runs=tuple(replace(one, value=converted(one.value)) for one in run.runs),
     )
-
-
-def _certified(run: Measurement, certificate: Any, line_rate: float | None) -> Measurement:
-    """Add the correction of the tester's certificate, for the speed of the port, and its uncertainty.
-
-    What the certificate does not reach is not valid, and says why.
-    """
-    if certificate is None or run.value is None:
-        return run
-    try:
-        value, component = corrected(float(run.value), run.unit, run.quantity, certificate, full_scale=line_rate)
-    except UsageError as error:
-        reasons = (*run.validity.reasons, "; ".join(filter(None, (error.what, error.why, error.advice))))
-        refused = tuple(replace(one, used=False, reasons=reasons) for one in run.runs)
-        return replace(run, runs=refused, validity=Validity(ValidityStatus.INVALID, reasons))
-    return replace(run, value=value, components=(*run.components, component))
-
-
-def _notes_on(certificate: Any) -> list[str]:
-    """What a reader must know of the tester's certificate."""
-    if certificate is None:
-        return []
-    expired = validity_on(certificate, datetime.datetime.now(datetime.UTC).date())
-    return [f"{expired}: no certificate may be issued from this"] if expired else []
 
 
 def _counts(measured: Sequence[Measurement]) -> dict[str, list[int]]:

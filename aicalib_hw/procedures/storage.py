@@ -15,6 +15,7 @@ from aicalib_hw.errors import InstrumentError, OutOfRange
 from aicalib_hw.interfaces import Progress, StorageJob, StorageTester
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
+from aicalib_hw.procedures._certified import certified, notes_on
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, to_plain
 
@@ -37,6 +38,8 @@ def calibrate_storage(
     plan = plan or bench.settings.plan.storage
     report = progress or (lambda done, note: None)
     tester: StorageTester = bench.the("storage_tester")
+    name = next(key for key, one in bench.instruments.items() if one is tester)
+    certificate = bench.certificates.get(name)
     jobs = [_job(pattern, plan) for pattern in plan.patterns]
     _require_offered(tester, plan)
     results: list[Result] = []
@@ -46,7 +49,7 @@ def calibrate_storage(
             def step(done: float, note: str, index: int = index) -> None:
                 report((index + done) / len(jobs), note)
 
-            results.append(_measure(bench, tester, job, plan, record, step))
+            results.append(_measure(bench, tester, job, plan, certificate, record, step))
             if record is not None:
                 record.result(results[-1])
     except InstrumentError as error:
@@ -59,7 +62,7 @@ def calibrate_storage(
         quantity="storage",
         results=tuple(results),
         plan=plan.model_dump(mode="json"),
-        notes=_notes(results),
+        notes=(*notes_on(certificate), *_notes(results)),
     )
     if record is not None:
         record.calibration(calibration)
@@ -97,7 +100,9 @@ def _require_offered(tester: StorageTester, plan: Any) -> None:
             )
 
 
-def _measure(bench: Any, tester: StorageTester, job: StorageJob, plan: Any, record: Any, step: Progress) -> Result:
+def _measure(
+    bench: Any, tester: StorageTester, job: StorageJob, plan: Any, certificate: Any, record: Any, step: Progress
+) -> Result:
     """Let the job run once for nothing, and measure the runs."""
     name = title(job)
     begun = 0.0
@@ -116,9 +121,10 @@ def _measure(bench: Any, tester: StorageTester, job: StorageJob, plan: Any, reco
         def within(done: float, _: str, number: int = number, note: str = note) -> None:
             step(min(1.0, begun + (1 - begun) * (number + done) / plan.runs), note)
 
-        measured.append(tester.measure_throughput(job, progress=within))
+        run = tester.measure_throughput(job, progress=within)
         if record is not None:
-            record.measurement(measured[-1])
+            record.measurement(run)
+        measured.append(certified(run, certificate))
     after = clock_evidence()
     told = [run.evidence for run in measured]
     return make_point(

@@ -16,8 +16,9 @@ from aicalib_hw.errors import InstrumentError, UsageError
 from aicalib_hw.interfaces import Progress, TrainingJob, TrainingPlan
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
+from aicalib_hw.procedures._certified import certified, notes_on
 from aicalib_hw.procedures._normalised import scaled, times
-from aicalib_hw.procedures._point import certified, largest_components, make_point, worth_repeating
+from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Component, Measurement, to_plain
 
 _FROM_RUNS = (
@@ -69,7 +70,10 @@ def calibrate_training(
         quantity="training",
         results=tuple(results),
         plan=plan.model_dump(mode="json"),
-        notes=tuple(f"{results[0].title}: {remark}" for remark in results[0].measurement.evidence["remarks"]),
+        notes=(
+            *notes_on(bench.certificates.get(name)),
+            *(f"{results[0].title}: {remark}" for remark in results[0].measurement.evidence["remarks"]),
+        ),
     )
     if record is not None:
         for result in results:

@@ -126,6 +126,49 @@ def test_a_known_rate_is_found_within_its_uncertainty_judged_recorded_and_report
     assert files_on(disk) == set()
 
 
+CERTIFIED = """
+[instruments.disk.certificate]
+number = "S-1"
+issuer = "lab"
+calibrated_on = 2019-01-01
+valid_until = 2020-01-01
+[[instruments.disk.certificate.points]]
+quantity = "storage"
+at = 0.0
+correction = 50.0
+expanded_uncertainty = 2.0
+unit = "Mbit/s"
+[[instruments.disk.certificate.points]]
+quantity = "storage"
+at = 1000.0
+correction = 50.0
+expanded_uncertainty = 2.0
+unit = "Mbit/s"
+"""
+
+
+def test_a_certificate_of_the_program_corrects_the_rate_and_its_end_is_told(limited: Callable[..., Path]) -> None:
+    path = limited()
+    path.write_text(path.read_text() + CERTIFIED)
+    plan = StoragePlan(
+        patterns=("sequential-read",),
+        size=8 * MIB,
+        block_size=32768,
+        engine="psync",
+        queue_depth=1,
+        duration=1,
+        warm_up=0,
+        disturbance=0.05,
+    )
+    with hw.open_bench(path) as bench:
+        calibration = calibrate_storage(bench, plan=plan)
+    (result,) = calibration.results
+    assert result.evaluation is not None
+    assert result.evaluation.value == pytest.approx(TRUTH + 50e6, rel=0.05)
+    assert "certificate" in {one.name for one in result.measurement.components}
+    assert any("S-1 expired" in note for note in calibration.notes)
+
+
 def test_what_the_tester_has_not_is_refused_before_anything_is_written(
     limited: Callable[..., Path], disk: Disk
 ) -> None:

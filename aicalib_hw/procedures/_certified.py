@@ -1,0 +1,34 @@
+"""The certificate of a reference standard in a rate: its correction, its uncertainty, and what it does not reach."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+
+from aicalib_hw.errors import UsageError
+from aicalib_hw.identity import Certificate
+from aicalib_hw.metrology.certificates import corrected, validity_on
+from aicalib_hw.readings import Measurement, Validity, ValidityStatus
+
+
+def certified(run: Measurement, certificate: Certificate | None, *, full_scale: float | None = None) -> Measurement:
+    """Return a run with the certificate's correction, if there is a certificate, and its uncertainty beside the others.
+
+    full_scale: of the range in force, as `corrected` takes it. What the certificate does not reach is not valid, and
+    says why.
+    """
+    if certificate is None or run.value is None:
+        return run
+    try:
+        value, component = corrected(float(run.value), run.unit, run.quantity, certificate, full_scale=full_scale)
+    except UsageError as error:
+        reasons = (*run.validity.reasons, "; ".join(filter(None, (error.what, error.why, error.advice))))
+        refused = tuple(replace(one, used=False, reasons=reasons) for one in run.runs)
+        return replace(run, runs=refused, validity=Validity(ValidityStatus.INVALID, reasons))
+    return replace(run, value=value, components=(*run.components, component))
+
+
+def notes_on(certificate: Certificate | None) -> tuple[str, ...]:
+    """Return what a reader must know of a certificate: that it does not hold today."""
+    expired = None if certificate is None else validity_on(certificate, datetime.datetime.now(datetime.UTC).date())
+    return (f"{expired}: no certificate may be issued from this",) if expired else ()
