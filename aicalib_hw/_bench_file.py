@@ -19,7 +19,7 @@ from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.interfaces import accelerator
 from aicalib_hw.interfaces.accelerator import Precision
 from aicalib_hw.interfaces.storage_tester import StoragePattern
-from aicalib_hw.metrology.result import Indication, PermissibleError, Rule
+from aicalib_hw.metrology.result import OF_ONE_DEFINITION, Indication, PermissibleError, Rule
 from aicalib_hw.metrology.transducers import ARC_MINUTE, Transducer
 
 Quantity = Literal["compute", "power", "energy", "network", "storage", "inference", "training", "effective_compute"]
@@ -469,6 +469,13 @@ class IndicationEntry(Table):
     @model_validator(mode="after")
     def _unit_of_the_quantity(self) -> IndicationEntry:
         _require_dimension(self.quantity, self.unit)
+        if self.quantity in OF_ONE_DEFINITION and self.definition is None:
+            example = {"network": "rate/L2-fcs/1518B/unidirectional", "storage": "rate/storage/sequential-read"}
+            raise PydanticCustomError(
+                "definition_missing",
+                "an indication of {quantity} without definition would be held against rates that it does not speak of",
+                {"quantity": self.quantity, "advice": f'add definition = "{example[self.quantity]}", for example'},
+            )
         return self
 
     def indication(self) -> Indication:

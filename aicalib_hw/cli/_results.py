@@ -13,6 +13,7 @@ from rich.text import Text
 from aicalib_hw import units
 from aicalib_hw.metrology import Calibration, Result, Verdict
 from aicalib_hw.metrology.budget import rounded
+from aicalib_hw.metrology.result import OF_ONE_DEFINITION
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -158,7 +159,7 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     if example.asked_load is not None:
         lines.insert(6, f"  load = {example.asked_load:g}")
     kinds = {result.definition for result in missing if result.quantity == example.quantity}
-    if len(kinds) > 1 or example.quantity in declared:
+    if len(kinds) > 1 or example.quantity in declared or example.quantity in OF_ONE_DEFINITION:
         lines.insert(6, f'  definition = "{example.definition}"')
     return "\n".join(lines)
 

@@ -12,6 +12,9 @@ from aicalib_hw.readings import Measurement, Validity
 
 Rule = Literal["jjf1094", "nonbinary_u", "simple", "none"]
 
+OF_ONE_DEFINITION = ("network", "storage")
+"""Quantities whose points differ by more than their load: what is indicated holds for one definition alone."""
+
 
 class Verdict(enum.Enum):
     """The statement on conformity, least severe first; an invalid measurement has none of them but NOT_EVALUATED."""

@@ -163,13 +163,14 @@ def _limit(permissible: PermissibleError | None, value: float | None, unit: str)
 def indication_of(bench: Any, quantity: str, definition: str, load: float | None) -> Indication | None:
     """Return what the platform indicates for this point, None if the bench declares nothing that fits.
 
-    Raises UsageError if two declared indications fit equally well.
+    One without a definition speaks of every point of its quantity; of compute, of the precision of the bench's plan
+    alone. Raises UsageError if two declared indications fit equally well.
     """
     fitting = [
         entry
         for entry in bench.settings.indications
         if entry.quantity == quantity
-        and entry.definition in (None, definition)
+        and _speaks_of(entry, definition, bench)
         and (entry.load is None or (load is not None and abs(entry.load - load) <= _LOAD_TOLERANCE))
     ]
     exact = [entry for entry in fitting if entry.load is not None] or fitting
@@ -180,3 +181,10 @@ def indication_of(bench: Any, quantity: str, definition: str, load: float | None
             advice="tell them apart by load or definition",
         )
     return exact[0].indication() if exact else None
+
+
+def _speaks_of(entry: Any, definition: str, bench: Any) -> bool:
+    if entry.definition is not None:
+        return bool(entry.definition == definition)
+    precision = definition.split("/")[1].partition("-")[0]
+    return bool(entry.quantity != "compute" or precision == bench.settings.plan.compute.precision)

@@ -9,7 +9,7 @@ from typing import Any
 
 import aicalib_hw
 from aicalib_hw import units
-from aicalib_hw.metrology.result import Calibration, Result, Verdict
+from aicalib_hw.metrology.result import OF_ONE_DEFINITION, Calibration, Result, Verdict
 from aicalib_hw.readings import Instant, Validity, ValidityStatus
 from aicalib_hw.records.canonical import canonical_json, digest, iso_utc
 from aicalib_hw.records.contents import Event, RecordContents
@@ -192,7 +192,8 @@ def _declaration(result: Result, missing: list[Result], words: Words) -> str:
     lines = ["[[indications]]", f'quantity = "{result.quantity}"']
     if result.asked_load is not None:
         lines.append(f"load = {float(result.asked_load)!r}")
-    if len({one.definition for one in missing if one.quantity == result.quantity}) > 1:
+    several = len({one.definition for one in missing if one.quantity == result.quantity}) > 1
+    if several or result.quantity in OF_ONE_DEFINITION:
         lines.append(f'definition = "{result.definition}"')
     return "\n".join([*lines, "value = …", f'unit = "{unit}"', f'source = "…"  # {words("declared by")}'])
 

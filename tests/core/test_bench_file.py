@@ -125,6 +125,8 @@ def indication(**changed: Any) -> dict[str, Any]:
         ({"quantity": "speed"}, "indications[0].quantity", "compute, power"),
         ({"load": 25.0}, "indications[0].load", "25.0"),
         ({"definition": "power/active"}, "indications[0].definition", "'power/active/mean'"),
+        ({"quantity": "network", "unit": "Gbit/s"}, "indications[0]", "without definition"),
+        ({"quantity": "storage", "unit": "Gbit/s"}, "indications[0]", "rate/storage/sequential-read"),
     ],
 )
 def test_an_indication_that_cannot_be_meant_is_refused(changed: dict[str, Any], key: str, text: str) -> None:

@@ -106,3 +106,15 @@ def test_a_disturbed_run_is_repeated_within_a_bound_and_kept(
     assert [index for index, run in enumerate(result.measurement.runs) if not run.used] == list(disturbed)
     unused = [reason for reason in result.validity.reasons if "not usable" in reason]
     assert bool(unused) is not valid
+
+
+def test_what_is_indicated_of_one_precision_is_not_held_against_another(tmp_path: Path) -> None:
+    path = tmp_path / "processor.toml"
+    said = 'quantity = "compute"\nvalue = 1.0\nunit = "TFLOP/s"\nsource = "data sheet"\n'
+    path.write_text(f"{BENCH}\n[[indications]]\n{said}", encoding="utf-8")
+    with hw.open_bench(path) as bench:
+        (single,) = calibrate_compute(bench).results
+        (double,) = calibrate_compute(bench, precision="fp64").results
+    assert single.indication is not None
+    assert double.indication is None
+    assert double.decision.verdict is Verdict.NOT_EVALUATED
