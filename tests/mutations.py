@@ -7,10 +7,12 @@ if a mutation does not fit exactly one place, or if the tests stay green with it
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,9 @@ JUDGES = (
     "tests/instruments/power/test_yokogawa_wt300_disturbed.py",
 )
 TRAINING = ("tests/instruments/training/test_log.py",)
+AT_ONCE = 2
+"""Mutations that are judged at a time, as the test suite runs in two processes."""
+
 FAILED = 1
 """Exit status of pytest when tests ran and failed, and not when they could not be collected."""
 
@@ -199,7 +204,7 @@ MUTATIONS = (
     Mutation(
         "steps that were skipped count",
         "aicalib_hw/instruments/training/_tally.py",
-        "max(0, steps - logged.skipped)",
+        "max(0, steps - max(0, skipped))",
         "steps",
         TRAINING,
     ),
@@ -269,9 +274,9 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=tree, env=surroundings, text=True, capture_output=True, check=False)
 
 
-def judge(tree: Path, judges: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def judge(tree: Path, judges: tuple[str, ...], *options: str) -> subprocess.CompletedProcess[str]:
     """Run the tests on the copy."""
-    return run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *judges)
+    return run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *options, *judges)
 
 
 def require_copy(tree: Path) -> None:
@@ -282,25 +287,51 @@ def require_copy(tree: Path) -> None:
             raise Broken(f"another installation of the package hides the copy: {found}")
 
 
+def copy(tree: Path) -> Path:
+    """Lay the tree out as the package is installed, and return it."""
+    for name, target in COPIED.items():
+        shutil.copytree(ROOT / name, tree / target, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tree)
+    require_copy(tree)
+    return tree
+
+
+def require_noticed(tree: Path, mutation: Mutation) -> None:
+    """Raise Broken unless the tests turn red with the mutation; the copy is whole again afterwards."""
+    path, before = apply(tree, mutation)
+    try:
+        result = judge(tree, mutation.judges)
+    finally:
+        path.write_text(before)
+    if result.returncode != FAILED:
+        raise Broken(f"{mutation.name}: pytest ended with {result.returncode}\n{result.stdout[-3000:]}")
+    sys.stdout.write(f"noticed: {mutation.name}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
-    """Green without a mutation, red with each; raises Broken otherwise."""
+    """Green without a mutation, red with each, two at a time on copies of their own; raises Broken otherwise."""
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder).resolve()
-        for name, target in COPIED.items():
-            shutil.copytree(ROOT / name, tree / target, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", tree)
-        require_copy(tree)
-        sound = judge(tree, tuple(dict.fromkeys(name for mutation in MUTATIONS for name in mutation.judges)))
+        trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for number in range(AT_ONCE):
+            trees.put(copy(Path(folder).resolve() / str(number)))
+        tree = trees.get()
+        every = tuple(dict.fromkeys(name for mutation in MUTATIONS for name in mutation.judges))
+        sound = judge(tree, every, "-n", str(AT_ONCE))
+        trees.put(tree)
         if sound.returncode != 0:
             raise Broken(f"the tests are not green without a mutation:\n{sound.stdout[-3000:]}{sound.stderr}")
-        for mutation in MUTATIONS:
-            path, before = apply(tree, mutation)
-            result = judge(tree, mutation.judges)
-            path.write_text(before)
-            if result.returncode != FAILED:
-                raise Broken(f"{mutation.name}: pytest ended with {result.returncode}\n{result.stdout[-3000:]}")
-            sys.stdout.write(f"noticed: {mutation.name}\n")
-            sys.stdout.flush()
+
+        def on_a_copy(mutation: Mutation) -> None:
+            tree = trees.get()
+            try:
+                require_noticed(tree, mutation)
+            finally:
+                trees.put(tree)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for noticed in [pool.submit(on_a_copy, mutation) for mutation in MUTATIONS]:
+                noticed.result()
 
 
 if __name__ == "__main__":
