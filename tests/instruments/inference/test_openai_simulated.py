@@ -75,7 +75,7 @@ def rate_of_source(truth: Any, found: Measurement) -> float:
 
 @pytest.mark.parametrize(
     ("rate", "streams", "processes", "length", "seconds"),
-    [(10, 1, 1, 12, 4.0), (1_000, 10, 1, 100, 3.0), (20_000, 200, 2, 100, 3.0)],
+    [(10, 1, 1, 12, 4.0), (1_000, 10, 1, 100, 6.0), (20_000, 200, 2, 100, 12.0)],
 )
 def test_counts_are_exact_and_the_rate_is_true_to_a_thousandth(
     service: Callable[..., Any], rate: int, streams: int, processes: int, length: int, seconds: float
@@ -86,6 +86,7 @@ def test_counts_are_exact_and_the_rate_is_true_to_a_thousandth(
     )
     found = measured(simulated, load)
     assert reasons(found) == []
+    # the windows are long enough for the few ms by which a busy host lets the source be late at their edges;
     # a thousandth, or what the driver states of its stamps where others keep this host busy
     (stamps,) = (one.half_width or 0.0 for one in found.components if one.name == "arrival stamps")
     assert found.value == pytest.approx(rate_of_source(simulated.truth, found), rel=max(1e-3, stamps))
