@@ -7,6 +7,7 @@ wire is attached to the report of a failing test.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,24 @@ _ATTACHED = 60
 _simulated = pytest.StashKey[list[Any]]()
 
 
+@contextmanager
+def _running(request: pytest.FixtureRequest, simulator: str, name: str, *, rate: float = 1.0) -> Iterator[Any]:
+    """Run one simulated instrument in a world of its own, as the parameters of the request want them."""
+    from aicalib_hw import registry
+
+    options: dict[str, Any] = {"world": {"rate": rate}, "simulator": simulator, **getattr(request, "param", {})}
+    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
+    instrument = registry.simulator(options.pop("simulator"))(world, name, **options)
+    request.node.stash.setdefault(_simulated, []).append(instrument)
+    world.start()
+    instrument.start()
+    try:
+        yield instrument
+    finally:
+        instrument.stop()
+        world.stop()
+
+
 @pytest.fixture
 def simulated_power_meter(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A simulated WT310E on a world of its own, 20 times faster than real time, at half load.
@@ -28,20 +47,9 @@ def simulated_power_meter(request: pytest.FixtureRequest) -> Iterator[Any]:
     parametrisation: a dict of the simulator's options, of the world's under "world", and under "simulator" the name
     of another meter's simulator, for example "yokogawa-wt1800".
     """
-    from aicalib_hw import registry
-
-    options: dict[str, Any] = {"world": {"rate": 20}, "simulator": "yokogawa-wt300", **getattr(request, "param", {})}
-    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    meter = registry.simulator(options.pop("simulator"))(world, "meter", **options)
-    request.node.stash.setdefault(_simulated, []).append(meter)
-    world.start()
-    meter.start()
-    world.run_load(0.5)
-    try:
-        yield meter
-    finally:
-        meter.stop()
-        world.stop()
+    with _running(request, "yokogawa-wt300", "meter", rate=20) as simulated:
+        simulated.world.run_load(0.5)
+        yield simulated
 
 
 @pytest.fixture
@@ -52,19 +60,8 @@ def simulated_network_tester(request: pytest.FixtureRequest) -> Iterator[Any]:
     parametrisation: a dict of the simulator's options, of the world's under "world", and under "simulator" the name
     of another tester's simulator, for example "otg".
     """
-    from aicalib_hw import registry
-
-    options: dict[str, Any] = {"world": {"rate": 20}, "simulator": "xena", **getattr(request, "param", {})}
-    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    tester = registry.simulator(options.pop("simulator"))(world, "tester", **options)
-    request.node.stash.setdefault(_simulated, []).append(tester)
-    world.start()
-    tester.start()
-    try:
-        yield tester
-    finally:
-        tester.stop()
-        world.stop()
+    with _running(request, "xena", "tester", rate=20) as simulated:
+        yield simulated
 
 
 @pytest.fixture
@@ -75,19 +72,8 @@ def simulated_accelerator(request: pytest.FixtureRequest) -> Iterator[Any]:
     for other programs. Options by indirect parametrisation: a dict of the simulator's options, of the world's under
     "world", and under "simulator" the name of another family, "ascend". Linux; raises UsageError without the libraries.
     """
-    from aicalib_hw import registry
-
-    options: dict[str, Any] = {"world": {}, "simulator": "nvidia", **getattr(request, "param", {})}
-    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    device = registry.simulator(options.pop("simulator"))(world, "accelerator", **options)
-    request.node.stash.setdefault(_simulated, []).append(device)
-    world.start()
-    device.start()
-    try:
-        yield device
-    finally:
-        device.stop()
-        world.stop()
+    with _running(request, "nvidia", "accelerator") as simulated:
+        yield simulated
 
 
 @pytest.fixture
@@ -98,19 +84,8 @@ def simulated_inference_service(request: pytest.FixtureRequest) -> Iterator[Any]
     `.inject(fault)`, `.world`. Options by indirect parametrisation: a dict of the simulator's options, and of the
     world's under "world".
     """
-    from aicalib_hw import registry
-
-    options: dict[str, Any] = {"world": {}, **getattr(request, "param", {})}
-    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    service = registry.simulator("openai")(world, "service", **options)
-    request.node.stash.setdefault(_simulated, []).append(service)
-    world.start()
-    service.start()
-    try:
-        yield service
-    finally:
-        service.stop()
-        world.stop()
+    with _running(request, "openai", "service") as simulated:
+        yield simulated
 
 
 @pytest.fixture
@@ -121,19 +96,8 @@ def simulated_storage_tester(request: pytest.FixtureRequest) -> Iterator[Any]:
     kernel would count, `.inject(fault)`, `.world`. Options by indirect parametrisation: a dict of the simulator's
     options, and of the world's under "world".
     """
-    from aicalib_hw import registry
-
-    options: dict[str, Any] = {"world": {"rate": 20}, **getattr(request, "param", {})}
-    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    tester = registry.simulator("fio")(world, "storage", **options)
-    request.node.stash.setdefault(_simulated, []).append(tester)
-    world.start()
-    tester.start()
-    try:
-        yield tester
-    finally:
-        tester.stop()
-        world.stop()
+    with _running(request, "fio", "storage", rate=20) as simulated:
+        yield simulated
 
 
 @pytest.fixture
@@ -144,19 +108,8 @@ def simulated_training_job(request: pytest.FixtureRequest) -> Iterator[Any]:
     indirect parametrisation: a dict of the simulator's options, for example {"framework": "torchtitan"}, and of the
     world's under "world".
     """
-    from aicalib_hw import registry
-
-    options: dict[str, Any] = {"world": {"rate": 20}, **getattr(request, "param", {})}
-    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    job = registry.simulator("training")(world, "job", **options)
-    request.node.stash.setdefault(_simulated, []).append(job)
-    world.start()
-    job.start()
-    try:
-        yield job
-    finally:
-        job.stop()
-        world.stop()
+    with _running(request, "training", "job", rate=20) as simulated:
+        yield simulated
 
 
 @pytest.fixture
