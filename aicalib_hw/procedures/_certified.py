@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
+from typing import Any
 
 from aicalib_hw.errors import UsageError
 from aicalib_hw.identity import Certificate
+from aicalib_hw.interfaces import Instrument
 from aicalib_hw.metrology.certificates import corrected, validity_on
 from aicalib_hw.readings import Measurement, Validity, ValidityStatus
+
+
+def certificate_of(bench: Any, instrument: Instrument) -> Certificate | None:
+    """Return the certificate that the bench has of one of its instruments, None if it has none."""
+    name = next(key for key, one in bench.instruments.items() if one is instrument)
+    found: Certificate | None = bench.certificates.get(name)
+    return found
 
 
 def certified(run: Measurement, certificate: Certificate | None, *, full_scale: float | None = None) -> Measurement:

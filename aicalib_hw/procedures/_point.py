@@ -11,6 +11,7 @@ from aicalib_hw import definitions, units
 from aicalib_hw.errors import UsageError
 from aicalib_hw.metrology import Evaluation, Indication, Result
 from aicalib_hw.metrology.budget import RESOLUTION, evaluate, type_a
+from aicalib_hw.metrology.clocks import SHARED
 from aicalib_hw.metrology.decision import decide
 from aicalib_hw.metrology.result import PermissibleError
 from aicalib_hw.metrology.scatter import remarks
@@ -146,6 +147,22 @@ def largest_components(runs: Sequence[Measurement]) -> tuple[Component, ...]:
             if held is None or _size(component) > _size(held):
                 largest[component.name] = component
     return tuple(largest.values())
+
+
+def with_time_base(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:
+    """Return what drivers state of the mean of runs; the host's time base, if they state it, as evidence has it."""
+    stated = largest_components(runs)
+    by_host = any(component.shared == SHARED for component in stated)
+    return (*(one for one in stated if one.shared != SHARED), *((clock,) if by_host else ()))
+
+
+def remarks_by_point(results: Sequence[Result]) -> tuple[str, ...]:
+    """Return the remarks on results, each once, with the points it was made of."""
+    points: dict[str, list[str]] = {}
+    for result in results:
+        for remark in result.measurement.evidence["remarks"]:
+            points.setdefault(remark, []).append(result.title)
+    return tuple(f"{'; '.join(titles)}: {remark}" for remark, titles in points.items())
 
 
 def _size(component: Component) -> float:

@@ -14,7 +14,7 @@ from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
-from aicalib_hw.procedures._point import make_point, worth_repeating
+from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.procedures._together import measure_together, sum_of
 from aicalib_hw.readings import Component, Measurement, to_plain
 
@@ -235,19 +235,7 @@ def _doubt_of_clock(runs: Sequence[PeakMeasurement]) -> float:
 
 def _components(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:
     """The driver's components, the largest of each name over the runs; the time base as the clock evidence has it."""
-    largest: dict[str, Component] = {}
-    for run in runs:
-        for component in run.components:
-            if component.shared == SHARED:
-                continue
-            held = largest.get(component.name)
-            if held is None or _size(component) > _size(held):
-                largest[component.name] = component
-    return (*largest.values(), clock)
-
-
-def _size(component: Component) -> float:
-    return component.half_width if component.half_width is not None else component.standard_uncertainty or 0.0
+    return (*(one for one in largest_components(runs) if one.shared != SHARED), clock)
 
 
 def _nothing(done: float, note: str) -> None:

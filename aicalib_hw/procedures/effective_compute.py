@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from aicalib_hw.errors import InstrumentError, UsageError
+from aicalib_hw.errors import UsageError
 from aicalib_hw.interfaces import (
     Accelerator,
     InferenceLoad,
@@ -30,7 +30,7 @@ from aicalib_hw.metrology.effective import (
     inference_operations,
     training_operations,
 )
-from aicalib_hw.procedures._certified import certified
+from aicalib_hw.procedures._certified import certificate_of, certified
 from aicalib_hw.procedures._effective_run import (
     between,
     measure_effective_compute,
@@ -38,6 +38,7 @@ from aicalib_hw.procedures._effective_run import (
     nominal_references,
     path_of,
 )
+from aicalib_hw.procedures._kept import keeping_partial
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.procedures.training import long_enough, training_plan
 from aicalib_hw.readings import Measurement
@@ -104,7 +105,7 @@ def calibrate_effective_compute(
         path_of(devices, precision, plan.path)
     results: list[Result] = []
     further: list[Measurement] = []
-    try:
+    with keeping_partial(record):
         for index, work in enumerate(works):
 
             def step(done: float, note: str, index: int = index) -> None:
@@ -115,10 +116,6 @@ def calibrate_effective_compute(
             further += nominal
             if record is not None:
                 record.result(result)
-    except InstrumentError as error:
-        if record is not None and error.partial is not None:
-            record.measurement(error.partial)
-        raise
     calibration = Calibration(
         quantity="effective_compute",
         results=tuple(results),
@@ -182,8 +179,7 @@ def _works(bench: Any, plan: Any) -> list[_Work]:
             )
         instrument = bench.the(_ROLES[kind])
         _require_ours(instrument, asked)
-        name = next(key for key, one in bench.instruments.items() if one is instrument)
-        works.append(_Work(kind, instrument, asked, shape, bench.certificates.get(name)))
+        works.append(_Work(kind, instrument, asked, shape, certificate_of(bench, instrument)))
     return works
 
 

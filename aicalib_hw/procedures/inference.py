@@ -11,14 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aicalib_hw.errors import InstrumentError
 from aicalib_hw.interfaces import InferenceLoad, InferenceService, Progress
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
-from aicalib_hw.procedures._certified import certified, notes_on
+from aicalib_hw.metrology.clocks import clock_evidence, time_base
+from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
+from aicalib_hw.procedures._kept import keeping_partial
 from aicalib_hw.procedures._normalised import NORMALISED, scaled, times
-from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
-from aicalib_hw.readings import Component, Measurement, ValidityStatus, to_plain
+from aicalib_hw.procedures._point import (
+    make_point,
+    remarks_by_point,
+    with_time_base,
+    worth_repeating,
+)
+from aicalib_hw.readings import Measurement, ValidityStatus, to_plain
 
 _TIMES = ("ttft_s", "tpot_s", "itl_s", "latency_s", "dispatch_lag_s", "loop_lag_s")
 
@@ -44,31 +49,30 @@ def calibrate_inference(
     plan = plan or bench.settings.plan.inference
     report = progress or (lambda done, note: None)
     service: InferenceService = bench.the("inference_service")
-    name = next(key for key, one in bench.instruments.items() if one is service)
-    certificate = bench.certificates.get(name)
+    certificate = certificate_of(bench, service)
     points = _points(service, plan)
     results: list[Result] = []
     try:
-        for index, point in enumerate(points):
+        with keeping_partial(record):
+            for index, point in enumerate(points):
 
-            def step(done: float, note: str, index: int = index) -> None:
-                report((index + done) / len(points), note)
+                def step(done: float, note: str, index: int = index) -> None:
+                    report((index + done) / len(points), note)
 
-            for result in _measure(bench, service, point, plan, certificate, record, step):
-                results.append(result)
-                if record is not None:
-                    record.result(result)
-    except InstrumentError as error:
-        if record is not None and error.partial is not None:
-            record.measurement(error.partial)
-        raise
+                for result in _measure(bench, service, point, plan, certificate, record, step):
+                    results.append(result)
+                    if record is not None:
+                        record.result(result)
     finally:
         service.release()
     calibration = Calibration(
         quantity="inference",
         results=tuple(results),
         plan=plan.model_dump(mode="json"),
-        notes=(*notes_on(certificate), *_notes(results)),
+        notes=(
+            *notes_on(certificate),
+            *remarks_by_point([one for one in results if not one.definition.endswith(NORMALISED)]),
+        ),
     )
     if record is not None:
         record.calibration(calibration)
@@ -137,7 +141,7 @@ def _measure(
         if run.validity.status is ValidityStatus.ERROR:
             break
     after = clock_evidence()
-    components = _components(measured, time_base(after))
+    components = with_time_base(measured, time_base(after))
     evidence = {**_told(measured), "host_clock_before": to_plain(before), "host_clock_after": to_plain(after)}
     results = [make_point(bench, measured, title=point.title, components=components, evidence=evidence)]
     if plan.parameters is not None:
@@ -170,21 +174,3 @@ def _told(measured: Sequence[Measurement]) -> dict[str, Any]:
     found["manner"] = told[0].get("manner")
     found["remarks"] = list(dict.fromkeys(remark for one in told for remark in one.get("remarks", ())))
     return found
-
-
-def _components(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:
-    """What the driver states, the largest of each name over the runs; the time base as the clock evidence has it."""
-    stated = largest_components(runs)
-    by_host = any(component.shared == SHARED for component in stated)
-    return (*(one for one in stated if one.shared != SHARED), *((clock,) if by_host else ()))
-
-
-def _notes(results: Sequence[Result]) -> tuple[str, ...]:
-    """The remarks, each once, with the points it was made of."""
-    points: dict[str, list[str]] = {}
-    for result in results:
-        if result.definition.endswith(NORMALISED):
-            continue
-        for remark in result.measurement.evidence["remarks"]:
-            points.setdefault(remark, []).append(result.title)
-    return tuple(f"{'; '.join(titles)}: {remark}" for remark, titles in points.items())

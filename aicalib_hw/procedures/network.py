@@ -15,7 +15,7 @@ from aicalib_hw.errors import LinkDown, UsageError
 from aicalib_hw.interfaces import EffectiveConfig, Gate, NetworkTester, PortInfo, Progress, Rate, Reservation, Stream
 from aicalib_hw.interfaces.network_tester import Layer
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.procedures._certified import certified, notes_on
+from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Measurement, to_plain
 
@@ -46,8 +46,7 @@ def calibrate_network(
     plan = plan or bench.settings.plan.network
     report = progress or (lambda done, note: None)
     tester: NetworkTester = bench.the("network_tester")
-    name = next(key for key, one in bench.instruments.items() if one is tester)
-    certificate = bench.certificates.get(name)
+    certificate = certificate_of(bench, tester)
     pair = _pair(tester, plan)
     points = _points(tester, plan, pair)
     results: list[Result] = []

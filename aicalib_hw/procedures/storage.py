@@ -7,17 +7,22 @@ device; a warm-up that is discarded. Rates are decimal bits a second, from bytes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from aicalib_hw.errors import InstrumentError, OutOfRange
+from aicalib_hw.errors import OutOfRange
 from aicalib_hw.interfaces import Progress, StorageJob, StorageTester
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
-from aicalib_hw.procedures._certified import certified, notes_on
-from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
-from aicalib_hw.readings import Component, Measurement, to_plain
+from aicalib_hw.metrology.clocks import clock_evidence, time_base
+from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
+from aicalib_hw.procedures._kept import keeping_partial
+from aicalib_hw.procedures._point import (
+    make_point,
+    remarks_by_point,
+    with_time_base,
+    worth_repeating,
+)
+from aicalib_hw.readings import Measurement, to_plain
 
 VERIFICATION = "verification"
 """Begins the reasons of a measurement whose data did not come back as they were written."""
@@ -38,31 +43,27 @@ def calibrate_storage(
     plan = plan or bench.settings.plan.storage
     report = progress or (lambda done, note: None)
     tester: StorageTester = bench.the("storage_tester")
-    name = next(key for key, one in bench.instruments.items() if one is tester)
-    certificate = bench.certificates.get(name)
+    certificate = certificate_of(bench, tester)
     jobs = [_job(pattern, plan) for pattern in plan.patterns]
     _require_offered(tester, plan)
     results: list[Result] = []
     try:
-        for index, job in enumerate(jobs):
+        with keeping_partial(record):
+            for index, job in enumerate(jobs):
 
-            def step(done: float, note: str, index: int = index) -> None:
-                report((index + done) / len(jobs), note)
+                def step(done: float, note: str, index: int = index) -> None:
+                    report((index + done) / len(jobs), note)
 
-            results.append(_measure(bench, tester, job, plan, certificate, record, step))
-            if record is not None:
-                record.result(results[-1])
-    except InstrumentError as error:
-        if record is not None and error.partial is not None:
-            record.measurement(error.partial)
-        raise
+                results.append(_measure(bench, tester, job, plan, certificate, record, step))
+                if record is not None:
+                    record.result(results[-1])
     finally:
         tester.release()
     calibration = Calibration(
         quantity="storage",
         results=tuple(results),
         plan=plan.model_dump(mode="json"),
-        notes=(*notes_on(certificate), *_notes(results)),
+        notes=(*notes_on(certificate), *remarks_by_point(results)),
     )
     if record is not None:
         record.calibration(calibration)
@@ -131,7 +132,7 @@ def _measure(
         bench,
         measured,
         title=name,
-        components=_components(measured, time_base(after)),
+        components=with_time_base(measured, time_base(after)),
         evidence={
             **{key: [one.get(key) for one in told] for key in ("bytes_read", "bytes_written", "running_s")},
             **{
@@ -167,19 +168,3 @@ def title(job: StorageJob) -> str:
             break
         size, unit = size // 1024, larger
     return f"{job.pattern.replace('-', ' ')}, {size} {unit}"
-
-
-def _components(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:
-    """What the tester states, the largest of each name over the runs; the time base as the clock evidence has it."""
-    stated = largest_components(runs)
-    by_host = any(component.shared == SHARED for component in stated)
-    return (*(one for one in stated if one.shared != SHARED), *((clock,) if by_host else ()))
-
-
-def _notes(results: Sequence[Result]) -> tuple[str, ...]:
-    """The remarks, each once, with the points it was made of."""
-    points: dict[str, list[str]] = {}
-    for result in results:
-        for remark in result.measurement.evidence["remarks"]:
-            points.setdefault(remark, []).append(result.title)
-    return tuple(f"{'; '.join(titles)}: {remark}" for remark, titles in points.items())

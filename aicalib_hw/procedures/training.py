@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from aicalib_hw.errors import InstrumentError, UsageError
+from aicalib_hw.errors import UsageError
 from aicalib_hw.interfaces import Progress, TrainingJob, TrainingPlan
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
-from aicalib_hw.procedures._certified import certified, notes_on
+from aicalib_hw.metrology.clocks import clock_evidence, time_base
+from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
+from aicalib_hw.procedures._kept import keeping_partial
 from aicalib_hw.procedures._normalised import scaled, times
-from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
-from aicalib_hw.readings import Component, Measurement, to_plain
+from aicalib_hw.procedures._point import make_point, with_time_base, worth_repeating
+from aicalib_hw.readings import Measurement, to_plain
 
 _FROM_RUNS = (
     "tokens",
@@ -56,14 +57,11 @@ def calibrate_training(
     plan = plan or bench.settings.plan.training
     report = progress or (lambda done, note: None)
     job: TrainingJob = bench.the("training_job")
-    name = next(key for key, one in bench.instruments.items() if one is job)
+    certificate = certificate_of(bench, job)
     asked = training_plan(plan)
     try:
-        results = _measure(bench, job, asked, plan, bench.certificates.get(name), record, report)
-    except InstrumentError as error:
-        if record is not None and error.partial is not None:
-            record.measurement(error.partial)
-        raise
+        with keeping_partial(record):
+            results = _measure(bench, job, asked, plan, certificate, record, report)
     finally:
         job.release()
     calibration = Calibration(
@@ -71,7 +69,7 @@ def calibrate_training(
         results=tuple(results),
         plan=plan.model_dump(mode="json"),
         notes=(
-            *notes_on(bench.certificates.get(name)),
+            *notes_on(certificate),
             *(f"{results[0].title}: {remark}" for remark in results[0].measurement.evidence["remarks"]),
         ),
     )
@@ -135,7 +133,7 @@ def _measure(
             record.measurement(run)
         measured.append(certified(run, certificate))
     after = clock_evidence()
-    components = _components(measured, time_base(after))
+    components = with_time_base(measured, time_base(after))
     evidence = {**_told(measured), "host_clock_before": to_plain(before), "host_clock_after": to_plain(after)}
     results = [make_point(bench, measured, title=title, components=components, evidence=evidence)]
     if plan.parameters is not None:
@@ -178,10 +176,3 @@ def _with_unit(key: str) -> str:
 
 def _last(losses: Sequence[float | None] | None) -> float | None:
     return next((one for one in reversed(losses or ()) if one is not None), None)
-
-
-def _components(runs: Sequence[Measurement], clock: Component) -> tuple[Component, ...]:
-    """What the driver states, the largest of each name over the runs; the time base as the clock evidence has it."""
-    stated = largest_components(runs)
-    by_host = any(component.shared == SHARED for component in stated)
-    return (*(one for one in stated if one.shared != SHARED), *((clock,) if by_host else ()))
