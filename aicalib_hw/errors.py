@@ -184,6 +184,10 @@ class LinkDown(InstrumentError):
     """A port has no link, so that nothing can be sent through it."""
 
 
+class CountersWentBack(InstrumentError):
+    """A counter shows less than it did: somebody reset it, or it wrapped, so that what it counts from is not known."""
+
+
 class LicenceMissing(InstrumentError):
     """The instrument refuses because a licence of its own is missing."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aicalib_hw import rates
-from aicalib_hw.errors import DeadlineExceeded, InstrumentError
+from aicalib_hw.errors import CountersWentBack, DeadlineExceeded, InstrumentError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import Counters, Rate, Stream
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
@@ -29,7 +29,8 @@ class Gate:
     """The time over which frames were counted: s, whose clock, and how well it is known (half-widths, relative).
 
     source: "instrument" or "host". clock: of the time base, with clock_source saying where that number is from.
-    jitter: of start and stop, s. edges: frames that may be counted or not at both ends together.
+    jitter: of start and stop, s, with jitter_source saying where that is from. edges: frames that may be counted or not
+    at both ends together.
     """
 
     seconds: float
@@ -37,6 +38,7 @@ class Gate:
     clock: float
     clock_source: str
     jitter: float = 0.0
+    jitter_source: str = ""
     edges: int = 1
 
 
@@ -132,6 +134,7 @@ def throughput(
         evidence={
             "gate_s": gate.seconds,
             "gate_source": gate.source,
+            "gate_jitter_s": gate.jitter,
             "gap_B": gap,
             "streams": counted,
             "rate_L1": rates.convert(value, "L2-fcs", "L1", frame),
@@ -180,6 +183,21 @@ def intended_frames(stream: Stream, speed: float | None, gap: float) -> float | 
     return None if speed is None else stream.load * rates.most_frames_per_second(speed, frame)
 
 
+def require_forward(before: Counters, after: Counters, where: str) -> None:
+    """Raise CountersWentBack, naming the counter, if one of `after` shows less than it did `before`."""
+    for name, one in (*after.ports.items(), *after.streams.items()):
+        earlier = before.streams.get(name) or before.ports.get(name)
+        for what in ("tx_frames", "tx_bytes", "rx_frames", "rx_bytes"):
+            was, is_ = getattr(earlier, what, None), getattr(one, what)
+            if was is not None and is_ is not None and is_ < was:
+                raise CountersWentBack(
+                    f"{what} of {name} went back from {was} to {is_}",
+                    where=where,
+                    why="somebody cleared the counters meanwhile, or the counter wrapped",
+                    advice="look at who else uses the ports, and measure again",
+                )
+
+
 def when_quiet(read: Callable[[], Counters], *, settle: float, deadline: Deadline, every: float) -> Counters:
     """Return the counters once two readings at least `settle` s apart agree: what was in flight has arrived.
 
@@ -211,7 +229,8 @@ def _components(gate: Gate, frames: int) -> tuple[Component, ...]:
 
     found = [relative("time base of the gate", gate.clock, gate.clock_source, shared=f"clock: {gate.clock_source}")]
     if gate.jitter:
-        found.append(relative("start and stop of the gate", gate.jitter / gate.seconds, f"{gate.source} gate"))
+        source = gate.jitter_source or f"{gate.source} gate"
+        found.append(relative("start and stop of the gate", gate.jitter / gate.seconds, source))
     if frames:
         source = "a frame counted or not at either end of the gate"
         found.append(relative("counter resolution", gate.edges / frames, source, distribution="triangular"))

@@ -118,6 +118,8 @@ class GatedReservation(Reservation):
                 problems = self._lost_meanwhile()
                 speeds = {port.port: port.speed for port in tester.ports()}
                 further = self._evidence(last)
+                window = Window(began, Instant.now(), rule)
+                return self._evaluated(last, in_force, window, speeds, problems, further)
             except (Aborted, NotSupported, OutOfRange):
                 raise
             except InstrumentError as error:
@@ -131,7 +133,6 @@ class GatedReservation(Reservation):
                 )
         finally:
             self._stop_quietly()
-        return self._evaluated(last, in_force, Window(began, Instant.now(), rule), speeds, problems, further)
 
     def _through(self, gate: Gate, expected: float, settle: float) -> tuple[Counters, _evaluation.Gate]:
         """Wait through a gate of `expected` s that has begun; return the counters at rest and the gate as it was."""
@@ -200,9 +201,12 @@ class GatedReservation(Reservation):
         return {"ports": list(self._ports), "owner": self.owner}
 
     def _look(self) -> Counters:
-        """Read the counters, and keep them for the case that they are the last."""
-        self._seen = self.read()
-        return self._seen
+        """Read the counters, and keep them for the case that they are the last; raises CountersWentBack."""
+        present = self.read()
+        if self._seen is not None:
+            _evaluation.require_forward(self._seen, present, self._base.address)
+        self._seen = present
+        return present
 
     def _lost_meanwhile(self) -> list[str]:
         """What speaks against the result because of the ports: taken by others, or without link, by now."""

@@ -13,13 +13,17 @@ from . import _otg_model as model
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """base: URL of the controller. ports: name → location. speed: bit/s. fcs: whether bytes hold it. clock: ± ratio."""
+    """base: URL of the controller. ports: name → location. speed: bit/s. fcs: whether bytes hold it.
+
+    clock: ± ratio. jitter: limits of error of start and stop of a gate together, s, None = not stated.
+    """
 
     base: str
     ports: Mapping[str, str]
     speed: float | None
     fcs: bool | None
     clock: float
+    jitter: float | None
     certificate: str | None
 
 
@@ -35,6 +39,7 @@ def place_of(address: str) -> Place:
         single = {name: value for name, value in options if name != "port"}
         speed = float(single.pop("speed")) * 1e9 if "speed" in single else None
         clock = float(single.pop("clock_ppm", "100")) * 1e-6
+        jitter = float(single.pop("jitter_us")) * 1e-6 if "jitter_us" in single else None
         fcs = {"yes": True, "no": False, "": None}[single.pop("fcs", "")]
         certificate = single.pop("certificate", None)
         base = f"{parts.scheme}://{parts.netloc}"
@@ -46,6 +51,8 @@ def place_of(address: str) -> Place:
             problem = f"speed is one of {', '.join(f'{one / 1e9:g}' for one in model.SPEEDS)} Gbit/s"
         elif not 0 <= clock < 1e-2:
             problem = "clock_ppm is 0 to 10000"
+        elif jitter is not None and not 0 <= jitter < 1:
+            problem = "jitter_us is 0 to 1000000"
         elif any(not location for location in ports.values()):
             problem = "a port is written NAME@LOCATION"
     except KeyError:
@@ -54,4 +61,4 @@ def place_of(address: str) -> Place:
         problem = str(error)
     if problem:
         raise UsageError(f"{address!r} is no address of a traffic generator", why=problem, advice=form)
-    return Place(base, ports, speed, fcs, clock, certificate)
+    return Place(base, ports, speed, fcs, clock, jitter, certificate)

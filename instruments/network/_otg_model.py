@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -126,10 +127,15 @@ def _latency(entry: Any) -> Latency | None:
     return Latency(least, mean, greatest)
 
 
-def span(entry: Mapping[str, Any]) -> float | None:
-    """Return the time from the first to the last frame received, s; None without time stamps."""
+def span(entry: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the time from the first to the last frame received, s, and the steps it comes in; None without stamps.
+
+    A stamp is a double: of an epoch in ns it has steps of about 256 ns, half a step either way at both ends.
+    """
     stamps = entry.get("timestamps")
     if not isinstance(stamps, Mapping):
         return None
     first, last = number(stamps, "first_timestamp_ns"), number(stamps, "last_timestamp_ns")
-    return None if first is None or last is None else (last - first) * _NS
+    if first is None or last is None:
+        return None
+    return (last - first) * _NS, max(math.ulp(first), math.ulp(last)) * _NS

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-6
 
+_ASSUMED_JITTER = 1e-3
+"""s by which start and stop of a gate together may be off, where neither bench nor time stamps tell."""
+
 
 class OtgReservation(GatedReservation):
     """Ports of one controller that carry our configuration."""
@@ -80,24 +83,47 @@ class OtgReservation(GatedReservation):
     def _gate_of(self, gate: Gate, last: Counters, elapsed: float) -> _evaluation.Gate:
         tester = self._tester
         clock = f"clock of the ports, ±{tester.place.clock * 1e6:g} ppm as the bench states"
-        seconds = gate.amount if gate.kind == "seconds" else self._span(last)
-        return _evaluation.Gate(seconds, "instrument", tester.place.clock, clock, edges=2)
+        stamped = self._stamped(last)
+        jitter, source = self._jitter(gate, stamped)
+        if gate.kind == "seconds":
+            seconds = gate.amount
+        elif stamped:
+            seconds = max(span for span, _ in stamped)
+        else:
+            raise NotSupported(
+                "the controller gives no time stamps, so a gate of packets has no length",
+                where=tester.address,
+                advice='use Gate("seconds", …)',
+            )
+        return _evaluation.Gate(seconds, "instrument", tester.place.clock, clock, jitter, source, edges=2)
 
-    def _span(self, last: Counters) -> float:
-        """The length of a gate of packets by the receiver's time stamps, s; raises NotSupported without them."""
+    def _jitter(self, gate: Gate, stamped: Sequence[tuple[float, float]]) -> tuple[float, str]:
+        """How well start and stop of a gate are known together, s, and by what.
+
+        A gate of seconds is told twice: as it was asked for, and by the receiver's time stamps. Which of the two is
+        right cannot be told, as frames may be lost or held back at its ends, so they are known to their difference.
+        """
+        stated = self._tester.place.jitter
+        if gate.kind == "seconds" and stamped:
+            apart = max(abs(span - gate.amount) + step for span, step in stamped)
+            if stated is None or apart > stated:
+                return apart, "difference between the gate asked for and the receiver's time stamps"
+        step = max((step for _, step in stamped), default=0.0) if gate.kind == "packets" else 0.0
+        if stated is not None:
+            return stated + step, "limits of error of start and stop as the bench states"
+        return _ASSUMED_JITTER + step, "start and stop of a generator that may be a program: an assumption"
+
+    def _stamped(self, last: Counters) -> list[tuple[float, float]]:
+        """The length of the gate by the receiver's time stamps, s, and their steps; empty where a stream has none."""
         entries = {str(one.get("name")): one for one in self._tester.metrics("flow")}
-        longest = 0.0
+        found = []
         for stream in self._streams:
             span, received = model.span(entries.get(stream.name, {})), last.streams[stream.name].rx_frames or 0
-            if not span or received < 2:
-                raise NotSupported(
-                    "the controller gives no time stamps, so a gate of packets has no length",
-                    where=self._tester.address,
-                    advice='use Gate("seconds", …)',
-                )
+            if not span or not span[0] > 0 or received < 2:
+                return []
             # From the first to the last frame there is one interval fewer than frames.
-            longest = max(longest, span * received / (received - 1))
-        return longest
+            found.append((span[0] * received / (received - 1), span[1]))
+        return found
 
     def _evidence(self, last: Counters) -> dict[str, Any]:
         return {

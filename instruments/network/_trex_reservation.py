@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aicalib_hw.errors import NotSupported, OutOfRange, ProtocolError
+from aicalib_hw.errors import CountersWentBack, NotSupported, OutOfRange, ProtocolError
 from aicalib_hw.interfaces import Counters, EffectiveConfig, Gate, PortCounters, Stream
 from aicalib_hw.readings import Instant
 
@@ -99,7 +99,7 @@ class TrexReservation(GatedReservation):
         before = Instant.now()
         counts, told = self._counts()
         after = Instant.now()
-        since = {place: (value - self._before.get(place, 0)) % _WRAPS_AT for place, value in counts.items()}
+        since = {place: self._since(place, value) for place, value in counts.items()}
         ports = {
             port: model.port_counters(
                 {name: since[port, name] for name in _PORT_COUNTS}, told[port], fcs_counted=self.fcs_counted
@@ -107,6 +107,19 @@ class TrexReservation(GatedReservation):
             for port in self._ports
         }
         return Counters(before, after, ports, {one.name: self._flow(one, since, told) for one in self._streams})
+
+    def _since(self, place: tuple[str, ...], value: int) -> int:
+        """What was counted since `clear()`, over a wrap too; raises CountersWentBack for what was reset meanwhile."""
+        before = self._before.get(place, 0)
+        counted = (value - before) % _WRAPS_AT
+        if counted >= _WRAPS_AT // 2:
+            raise CountersWentBack(
+                f"{place[1]} of {place[0]} went back from {before} to {value}",
+                where=self._tester.address,
+                why="somebody has reset the counters of the server, or started it anew",
+                advice="look at who else uses it, and measure again",
+            )
+        return counted
 
     def _flow(self, one: Stream, since: Counts, told: Mapping[str, Any]) -> PortCounters:
         number = str(self._numbers[one.name])

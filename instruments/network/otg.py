@@ -2,8 +2,8 @@
 
 Source: Open Traffic Generator API model 1.60 and 1.62 (openapi of the models repository). Keysight's controllers
 (KENG, ixia-c) speak it for their hardware and software ports. Not covered: gRPC, gNMI, emulated devices, captures,
-mixed frame sizes. Not stated by the model and therefore part of the address: whether bytes hold the FCS (`fcs`),
-how well the ports' clock is known (`clock_ppm`).
+mixed frame sizes. Not stated by the model and therefore part of the address: whether bytes hold the FCS (`fcs`), how
+well the ports' clock is known (`clock_ppm`), how well a gate is kept (`jitter_us`): many a controller is a program.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ _MARK = "aicalib "
 class OpenTrafficGenerator(NetworkTester):
     """One controller and the ports it is given.
 
-    address: otg+https://HOST:PORT?port=NAME@LOCATION&port=…&speed=800&fcs=yes&clock_ppm=100&certificate=FILE, or
-    otg+http for a controller without TLS. port: name and location of each port, as the controller knows it. speed:
+    address: otg+https://HOST:PORT?port=NAME@LOCATION&port=…&speed=800&fcs=yes&clock_ppm=100&jitter_us=1&certificate=FILE,
+    or otg+http for a controller without TLS. port: name and location of each port, as the controller knows it. speed:
     Gbit/s, left out = as it is. fcs: whether the controller's byte counters hold the FCS, left out = unknown.
     clock_ppm: limits of error of the ports' clock, from data sheet or certificate; 100 by default, the tolerance of
-    Ethernet. certificate: what the controller's certificate is verified with. timeout: s for one exchange.
+    Ethernet. jitter_us: limits of error of start and stop of a gate together; left out = by how much its length differs
+    from the receiver's time stamps, and 1000 where there are none, an assumption as for any program. certificate: what
+    the controller's certificate is verified with. timeout: s for one exchange.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
@@ -164,7 +166,7 @@ class OpenTrafficGenerator(NetworkTester):
         """Read the configuration in force, and what the address sets."""
         now = Instant.now()
         found = {"configuration": Setting(self.ask("GET", "/config") or {}, "", now, "instrument")}
-        for name, unit in (("speed", "bit/s"), ("fcs", ""), ("clock", "1")):
+        for name, unit in (("speed", "bit/s"), ("fcs", ""), ("clock", "1"), ("jitter", "s")):
             found[name] = Setting(getattr(self.place, name), unit, now, "driver")
         return found
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from aicalib_hw.instruments.network import _evaluation as evaluation
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from aicalib_hw.errors import CountersWentBack
 from aicalib_hw.identity import Identity
-from aicalib_hw.interfaces import Stream
+from aicalib_hw.interfaces import Counters, PortCounters, Stream
 from aicalib_hw.readings import Instant, Measurement, Window
 
 IDENTITY = Identity("maker", "tester", "1", "1", "address")
@@ -71,6 +73,22 @@ def test_of_two_directions_the_slower_one_counts(size: int, one: int, two: int) 
     result = rated(*streams)
     assert result.definition.endswith("/bidirectional")
     assert result.value == rated(min(streams, key=lambda each: each.received)).value
+
+
+COUNTED = st.one_of(st.none(), st.integers(0, 2**64 - 1))
+
+
+@given(st.lists(COUNTED, min_size=4, max_size=4), st.lists(COUNTED, min_size=4, max_size=4))
+def test_only_a_counter_that_shows_less_than_before_has_gone_back(was: list[Any], now: list[Any]) -> None:
+    def told(values: list[Any]) -> Counters:
+        return Counters(Instant(0, 0), Instant(1, 1), {}, {"there": PortCounters(*values)})
+
+    if any(one is not None and two is not None and two < one for one, two in zip(was, now, strict=True)):
+        with pytest.raises(CountersWentBack):
+            evaluation.require_forward(told(was), told(now), "address")
+    else:
+        evaluation.require_forward(told(was), told(now), "address")
+    evaluation.require_forward(Counters(Instant(0, 0), Instant(1, 1), {}, {}), told(now), "address")
 
 
 @given(st.floats(1e-6, 10.0), st.floats(1e-6, 10.0))

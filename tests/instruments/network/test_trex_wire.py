@@ -27,6 +27,7 @@ from aicalib_hw.errors import (
     Aborted,
     ConnectionFailed,
     ConnectionLost,
+    CountersWentBack,
     DeadlineExceeded,
     IdentityMismatch,
     InstrumentReportedError,
@@ -358,6 +359,22 @@ def test_a_rate_is_what_was_counted_since_traffic_began(server: Scripted, before
         "type": "continuous",
         "rate": {"type": "pps", "value": pytest.approx(1e6)},
     }
+
+
+def test_counters_that_somebody_reset_are_told_and_no_number_near_the_end_of_64_bits(server: Scripted) -> None:
+    ports = Ports(server, size=1518, before=5_000_000)
+    with (
+        Trex(f"trex://127.0.0.1:{server.port}?refresh=0.05", timeout=1.0) as tester,
+        tester.reserve(["0", "1"], owner="test") as reservation,
+    ):
+        reservation.configure([Stream("there", "0", "1", 1518, Rate(1e6 * 8 * 1518, "L2-fcs"))])
+        assert reservation.read().ports["0"].tx_frames == 0
+        ports.before = 0
+        with pytest.raises(CountersWentBack) as told:
+            reservation.read()
+        assert "from 5000000 to 0" in str(told.value)
+        reservation.clear()
+        assert reservation.read().ports["0"].tx_frames == 0
 
 
 def test_an_adapter_that_counts_no_bytes_of_a_flow_has_none_and_not_zero(server: Scripted) -> None:
