@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,7 @@ from aicalib_hw._bench_errors import nearest
 from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.interfaces import accelerator
 from aicalib_hw.interfaces.accelerator import Precision
+from aicalib_hw.interfaces.network_tester import Layer
 from aicalib_hw.interfaces.storage_tester import StoragePattern
 from aicalib_hw.metrology.result import OF_ONE_DEFINITION, Indication, PermissibleError, Rule
 from aicalib_hw.metrology.transducers import ARC_MINUTE, Transducer
@@ -346,7 +347,10 @@ def _iso_date(value: object) -> object:
 
 
 class CertificatePointEntry(Table):
-    """One line of a certificate; range, at, correction and expanded_uncertainty are in `unit`."""
+    """One line of a certificate; range, at, correction and expanded_uncertainty are in `unit`.
+
+    layer: of a rate of a network tester, what it counts; every other quantity has none.
+    """
 
     quantity: Text
     at: float
@@ -355,6 +359,17 @@ class CertificatePointEntry(Table):
     unit: Unit
     k: Positive = 2.0
     range: Positive | None = None
+    layer: Layer | None = None
+
+    @model_validator(mode="after")
+    def _named_layer(self) -> Self:
+        if (self.quantity == "network") != (self.layer is not None):
+            raise PydanticCustomError(
+                "layer",
+                "a point of a network tester names the layer of its rate, and no other point has one",
+                {"advice": 'add layer = "L2-fcs" as the certificate says ("L1", "L2-nofcs", "L4"), or leave it out'},
+            )
+        return self
 
 
 class CertificateEntry(Table):

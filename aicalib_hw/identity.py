@@ -46,6 +46,7 @@ class CertificatePoint:
     """One line of a certificate: at `at` in `range`, add `correction`; U is given with k.
 
     range, at, correction, expanded_uncertainty: in `unit`; range None = whatever range.
+    layer: what a rate of a network tester counts ("L1", "L2-fcs", …), None for every other quantity.
     """
 
     quantity: str
@@ -55,6 +56,7 @@ class CertificatePoint:
     expanded_uncertainty: float
     k: float
     unit: str
+    layer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

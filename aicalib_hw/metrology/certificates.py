@@ -25,15 +25,17 @@ def corrected(
     *,
     full_scale: float | None = None,
     scale: float = 1.0,
+    layer: str | None = None,
 ) -> tuple[float, Component]:
     """Return `value` (in `unit`) with the certificate's correction added, and the component it brings.
 
     full_scale: of the range in force, in `unit`, at the instrument's own input; None = it has none, or it is not
-    known. scale: ratio of the transducers between the input and `value`. Only points of this range count, see
-    `points_in_range`; between two of them correction and uncertainty are interpolated linearly. Raises UsageError
+    known. scale: ratio of the transducers between the input and `value`. layer: that a rate of a network tester
+    counts, None for other quantities. Only points of this range and layer count, see `points_in_range`; between two
+    of them correction and uncertainty are interpolated linearly. Raises UsageError
     if there is none, or if `value` lies outside them.
     """
-    points = points_in_range(certificate, quantity, unit, full_scale)
+    points = points_in_range(certificate, quantity, unit, full_scale, layer=layer)
     correction, uncertainty = _at(points, value / scale, certificate.number, unit)
     component = Component(
         name="certificate",
@@ -50,18 +52,23 @@ def corrected(
 LIMITS = ("accuracy of reading", "accuracy of range")
 """Components of these names are the data sheet's limits for what a calibration measures: it knows better."""
 
+TIME_BASE = "time base of the gate"
+"""The data sheet's limit for what a rate of a network tester hangs on, by the tester's own gate."""
+
 DRIFT = "drift since calibration"
 
 
-def instead_of_limits(components: Sequence[Component], certificate: Certificate) -> tuple[Component, ...]:
+def instead_of_limits(
+    components: Sequence[Component], certificate: Certificate, limits: Sequence[str] = LIMITS
+) -> tuple[Component, ...]:
     """Return `components` with what has to stand beside a certificate's uncertainty instead of the data sheet's limits.
 
     The error found at the calibration takes the place of the limits within which it had to lie; influences that the
     calibration did not have (power factor, filter, self-heating, temperature) and the resolution stay. Since then the
     instrument may have drifted: by what the certificate's entry states or, where it states nothing, by no more than the
-    data sheet's limit of reading.
+    data sheet's limit of reading. limits: the names of what is replaced, that of reading first.
     """
-    kept = tuple(one for one in components if one.name not in LIMITS)
+    kept = tuple(one for one in components if one.name not in limits)
     if certificate.drift is not None:
         stated = Component(
             name=DRIFT,
@@ -73,7 +80,7 @@ def instead_of_limits(components: Sequence[Component], certificate: Certificate)
             shared=f"certificate {certificate.number} {DRIFT}",
         )
         return (*kept, stated) if certificate.drift else kept
-    of_reading = (one for one in components if one.name == LIMITS[0])
+    of_reading = (one for one in components if one.name == limits[0])
     return kept + tuple(
         dataclasses.replace(one, name=DRIFT, source=f"no drift is stated; no more than {one.source}")
         for one in of_reading
@@ -81,9 +88,9 @@ def instead_of_limits(components: Sequence[Component], certificate: Certificate)
 
 
 def points_in_range(
-    certificate: Certificate, quantity: str, unit: str, full_scale: float | None
+    certificate: Certificate, quantity: str, unit: str, full_scale: float | None, *, layer: str | None = None
 ) -> list[CertificatePoint]:
-    """Return the points that hold for the range in force, by rising `at`, converted to `unit`.
+    """Return the points that hold for the range in force and the layer, by rising `at`, converted to `unit`.
 
     These are the points of that range or, where there is none of it, those that name no range: points of two
     ranges are never mixed. Raises UsageError if nothing is left.
@@ -94,6 +101,15 @@ def points_in_range(
             f"certificate {certificate.number} has no point of {quantity}",
             advice="add its points to the bench file, or leave the certificate out: then nothing is corrected",
         )
+    of_layer = [point for point in points if point.layer == layer]
+    if not of_layer:
+        named = ", ".join(sorted({point.layer or "none that it names" for point in points}))
+        raise UsageError(
+            f"certificate {certificate.number} has no point of {quantity} at layer {layer or 'none'}",
+            why=f"its points are of layer {named}: rates of two layers differ by up to a quarter",
+            advice="measure at the layer that was calibrated, or have the tester calibrated at this one",
+        )
+    points = of_layer
     fitting = [point for point in points if _same(point.range, full_scale)]
     usable = fitting or [point for point in points if point.range is None]
     if not usable:
@@ -142,6 +158,7 @@ def _in_unit(point: CertificatePoint, unit: str) -> CertificatePoint:
         expanded_uncertainty=convert(point.expanded_uncertainty),
         k=point.k,
         unit=unit,
+        layer=point.layer,
     )
 
 

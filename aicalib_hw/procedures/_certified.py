@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from aicalib_hw.errors import UsageError
 from aicalib_hw.identity import Certificate
 from aicalib_hw.interfaces import Instrument
-from aicalib_hw.metrology.certificates import corrected, validity_on
+from aicalib_hw.metrology.certificates import corrected, instead_of_limits, validity_on
 from aicalib_hw.readings import Measurement, Validity, ValidityStatus
 
 
@@ -20,24 +21,41 @@ def certificate_of(bench: Any, instrument: Instrument) -> Certificate | None:
     return found
 
 
-def certified(run: Measurement, certificate: Certificate | None, *, full_scale: float | None = None) -> Measurement:
+def certified(
+    run: Measurement,
+    certificate: Certificate | None,
+    *,
+    full_scale: float | None = None,
+    limits: Sequence[str] = (),
+    layer: str | None = None,
+) -> Measurement:
     """Return a run with the certificate's correction, if there is a certificate, and its uncertainty beside the others.
 
-    full_scale: of the range in force, as `corrected` takes it. What the certificate does not reach is not valid, and
-    says why.
+    full_scale, layer: as `corrected` takes them. limits: names of the components that are the data sheet's limits for
+    what was calibrated: a certificate that is still valid, and a drift since then, stand instead of them. What the
+    certificate does not reach is not valid, and says why.
     """
     if certificate is None or run.value is None:
         return run
     try:
-        value, component = corrected(float(run.value), run.unit, run.quantity, certificate, full_scale=full_scale)
+        value, component = corrected(
+            float(run.value), run.unit, run.quantity, certificate, full_scale=full_scale, layer=layer
+        )
     except UsageError as error:
         reasons = (*run.validity.reasons, "; ".join(filter(None, (error.what, error.why, error.advice))))
         refused = tuple(replace(one, used=False, reasons=reasons) for one in run.runs)
         return replace(run, runs=refused, validity=Validity(ValidityStatus.INVALID, reasons))
-    return replace(run, value=value, components=(*run.components, component))
+    components = run.components
+    if limits and _expired(certificate) is None:
+        components = instead_of_limits(components, certificate, limits)
+    return replace(run, value=value, components=(*components, component))
 
 
 def notes_on(certificate: Certificate | None) -> tuple[str, ...]:
     """Return what a reader must know of a certificate: that it does not hold today."""
-    expired = None if certificate is None else validity_on(certificate, datetime.datetime.now(datetime.UTC).date())
+    expired = None if certificate is None else _expired(certificate)
     return (f"{expired}: no certificate may be issued from this",) if expired else ()
+
+
+def _expired(certificate: Certificate) -> str | None:
+    return validity_on(certificate, datetime.datetime.now(datetime.UTC).date())

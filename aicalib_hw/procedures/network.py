@@ -15,6 +15,7 @@ from aicalib_hw.errors import LinkDown, UsageError
 from aicalib_hw.interfaces import EffectiveConfig, Gate, NetworkTester, PortInfo, Progress, Rate, Reservation, Stream
 from aicalib_hw.interfaces.network_tester import Layer
 from aicalib_hw.metrology import Calibration, Result
+from aicalib_hw.metrology.certificates import TIME_BASE, points_in_range
 from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Measurement, to_plain
@@ -41,13 +42,16 @@ def calibrate_network(
     bench: an opened bench with one network tester. plan: a NetworkPlan, None = the bench's. record: gets every
     run as it ends; one that cannot be used is repeated, within a bound. A tester of layer 4 (iperf3) has no frame
     sizes and is measured at layer 4. Traffic is stopped and the ports are given back on every way out. Raises
-    LinkDown, LockedByOther, OutOfRange, Aborted.
+    UsageError for a certificate of another layer or line rate, LinkDown, LockedByOther, OutOfRange, Aborted.
     """
     plan = plan or bench.settings.plan.network
     report = progress or (lambda done, note: None)
     tester: NetworkTester = bench.the("network_tester")
     certificate = certificate_of(bench, tester)
     pair = _pair(tester, plan)
+    layer = _layer(tester, plan)
+    if certificate is not None:
+        points_in_range(certificate, "network", "bit/s", pair[0].speed, layer=layer)
     points = _points(tester, plan, pair)
     results: list[Result] = []
     with tester.reserve([port.port for port in pair], owner=OWNER) as reservation:
@@ -73,6 +77,11 @@ def calibrate_network(
     return calibration
 
 
+def _layer(tester: NetworkTester, plan: Any) -> str:
+    """The layer of the rates that are measured."""
+    return "L4" if tester.capabilities.native_layer == "L4" else str(plan.layer)
+
+
 def _pair(tester: NetworkTester, plan: Any) -> tuple[PortInfo, PortInfo]:
     """The two ports to measure between, as of now; both must have a link."""
     known = {port.port: port for port in tester.ports()}
@@ -95,7 +104,7 @@ def _pair(tester: NetworkTester, plan: Any) -> tuple[PortInfo, PortInfo]:
 
 def _points(tester: NetworkTester, plan: Any, pair: tuple[PortInfo, PortInfo]) -> list[_Point]:
     there, back = pair[0].port, pair[1].port
-    layer_4 = tester.capabilities.native_layer == "L4"
+    layer_4 = _layer(tester, plan) == "L4"
     sizes: Sequence[int] = [1518] if layer_4 else plan.frame_sizes
     points = []
     for size in sizes:
@@ -133,7 +142,16 @@ def _measure(
         run = reservation.measure_throughput(gate, settle=plan.settle)
         if record is not None:
             record.measurement(run)
-        measured.append(certified(at_layer(run, plan.layer), certificate, full_scale=pair[0].speed))
+        measured.append(
+            certified(
+                at_layer(run, plan.layer),
+                certificate,
+                full_scale=pair[0].speed,
+                # A gate that this host times hangs on a clock that the tester's certificate says nothing of.
+                limits=(TIME_BASE,) if run.evidence.get("gate_source") == "instrument" else (),
+                layer=_layer(tester, plan),
+            )
+        )
     return make_point(
         bench,
         measured,

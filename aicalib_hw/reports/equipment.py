@@ -61,7 +61,7 @@ def item(of: Equipment, used: Instant, words: Words) -> Item:
         expired=certificate is not None and certificate.valid_until < day,
         points=tuple(
             (
-                words.known(point.quantity),
+                ", ".join(filter(None, (words.known(point.quantity), point.layer))),
                 numbers.significant(point.range, point.unit) if point.range is not None else words("any"),
                 numbers.significant(point.at, point.unit),
                 numbers.significant(point.correction, point.unit, 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import threading
 from collections.abc import Callable
@@ -164,12 +165,14 @@ calibrated_on = "2019-01-01"
 valid_until = "2020-01-01"
 [[instruments.tester.certificate.points]]
 quantity = "network"
+layer = "L2-fcs"
 at = 0.0
 correction = 0.0
 expanded_uncertainty = 0.1
 unit = "Gbit/s"
 [[instruments.tester.certificate.points]]
 quantity = "network"
+layer = "L2-fcs"
 at = 700.0
 correction = 0.7
 expanded_uncertainty = 0.1
@@ -190,6 +193,84 @@ def test_a_certificate_that_has_expired_is_told_and_one_that_does_not_reach_a_po
     assert small.evaluation.value == pytest.approx(609.5238095e9 * 1.001, rel=2e-4)
     assert (large.evaluation, large.decision.verdict) == (None, Verdict.NOT_EVALUATED)
     assert any("does not reach" in reason for reason in large.validity.reasons)
+
+
+VALID = """
+[instruments.tester.certificate]
+number = "2026-1"
+issuer = "lab"
+calibrated_on = "{today}"
+valid_until = "{today}"
+{drift}
+points = [
+{{ quantity = "network", layer = "{layer}", at = 0, correction = 0, expanded_uncertainty = 4e-3, unit = "Gbit/s" }},
+{{ quantity = "network", layer = "{layer}", at = 800, correction = 0.8, expanded_uncertainty = 4e-3, unit = "Gbit/s" }},
+]
+"""
+
+
+def with_certificate(path: Path, layer: str = "L2-fcs", drift: str = "drift = 2e-6") -> Path:
+    """Give a bench file a certificate that is valid today."""
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    path.write_text(path.read_text() + VALID.format(today=today, layer=layer, drift=drift))
+    return path
+
+
+def components_of(result: Any) -> dict[str, Any]:
+    return {one.name: one for one in result.measurement.components}
+
+
+@pytest.mark.parametrize(("drift", "limit"), [("drift = 2e-6", 2e-6), ("", 100e-6)])
+def test_a_valid_certificate_and_a_drift_since_stand_instead_of_the_limit_of_the_testers_clock(
+    drift: str, limit: float, tmp_path: Path
+) -> None:
+    with hw.open_bench(with_certificate(simulated(tmp_path, "xena"), drift=drift), simulate=True) as bench:
+        small, _ = calibrate_network(bench).results
+    stated = components_of(small)
+    assert "time base of the gate" not in stated
+    assert stated["certificate"].standard_uncertainty == pytest.approx(2e6)
+    assert stated["drift since calibration"].half_width == pytest.approx(limit)
+    assert small.evaluation is not None
+    assert small.evaluation.value == pytest.approx(609.5238095e9 * 1.001, rel=1e-7)
+    # The certificate's 0.002 Gbit/s, the drift, and the microsecond of the gate: root of the sum of squares, k = 2.
+    gate = 1e-6
+    wanted = 2 * (2e6**2 + (small.evaluation.value / 3**0.5) ** 2 * (limit**2 + gate**2)) ** 0.5
+    assert small.evaluation.expanded_uncertainty == pytest.approx(wanted, rel=0.02)
+
+
+def test_beside_an_expired_certificate_the_limit_of_the_testers_clock_stays(tmp_path: Path) -> None:
+    path = simulated(tmp_path, "xena")
+    path.write_text(path.read_text() + EXPIRED)
+    with hw.open_bench(path, simulate=True) as bench:
+        small, _ = calibrate_network(bench).results
+    assert {"time base of the gate", "certificate"} <= components_of(small).keys()
+
+
+@pytest.mark.parametrize(("certified", "measured"), [("L1", "L2-fcs"), ("L4", "L2-fcs"), ("L2-fcs", "L1")])
+def test_a_certificate_of_another_layer_is_refused_before_anything_is_sent(
+    certified: str, measured: str, tmp_path: Path
+) -> None:
+    path = with_certificate(simulated(tmp_path, "xena", layer=measured), layer=certified)
+    with hw.open_bench(path, simulate=True) as bench:
+        before = len(bench.simulated["tester"].exchanges)
+        with pytest.raises(UsageError, match=f"no point of network at layer {measured}"):
+            calibrate_network(bench)
+        written = bench.simulated["tester"].exchanges[before:]
+        assert not any(b"P_TRAFFIC ON" in data or b"C_TRAFFIC ON" in data for _, data in written)
+
+
+@pytest.mark.parametrize(("quantity", "layer"), [("network", ""), ("power", 'layer = "L1", ')])
+def test_a_point_of_a_network_tester_names_its_layer_and_no_other_point_has_one(
+    quantity: str, layer: str, tmp_path: Path
+) -> None:
+    unit = "Gbit/s" if quantity == "network" else "W"
+    path = with_certificate(simulated(tmp_path, "xena"))
+    named = 'quantity = "network", layer = "L2-fcs", '
+    path.write_text(
+        path.read_text().replace(named, f'quantity = "{quantity}", {layer}').replace('Gbit/s" }', f'{unit}" }}')
+    )
+    with pytest.raises(BenchError, match="names the layer"):
+        load_bench(path)
 
 
 @pytest.mark.parametrize("layer", ["L1", "L2-fcs"])
