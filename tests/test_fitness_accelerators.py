@@ -167,6 +167,26 @@ def test_abort_from_another_thread_ends_every_blocking_call_within_a_second_and_
 
 
 @each
+def test_it_works_on_until_the_others_are_warm_and_only_then_begins_what_counts(device: Any, place: Any) -> None:
+    support = some_support(device)
+    asked, worked, told_at = [], [], 0
+
+    def ready(seconds: float) -> bool:
+        nonlocal told_at
+        asked.append(time.monotonic_ns())
+        worked.append(place.truth.busy if place is not None else time.process_time())
+        if asked[-1] - asked[0] < 400_000_000:
+            return threading.Event().wait(seconds)
+        told_at = time.monotonic_ns()
+        return True
+
+    result = device.measure_peak(support.precision, path=support.path, duration=0.8, ready=ready)
+    assert len(asked) > 1
+    assert worked[-1] > worked[0]
+    assert result.sustained.window.start.monotonic_ns >= told_at > 0
+
+
+@each
 def test_a_load_ends_with_release_and_only_one_thing_computes_at_a_time(device: Any) -> None:
     if not device.capabilities.load:
         return

@@ -16,8 +16,11 @@ Path = Literal["vector", "matrix", "gemm"]
 ClockBasis = Literal["maximum", "nominal", "measured"]
 
 Ready = Callable[[float], bool]
-"""How accelerators that are to work together wait for each other: called with a time in s, by the thread that measures,
-again and again until it returns True. In between the thread looks whether it was aborted."""
+"""How accelerators that are to work together begin together: called when the own warm-up is over, by one thread, again
+and again until it returns True, because the others are warm too. Meanwhile the device goes on working; nothing counts.
+
+The argument is the time in s that the call may wait for the others, 0 where the calling thread itself keeps the device
+busy. Between two calls the thread looks whether it was aborted. Raises Aborted if another accelerator failed."""
 
 
 @runtime_checkable
@@ -182,7 +185,8 @@ class Accelerator(Instrument):
     ) -> PeakMeasurement:
         """Run the peak kernel for `duration` s on all units and evaluate it.
 
-        ready: called when all is in place, before the warm-up, until it returns True; None = begin at once.
+        ready: called when the device is warm, while it goes on working, until it returns True, and what counts begins;
+        None = begin at once.
         Raises NotSupported for a precision or path this device lacks, Aborted after `abort()`.
         """
 

@@ -26,8 +26,8 @@ def measure_together(
 ) -> list[PeakMeasurement]:
     """Run `measure_peak` on all of them at once and return the results in their order.
 
-    None begins before all are prepared. If one fails the others are stopped, and its error is raised when all have
-    ended.
+    What counts begins when all are warm, and until then each goes on working. If one fails the others are stopped, and
+    its error is raised when all have ended.
     """
     if len(accelerators) == 1:
         return [accelerators[0].measure_peak(precision, path=path, duration=duration, progress=progress)]
@@ -61,7 +61,7 @@ def measure_together(
 
 
 class _Start:
-    """Lets `count` threads begin together, when the last of them has come, or none of them once it is called off."""
+    """Lets `count` threads begin together, when the last device is warm, or none of them once it is called off."""
 
     def __init__(self, count: int) -> None:
         self._missing = count
@@ -70,7 +70,7 @@ class _Start:
         self.called_off = threading.Event()
 
     def joined(self) -> Ready:
-        """Return what one thread calls: its first call says that it has come, and each waits for the others."""
+        """Return what one thread calls: the first call says that its device is warm, each whether all others are."""
         came = False
 
         def ready(seconds: float) -> bool:

@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from aicalib_hw.errors import Aborted, LockedByOther, UsageError
-from aicalib_hw.interfaces.accelerator import Accelerator, LoadRun, Ready, TelemetryReading
+from aicalib_hw.errors import LockedByOther, UsageError
+from aicalib_hw.interfaces.accelerator import Accelerator, LoadRun, TelemetryReading
 from aicalib_hw.interfaces.instrument import ReleaseReport
 
 SHORTEST_S = 0.1
 """Shortest duration of a measurement: below it a run holds too few readings of the clock to confirm one another."""
-
-PATIENCE_S = 0.05
-"""How long a thread waits for other accelerators before it looks whether it was aborted."""
 
 Load = TypeVar("Load", bound=LoadRun)
 
@@ -87,11 +84,6 @@ class ComputingAccelerator(Accelerator):
             load = start()
             self._loads.append(load)
         return load
-
-    def _wait_for_others(self, ready: Ready | None, stop: threading.Event) -> None:
-        while ready is not None and not ready(PATIENCE_S):
-            if stop.is_set():
-                raise Aborted("the measurement was aborted", where=self.address, why="it had not begun")
 
     @contextmanager
     def _abortable(self) -> Iterator[threading.Event]:

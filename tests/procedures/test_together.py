@@ -141,7 +141,7 @@ seed = 5
 [load]
 source = "world"
 [plan.compute]
-duration = 0.6
+duration = 0.8
 runs = 2
 warm_up = 0.2
 gemm = false
@@ -166,5 +166,5 @@ def test_four_simulated_gpus_do_together_what_four_do_and_pass_for_nothing_real(
     for run, alone in zip(result.measurement.runs, result.measurement.evidence["device_rates"], strict=True):
         assert run.value is not None
         assert len(alone) == 4
-        assert 0.5 * sum(alone) < run.value < 1.02 * sum(alone)
+        assert 0.5 * sum(alone) < run.value < 1.1 * sum(alone)
     assert sum(result.measurement.evidence["operations"]) < counted

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aicalib_hw.errors import InstrumentError
+from aicalib_hw.interfaces.accelerator import Ready
 from aicalib_hw.interfaces.instrument import Progress
 
 from .arithmetic import Kernel
@@ -16,7 +17,10 @@ from .calibration import fit, stamp_cost
 from .cores import CoreOfHost, can_pin
 from .native import Control, Core, Plan, Spans
 
-_GRACE_NS = 5_000_000
+_WARMING_NS = 5_000_000
+"""Length of a call while the begin is not known, or not near: every core is back in time for it."""
+
+_GRACE_NS = 3 * _WARMING_NS
 _WATCH_S = 0.05
 _JOIN_S = 5.0
 
@@ -45,16 +49,21 @@ class Crew:
         self._failures: list[BaseException] = []
         self._begin_ns = 0
         self._end_ns = 0
-        self._ready = threading.Barrier(len(self._cores), action=self._set_window)
+        self._fitted = threading.Barrier(len(self._cores), action=self._begin_to_warm_up)
+        self._ready: Ready | None = None
+        self._warm_ns = 0
         self._duration_ns = 0
         self._warm_up_ns = 0
 
-    def work(self, duration: float, *, warm_up: float, progress: Progress | None = None) -> list[CoreWork]:
+    def work(
+        self, duration: float, *, warm_up: float, ready: Ready | None = None, progress: Progress | None = None
+    ) -> list[CoreWork]:
         """Compute for `duration` s on every core, after `warm_up` s that are not kept; returns what each core did.
 
+        ready: whether the accelerators that these cores are measured with are warm too; until they are the cores go on.
         Ends early when the control is stopped; the calling thread stays free to take signals.
         """
-        self._duration_ns, self._warm_up_ns = round(duration * 1e9), round(warm_up * 1e9)
+        self._duration_ns, self._warm_up_ns, self._ready = round(duration * 1e9), round(warm_up * 1e9), ready
         work = [CoreWork(core, Plan(self._kernel, 1)) for core in self._cores]
         threads = [
             threading.Thread(target=self._guarded, args=(one,), name=f"core {one.core.processor}", daemon=True)
@@ -66,7 +75,7 @@ class Crew:
             self._watch(threads, progress)
         finally:
             self._control.stop()
-            self._ready.abort()
+            self._fitted.abort()
             for thread in threads:
                 thread.join(_JOIN_S)
         if self._failures:
@@ -75,13 +84,24 @@ class Crew:
             raise InstrumentError("a computing thread did not end", where="cpu://local")
         return work
 
-    def _set_window(self) -> None:
-        self._begin_ns = time.monotonic_ns() + self._warm_up_ns + _GRACE_NS
-        self._end_ns = self._begin_ns + self._duration_ns
+    def _begin_to_warm_up(self) -> None:
+        self._warm_ns = time.monotonic_ns() + self._warm_up_ns
+        if self._ready is None:
+            self._set_window(self._warm_ns)
+
+    def _set_window(self, begin_ns: int) -> None:
+        # A core that sees the begin must see the end as well.
+        self._end_ns = begin_ns + _GRACE_NS + self._duration_ns
+        self._begin_ns = begin_ns + _GRACE_NS
 
     def _watch(self, threads: Sequence[threading.Thread], progress: Progress | None) -> None:
         note = f"{self._kernel.precision} on {len(threads)} core{'s' if len(threads) > 1 else ''}"
         while any(thread.is_alive() for thread in threads):
+            warm = self._warm_ns and time.monotonic_ns() >= self._warm_ns
+            if self._ready is not None and warm and not self._begin_ns:
+                if self._ready(_WATCH_S):
+                    self._set_window(time.monotonic_ns())
+                continue
             next(thread for thread in threads if thread.is_alive()).join(_WATCH_S)
             if progress is not None and self._begin_ns:
                 done = (time.monotonic_ns() - self._begin_ns) / max(self._duration_ns, 1)
@@ -95,16 +115,16 @@ class Crew:
         except BaseException as error:  # noqa: BLE001 - carried to the thread that called work()
             self._failures.append(error)
             self._control.stop()
-            self._ready.abort()
+            self._fitted.abort()
 
     def _work_on(self, work: CoreWork) -> None:
         work.pinned = pin(work.core)
         core = Core(self._control)
         work.plan = fit(core, self._kernel)
         work.stamp_cost_s = stamp_cost(core, self._kernel)
-        self._ready.wait()
-        while not self._control.stopped and time.monotonic_ns() < self._begin_ns - _GRACE_NS:
-            core.run(work.plan, until_ns=self._begin_ns - _GRACE_NS)
+        self._fitted.wait()
+        while not self._control.stopped and not self._about_to_begin():
+            core.run(work.plan, until_ns=time.monotonic_ns() + _WARMING_NS)
         before = (time.thread_time_ns(), time.monotonic_ns(), _preemptions())
         begin_ns = self._begin_ns
         while not self._control.stopped and time.monotonic_ns() < self._end_ns:
@@ -113,6 +133,9 @@ class Crew:
         after = (time.thread_time_ns(), time.monotonic_ns(), _preemptions())
         work.cpu_ns, work.wall_ns = after[0] - before[0], after[1] - before[1]
         work.preempted = None if before[2] is None or after[2] is None else after[2] - before[2]
+
+    def _about_to_begin(self) -> bool:
+        return self._begin_ns > 0 and time.monotonic_ns() >= self._begin_ns - _GRACE_NS
 
 
 def pin(core: CoreOfHost) -> bool:

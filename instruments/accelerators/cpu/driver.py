@@ -159,14 +159,13 @@ class CpuAccelerator(ComputingAccelerator):
     ) -> PeakMeasurement:
         """Run the kernel (or, path "gemm", numpy's matrix product) for `duration` s on all cores and evaluate it.
 
-        duration: s, 0.1 or more; 10 or more for a calibration. ready: waits for other accelerators before the start.
+        duration: s, 0.1 or more; 10 or more for a calibration. ready: whether other accelerators are warm too.
         Raises NotSupported for what the processor lacks, Aborted after `abort()`, LockedByOther while another
         measurement or load of this object runs.
         """
         host = self._opened_host()
         self._require_long_enough(duration)
         with self._computing(), self._abortable() as stop:
-            self._wait_for_others(ready, stop)
             if _is_gemm(precision, path):
                 result = gemm.measure(
                     precision,
@@ -174,10 +173,11 @@ class CpuAccelerator(ComputingAccelerator):
                     identity=self.identity,
                     cores=len(host.cores),
                     stopped=stop.is_set,
+                    ready=ready,
                     progress=progress,
                 )
             else:
-                result = self._measure_kernel(host, host.kernel(precision, path), duration, stop, progress)
+                result = self._measure_kernel(host, host.kernel(precision, path), duration, stop, ready, progress)
             if result is None or stop.is_set():
                 raise Aborted("the measurement was aborted", where=self.address)
         if path == "vector" and result.clock is not None:
@@ -226,7 +226,13 @@ class CpuAccelerator(ComputingAccelerator):
         return Telemetry(self._opened_host().cores, self.identity)
 
     def _measure_kernel(
-        self, host: Host, kernel: Kernel, duration: float, stop: threading.Event, progress: Progress | None
+        self,
+        host: Host,
+        kernel: Kernel,
+        duration: float,
+        stop: threading.Event,
+        ready: Ready | None,
+        progress: Progress | None,
     ) -> PeakMeasurement | None:
         processors = tuple(core.processor for core in host.cores)
         quota_file = host.quota.source if host.quota else ""
@@ -236,7 +242,7 @@ class CpuAccelerator(ComputingAccelerator):
             if stop.is_set():
                 return None
             warm_up = min(duration / 5, _MOST_WARM_UP_S)
-            work = Crew(kernel, host.cores, control).work(duration, warm_up=warm_up, progress=progress)
+            work = Crew(kernel, host.cores, control).work(duration, warm_up=warm_up, ready=ready, progress=progress)
         finally:
             self._control = None
         if stop.is_set():

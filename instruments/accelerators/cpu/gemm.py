@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aicalib_hw.errors import MissingExtra
 from aicalib_hw.identity import Identity
-from aicalib_hw.interfaces.accelerator import PeakMeasurement
+from aicalib_hw.interfaces.accelerator import PeakMeasurement, Ready
 from aicalib_hw.interfaces.instrument import Progress
 from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
 
@@ -39,12 +39,14 @@ def measure(
     identity: Identity,
     cores: int,
     stopped: Callable[[], bool],
+    ready: Ready | None = None,
     progress: Progress | None = None,
 ) -> PeakMeasurement | None:
     """Multiply square matrices for `duration` s and at least ten calls; None if `stopped()` ended it.
 
     sustained: all calls over the whole window. peak: the fastest call. Entries are small whole numbers, so
-    the product is exact and is checked with a random vector (Freivalds) against integer arithmetic.
+    the product is exact and is checked with a random vector (Freivalds) against integer arithmetic. ready: whether
+    the accelerators that this one is measured with are warm too; until they are it multiplies, and nothing counts.
     """
     if not available():
         raise MissingExtra("a matrix product needs numpy, which is not installed", advice="pip install numpy")
@@ -55,6 +57,10 @@ def measure(
     left, right = (generator.integers(-2, 3, (size, size)).astype(PRECISIONS[precision]) for _ in range(2))
     product = np.empty((size, size), PRECISIONS[precision])
     np.matmul(left, right, out=product)
+    while ready is not None and not ready(0.0):
+        if stopped():
+            return None
+        np.matmul(left, right, out=product)
     spans: list[tuple[int, int]] = []
     cpu_ns, begin = time.process_time_ns(), time.monotonic_ns()
     while len(spans) < LEAST_CALLS or time.monotonic_ns() - begin < duration * 1e9:

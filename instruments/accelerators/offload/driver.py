@@ -85,7 +85,7 @@ class OffloadAccelerator(ComputingAccelerator):
     ) -> PeakMeasurement:
         """Run the kernel for `duration` s on the whole device after a warm-up and evaluate it, FLOP/s (OP/s: integers).
 
-        duration: s, 0.1 or more; 10 or more for a calibration. ready: waits for other devices before the warm-up.
+        duration: s, 0.1 or more; 10 or more for a calibration. ready: whether other devices are warm too.
         Raises NotSupported for what the device lacks, Aborted after `abort()`, ConnectionLost if the device is lost
         meanwhile, LockedByOther while another measurement or load of this object runs.
         """

@@ -15,7 +15,6 @@ from aicalib_hw.interfaces.instrument import Progress
 QUEUED = 4
 """Launches kept in the queue, so that the device need not wait for the host; all of them are waited for at the end."""
 
-_PATIENCE_S = 0.05
 _TRIES = 3
 _SMALLEST_STEP = 1.5
 _LARGEST_STEP = 64.0
@@ -108,25 +107,28 @@ def measure(
 ) -> Work | None:
     """Run launches of about `launch_s` s for `duration` s after `warm_up` s that do not count; None if stopped.
 
-    Nothing runs on the device any more when this returns. ready: waits for other devices before anything is launched,
-    so that those that share a supply and a cooling warm up together. begun: called between warm-up and what counts.
+    Nothing runs on the device any more when this returns. ready: whether the others that this device is measured with
+    are warm too; until they are it goes on working, so that all that share a supply and a cooling are under load.
+    begun: called between warm-up and what counts.
     """
-    while ready is not None and not ready(_PATIENCE_S):
-        if stopped():
-            return None
     size_for(kernel, launch_s)
-    warm = _keep_busy(kernel, warm_up, stopped, None)
+    warm = _keep_busy(kernel, lambda elapsed: elapsed >= warm_up and (ready is None or ready(0.0)), stopped)
     if stopped():
         return None
     if warm:
         # A cold device, or one that others are just being prepared beside, has made the first launches look longer.
-        lasted = statistics.median(launch.duration for launch in warm)
+        lasted = statistics.median(launch.duration for launch in warm[len(warm) // 2 :])
         wanted = round(kernel.size * launch_s / lasted) if lasted > 0 else kernel.size
         kernel.size = min(max(1, wanted), kernel.most_size)
+
+    def told(elapsed: float, launches: int) -> None:
+        if progress is not None:
+            progress(min(elapsed / duration, 1.0), f"{launches} launches")
+
     begun()
     kernel.reset()
     begin = time.monotonic_ns()
-    launches = _keep_busy(kernel, duration, stopped, progress)
+    launches = _keep_busy(kernel, lambda elapsed: elapsed >= duration, stopped, told)
     end = time.monotonic_ns()
     if stopped():
         return None
@@ -134,18 +136,21 @@ def measure(
 
 
 def _keep_busy(
-    kernel: PreparedKernel, duration: float, stopped: Callable[[], bool], progress: Progress | None
+    kernel: PreparedKernel,
+    over: Callable[[float], bool],
+    stopped: Callable[[], bool],
+    told: Callable[[float, int], object] = lambda elapsed, launches: None,
 ) -> list[Launch]:
+    """Launch until it is over, by the s that have elapsed; told: these, and how many launches have ended."""
     begin = time.monotonic()
     queued: deque[Any] = deque()
     done: list[Launch] = []
     try:
-        while (elapsed := time.monotonic() - begin) < duration and not stopped():
+        while not over(elapsed := time.monotonic() - begin) and not stopped():
             queued.append(kernel.launch())
             if len(queued) >= QUEUED:
                 done.append(Launch(*kernel.finish(queued.popleft()), kernel.operations))
-                if progress is not None:
-                    progress(min(elapsed / duration, 1.0), f"{len(done)} launches")
+                told(elapsed, len(done))
     finally:
         while queued:
             done.append(Launch(*kernel.finish(queued.popleft()), kernel.operations))

@@ -112,7 +112,7 @@ def test_a_device_that_fails_in_the_middle_ends_the_run_and_leaves_nothing_runni
         assert made.truth.busy == pytest.approx(busy, abs=0.05)
 
 
-@pytest.mark.parametrize("amount", [0.7, 1.3])
+@pytest.mark.parametrize("amount", [0.6, 1.4])
 @pytest.mark.parametrize("made", ["nvidia"], indirect=True)
 def test_an_energy_counter_that_lies_is_told_beside_the_integral_and_neither_is_preferred(
     made: Any, amount: float
@@ -120,7 +120,7 @@ def test_an_energy_counter_that_lies_is_told_beside_the_integral_and_neither_is_
     made.start()
     made.inject({"kind": "energy_gain", "amount": amount})
     with driver_of(made) as device:
-        result = device.measure_peak("fp32", duration=1.0)
+        result = device.measure_peak("fp32", duration=1.5)
     assert result.energy["counter"] / result.energy["integral"] == pytest.approx(amount, rel=0.15)
     assert any("neither is preferred" in reason for reason in result.sustained.validity.reasons)
     assert result.sustained.evidence["energy_J"] == result.energy

@@ -118,6 +118,36 @@ def test_energy_is_told_both_ways_and_a_disagreement_is_said() -> None:
     assert "did not advance" in frozen.energy_remarks()[0]
 
 
+def sampled(*samples: tuple[float, float, float]) -> Observation:
+    """Samples of (s, W, J), each read at one instant."""
+    made = []
+    for at_s, power, energy in samples:
+        at = Instant(0, round(at_s * 1e9))
+        window = Window(at, at, "one sample")
+        watts, joules = (
+            Reading(value, unit, Status.VALID, window, SOMEBODY) for value, unit in ((power, "W"), (energy, "J"))
+        )
+        made.append(TelemetryReading(window=window, power=watts, energy=joules))
+    return Observation(tuple(made))
+
+
+def test_what_counter_and_integral_may_differ_by_follows_from_the_samples_that_were_seen() -> None:
+    on_time = [(index / 10, 100.0, index * 10.0) for index in range(101)]
+    # 1 % of 1000 J, and 0.1 s of 100 W for the age of the counter.
+    assert sampled(*on_time).energy_tolerance() == pytest.approx(10.0 + 10.0)
+    # The load stood still for a second that no sample fell into: the integral lacks it, and that says nothing.
+    late = [(at, power, energy - (80.0 if at > 5.0 else 0.0)) for at, power, energy in on_time if not 4.0 < at < 5.0]
+    dip = [*late, (10.1, 20.0, 922.0)]
+    assert sampled(*dip).energy["integral"] > 1.08 * sampled(*dip).energy["counter"]
+    assert sampled(*dip).energy_remarks() == []
+    # The same difference where every sample came on time, and one that late samples do not explain, are told.
+    lying = [(at, power, 0.92 * energy) for at, power, energy in [*on_time, (10.1, 20.0, 1006.0)]]
+    assert len(sampled(*lying).energy_remarks()) == 1
+    worse = [(at, power, energy / 2) for at, power, energy in dip]
+    assert len(sampled(*worse).energy_remarks()) == 1
+    assert sampled((0.0, 100.0, 0.0)).energy_tolerance() is None
+
+
 def test_a_device_that_still_warms_up_is_remarked() -> None:
     result = evaluate(ten_launches(), seen(temperature=[50.0, 51.0, 52.0, 53.0, 54.0, 55.0]), ABOUT)
     assert any("+5.00 K/s" in reason for reason in result.sustained.validity.reasons)
