@@ -275,9 +275,10 @@ class TrainingPlan(Table):
     """How the rate of a training job is measured: `runs` windows of `steps` whole steps after `warm_up_steps`.
 
     global_batch: sequences in a step of all devices; sequence_length: tokens of each. duration: s that a window lasts
-    at least, 0 = as long as its steps take. parameters: of the model. command: starts the job, empty = it runs already
-    or is the driver's own. processors: devices that share the work. step_timeout: s without a step. outside: share of a
-    window that may pass outside the job's step times. peak: FLOP/s of all devices, for the model FLOP utilisation.
+    at least, 0 = as long as its steps take. precision: fp32 if it is the driver's own and none is said. parameters: of
+    the model. command: starts the job, empty = it runs already or is the driver's own. processors: devices that share
+    the work. step_timeout: s without a step. outside: share of a window that may pass outside the job's step times.
+    peak: FLOP/s of all devices, for the model FLOP utilisation.
     """
 
     global_batch: Annotated[int, Field(ge=1)] | None = None
@@ -286,7 +287,7 @@ class TrainingPlan(Table):
     steps: Annotated[int, Field(ge=1)] = 50
     runs: Annotated[int, Field(ge=3)] = 3
     duration: NotNegative = 0.0
-    precision: Text = "fp32"
+    precision: Precision | None = None
     parameters: Annotated[int, Field(ge=1)] | None = None
     command: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     processors: Annotated[int, Field(ge=1)] = 1

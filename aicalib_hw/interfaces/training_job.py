@@ -6,6 +6,7 @@ import abc
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aicalib_hw.interfaces.accelerator import Precision
 from aicalib_hw.interfaces.instrument import Capabilities, Instrument, Progress
 from aicalib_hw.readings import Measurement, Reading, Window
 
@@ -29,10 +30,11 @@ class TrainingPlan:
 
     warm_up_steps: at least so many are let pass before the window. parameters: in matrix products, for FLOP-based
     figures; None = not known. command: program and arguments that start the job, empty = it runs already, or is the
-    driver's own. processors: devices that share the work. step_timeout: s without a step before the job is taken for
-    one that hangs. outside: share of the window that may pass outside the times that a followed job states for its
-    steps, before the measurement is invalid. peak: FLOP/s of all devices together at this precision, for the model
-    FLOP utilisation; None = not known.
+    driver's own. precision: None = fp32 in a run of the driver's own, and not known of a job that is followed; at fp16
+    steps are skipped, which a log may hide. processors: devices that share the work. step_timeout: s without a step
+    before the job is taken for one that hangs. outside: share of the window that may pass outside the times that a
+    followed job states for its steps, before the measurement is invalid. peak: FLOP/s of all devices together at this
+    precision, for the model FLOP utilisation; None = not known.
     """
 
     global_batch: int
@@ -40,7 +42,7 @@ class TrainingPlan:
     warm_up_steps: int = 5
     steps: int = 20
     parameters: int | None = None
-    precision: str = "fp32"
+    precision: Precision | None = None
     command: tuple[str, ...] = ()
     seed: int = 0
     processors: int = 1

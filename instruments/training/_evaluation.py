@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from aicalib_hw.errors import OutOfRange
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import StepRate, TrainingPlan
+from aicalib_hw.interfaces.accelerator import Precision
 from aicalib_hw.metrology.clocks import UNKNOWN_RATE
 from aicalib_hw.readings import (
     Component,
@@ -32,6 +33,10 @@ from ._tally import Span, Tally
 BY_JOB = "token/training/applied-steps/timed-by-job"
 BY_HOST = "token/training/applied-steps/timed-here"
 
+_PRECISIONS = get_args(Precision)
+SCALED = "fp16"
+"""The precision at which the loss is scaled, and steps whose gradients overflow are skipped."""
+
 _LEAST_WARM_UP = 5
 _LEAST_STEPS = 20
 
@@ -46,6 +51,7 @@ def require_measurable(plan: TrainingPlan) -> None:
         f"{plan.processors} processors: 1 or more": plan.processors >= 1,
         f"step_timeout {plan.step_timeout:g} s: above 0": plan.step_timeout > 0,
         f"outside {plan.outside:g}: 0 or more, and below 1": 0 <= plan.outside < 1,
+        f"precision {plan.precision!r}: one of {', '.join(_PRECISIONS)}": plan.precision in (None, *_PRECISIONS),
         f"a peak of {plan.peak} FLOP/s: above 0": plan.peak is None or plan.peak > 0,
     }
     for what, right in allowed.items():
@@ -90,7 +96,8 @@ def of_log(
     tokens, seconds = sum(span.tokens for span in spans), sum(span.seconds for span in spans)
     clocks = clocks_of(spans)
     agreement, disagreeing, noticed = disagreement(clocks, seconds, plan.outside)
-    reasons = (*broken, *tally.objections, *tally.gaps(list(spans)), *disagreeing)
+    hiding, taken = _hidden(tally, spans, plan)
+    reasons = (*broken, *tally.objections, *tally.gaps(list(spans)), *hiding, *disagreeing)
     if spans and not tokens:
         reasons += ("none of the steps was applied",)
     value = tokens / seconds if tokens else None
@@ -99,10 +106,7 @@ def of_log(
     if spans and not clocks:
         remarks.append("nothing but the job's own word for its times: the log has no time stamps and was not followed")
     remarks += noticed
-    if plan.precision == "fp16" and not tally.tells_skipped:
-        remarks.append(
-            f"{tally.format.title} does not log which steps its loss scaler skipped; their tokens count here"
-        )
+    remarks += taken
     if any(span.last_step_only and span.steps > 1 for span in spans):
         remarks.append(f"only {len(spans)} of {sum(span.steps for span in spans)} steps were timed by the job")
     window = _window(spans, began)
@@ -121,7 +125,7 @@ def of_log(
             **rates,
             **evidence,
             "clocks": {one.name: round(one.length, 6) for one in clocks},
-            "skipped_steps_told": tally.tells_skipped,
+            "skipped_steps_told": not tally.untold(spans),
             "outside_steps": agreement,
             "losses": [span.loss for span in spans],
             "remarks": [*remarks, *short(plan)],
@@ -129,6 +133,23 @@ def of_log(
         },
         validity=validity,
     )
+
+
+def _hidden(tally: Tally, spans: Sequence[Span], plan: TrainingPlan) -> tuple[tuple[str, ...], list[str]]:
+    """Return why the tokens may be of steps that were never applied, and what was taken for granted where they are not.
+
+    A loss scaler skips any number of steps, up to all of them: without its word there is no bound for a budget.
+    """
+    untold = tally.untold(spans)
+    if not untold:
+        return (), []
+    steps = f"how many of the steps from {untold[0].first + 1} to {untold[-1].last} its loss scaler skipped"
+    if tally.overflowed or plan.precision == SCALED:
+        why = "it skipped others" if tally.overflowed else f"at {SCALED} a step whose gradients overflow is skipped"
+        return (f"the log of {tally.format.title} does not say {steps}: {why}, and their tokens would count",), []
+    if plan.precision is None:
+        return (f"the log of {tally.format.title} does not say {steps}, nor the plan in what precision it trains",), []
+    return (), [f"that no step was skipped follows from the precision of the plan alone, {plan.precision}"]
 
 
 def short(plan: TrainingPlan) -> list[str]:

@@ -16,7 +16,7 @@ from aicalib_hw.interfaces import TrainingPlan
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import Finished, Process
 
-from ._formats import FORMATS, Format, plain
+from ._formats import FORMATS, Format, overflows, plain
 from ._lines import FileLines, Line, Lines, OutputLines
 from ._tally import Span, Tally
 
@@ -167,6 +167,8 @@ class Following:
             self.tally.remark(event)
         if told := self._format.skipped_so_far(text):
             self.tally.note_skipped(*told)
+        if overflows(text):
+            self.tally.overflowed = True
         try:
             logged = self._format.read(text)
         except ValueError as error:

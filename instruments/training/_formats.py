@@ -36,7 +36,7 @@ class Logged:
     tokens: int | None = None
     samples: int | None = None
     batch: int | None = None
-    skipped: int = 0
+    skipped: int | None = None
     spoiled: int = 0
     loss: float | None = None
     at: tuple[float, float] | None = None
@@ -47,9 +47,9 @@ class Logged:
 class Format:
     """One framework's log: the name that an address gives it, its own name, and how a line is read.
 
-    tells_skipped: its lines of steps say which were not applied. `read` returns None for a line of something else, and
-    raises ValueError for one of a step that does not say what it should. skipped_so_far: how a line of another kind is
-    read that says, at a step, how many were not applied in all.
+    tells_skipped: some of its lines can say which steps were not applied. `read` returns None for a line of something
+    else, and raises ValueError for one of a step that does not say what it should. skipped_so_far: how a line of
+    another kind is read that says, at a step, how many were not applied in all.
     """
 
     name: str
@@ -78,9 +78,18 @@ _DEEPSPEED_SKIPPED = re.compile(r"\bstep=(\d+), skipped=(\d+), lr=")
 _DEEPSPEED_UNTIMED = 2
 """Steps before the running average begins (`start_step` of ThroughputTimer)."""
 
+_OVERFLOW = re.compile(r"\boverflow\b.{0,60}\bskipping step\b", re.IGNORECASE)
+"""What the loss scalers of DeepSpeed ("OVERFLOW! Rank 0 Skipping step.") and apex write of a step, also amid the log of
+another framework; how often, for one step, is not known."""
+
 _NANOGPT = re.compile(r"\biter (\d+): loss\b")
 _NANOGPT_TIME = re.compile(rf"\btime ({_NUMBER})\s*([a-z]+)\b")
 _RECORD = re.compile(r"\{'[^{}]*\}")
+
+
+def overflows(line: str) -> bool:
+    """Return whether a loss scaler says in this line that a step is skipped."""
+    return _OVERFLOW.search(line) is not None
 
 
 def plain(line: str) -> str:
@@ -154,7 +163,7 @@ def _megatron(line: str) -> Logged | None:
         step=int(found[1]),
         samples=_count(line, "consumed samples"),
         batch=_count(line, "global batch size"),
-        skipped=_count(line, "number of skipped iterations") or 0,
+        skipped=_count(line, "number of skipped iterations"),
         spoiled=_count(line, "number of nan iterations") or 0,
         loss=_loss(_after(line, "lm loss") or _after(line, "loss")),
         at=_stamp(line),
@@ -242,7 +251,7 @@ FORMATS: Mapping[str, Format] = {
         Format("megatron", "Megatron-LM", _megatron, tells_skipped=True),
         Format("mindspeed", "MindSpeed-LLM", _megatron, tells_skipped=True),
         Format("torchtitan", "torchtitan", _torchtitan),
-        Format("deepspeed", "DeepSpeed", _deepspeed, skipped_so_far=_deepspeed_skipped),
+        Format("deepspeed", "DeepSpeed", _deepspeed, tells_skipped=True, skipped_so_far=_deepspeed_skipped),
         Format("nanogpt", "nanoGPT", _nanogpt),
         Format("huggingface", "Trainer of transformers", _trainer),
     )

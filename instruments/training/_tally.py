@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aicalib_hw.errors import ProtocolError
@@ -30,7 +31,8 @@ class Span:
     """The steps `first` + 1 to `last`, which one line sums up.
 
     tokens: of the applied ones. seconds: of all of them, by the log; last_step_only: it timed the last of them.
-    half_width: of `seconds`, relative, from the digits that the log writes. raw: the line.
+    half_width: of `seconds`, relative, from the digits that the log writes. raw: the line. told: the log says how many
+    of them were skipped; if not, `tokens` are those of all.
     """
 
     first: int
@@ -43,6 +45,7 @@ class Span:
     last_step_only: bool
     loss: float | None
     raw: str
+    told: bool
 
     @property
     def steps(self) -> int:
@@ -53,7 +56,8 @@ class Span:
 class Tally:
     """Counts the steps of a log of `format`, of a job whose batch and length are those of `plan`.
 
-    objections, remarks: what speaks against a result, and what its reader must know; each once, in order.
+    objections, remarks: what speaks against a result, and what its reader must know; each once, in order. overflowed: a
+    loss scaler is at work, as the log says somewhere that it skipped a step.
     """
 
     def __init__(self, format: Format, plan: TrainingPlan, where: str) -> None:
@@ -66,6 +70,7 @@ class Tally:
         self._objections: dict[str, None] = {}
         self._remarks: dict[str, None] = {}
         self._skipped_so_far: dict[int, int] = {}
+        self.overflowed = False
 
     @property
     def objections(self) -> tuple[str, ...]:
@@ -82,14 +87,14 @@ class Tally:
         """Tokens of a step, by the plan."""
         return self._plan.global_batch * self._plan.sequence_length
 
-    @property
-    def tells_skipped(self) -> bool:
-        """True if the log says which steps were not applied."""
-        return self.format.tells_skipped or bool(self._skipped_so_far)
-
     def note_skipped(self, step: int, so_far: int) -> None:
         """Keep how many steps up to `step` the log says were not applied."""
         self._skipped_so_far[step] = so_far
+        self.overflowed = self.overflowed or so_far > 0
+
+    def untold(self, spans: Sequence[Span]) -> list[Span]:
+        """Return those of the spans of which the log does not say how many steps were skipped, also not by now."""
+        return [span for span in spans if not span.told and not self._none_skipped(span)]
 
     def object(self, reason: str) -> None:
         """Keep a reason against the result."""
@@ -170,8 +175,10 @@ class Tally:
             self.object(
                 f"the log counts {logged.samples - then.samples} sequences over {steps} steps, and {batch} make a step"
             )
-        skipped = self._skipped(logged, first, last)
+        known = self._skipped(logged, first, last)
+        skipped = known or 0
         if skipped:
+            self.overflowed = True
             self.remark(f"{skipped} steps up to {last} were skipped; their tokens do not count")
         if not 0 <= skipped <= steps:
             self.object(f"the log counts {skipped} skipped steps among {steps} up to {last}")
@@ -182,16 +189,21 @@ class Tally:
         if logged.tokens is not None and then.tokens is not None:
             tokens = logged.tokens - then.tokens
         loss = logged.loss if logged.loss is not None and math.isfinite(logged.loss) else None
-        return Span(first, last, tokens, seconds, half, begin, end, logged.last_step_only, loss, raw)
+        return Span(first, last, tokens, seconds, half, begin, end, logged.last_step_only, loss, raw, known is not None)
 
-    def _skipped(self, logged: Logged, first: int, last: int) -> int:
-        """Steps after `first` up to `last` that were not applied, as far as the log tells."""
-        if not self._skipped_so_far:
+    def _skipped(self, logged: Logged, first: int, last: int) -> int | None:
+        """Steps after `first` up to `last` that were not applied; None where the log does not tell, so far."""
+        if logged.skipped is not None:
             return logged.skipped
         if first not in self._skipped_so_far or last not in self._skipped_so_far:
-            self.remark(f"the log does not say how many steps from {first} to {last} were skipped; all of them count")
-            return 0
+            return None
         return self._skipped_so_far[last] - self._skipped_so_far[first]
+
+    def _none_skipped(self, span: Span) -> bool:
+        """True if the log counts as many skipped steps at some step before the span as at some step after it."""
+        before = [count for step, count in self._skipped_so_far.items() if step <= span.first]
+        after = [count for step, count in self._skipped_so_far.items() if step >= span.last]
+        return bool(before and after) and max(before) == min(after)
 
     def _seconds(self, then: Logged, now: Logged, steps: int) -> tuple[float, float]:
         """Seconds of all the steps by the log, and their relative half-width."""

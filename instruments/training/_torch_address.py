@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -103,6 +103,11 @@ def _value(address: str, name: str, text: str) -> object:
     else:
         why = f"{name} is a whole number above 0"
     raise UsageError(f"{address!r} is no address of a training run", why=why, advice=FORM)
+
+
+def stated(plan: TrainingPlan) -> TrainingPlan:
+    """Return the plan with the precision of this run, which is fp32 where it says none."""
+    return replace(plan, precision=plan.precision or "fp32")
 
 
 def require_shareable(plan: TrainingPlan, shape: Shape) -> None:

@@ -224,6 +224,14 @@ class TrainingLog(TrainingJob):
                 raise UsageError(
                     f"the plan's {name} is {getattr(plan, name)}, and the address says {stated}", where=self.address
                 )
+        if plan.precision is None and not self._place.format.tells_skipped:
+            raise UsageError(
+                "it is not known whether all steps that this log counts are applied",
+                where=self.address,
+                why=f"{self._place.format.title} does not log which steps a loss scaler skipped, and the plan says no "
+                "precision",
+                advice="add precision to the plan: bf16 and fp32 need no loss scaler; fp16 has no valid rate here",
+            )
         if (self._place.by_command or self._place.awaited) and not plan.command:
             raise UsageError(
                 "the plan names no command that could be started and followed",

@@ -32,7 +32,7 @@ from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import Process
 
 from . import _evaluation as evaluation
-from ._torch_address import require_shareable, shape_of
+from ._torch_address import require_shareable, shape_of, stated
 from ._torch_evaluation import broken_off, of_window
 from ._torch_run import TorchRun
 
@@ -111,7 +111,7 @@ class TorchTraining(TrainingJob):
 
         Raises ConnectionLost if the run ends, DeadlineExceeded if no step ends within 300 s, Aborted.
         """
-        plan = TrainingPlan(self._shape.global_batch, self._shape.sequence_length, warm_up_steps=0)
+        plan = stated(TrainingPlan(self._shape.global_batch, self._shape.sequence_length, warm_up_steps=0))
         tokens = plan.global_batch * plan.sequence_length
         self._aborted.clear()
         run = TorchRun(self._shape, plan, self._trace)
@@ -140,6 +140,7 @@ class TorchTraining(TrainingJob):
         """
         report = progress or (lambda done, note: None)
         evaluation.require_measurable(plan)
+        plan = stated(plan)
         require_shareable(plan, self._shape)
         with self._lock:
             self._aborted.clear()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aicalib_hw.instruments.training._torch_address import shape_of
 
 import aicalib_hw as hw
-from aicalib_hw import registry
 from aicalib_hw.bench import TrainingPlan, find_bench, load_bench
 from aicalib_hw.cli import main
 from aicalib_hw.errors import ConnectionLost, UsageError
@@ -25,7 +22,7 @@ from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 from tests.core.test_transport_process import gone
 from tests.instruments.training.conftest import needs_torch
-from tests.simulators.wired import STEADY
+from tests.simulators.jobs import settled
 
 BENCH = """
 [bench]
@@ -62,19 +59,6 @@ step_timeout = 3.0
 """
 
 
-@contextmanager
-def simulated_job(**options: Any) -> Iterator[Any]:
-    world = registry.simulator(registry.WORLD).from_settings({"rate": 20, "platform": STEADY})
-    job = registry.simulator("training")(world, "job", **options)
-    world.start()
-    job.start()
-    try:
-        yield job
-    finally:
-        job.stop()
-        world.stop()
-
-
 def bench_file(
     folder: Path,
     address: str,
@@ -92,7 +76,7 @@ def bench_file(
 def test_a_known_rate_is_found_within_its_uncertainty_judged_recorded_and_reported(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with simulated_job(step_noise=0.001) as job:
+    with settled(step_noise=0.001) as job:
         truth = 20 * 16 * 4096 / job.options.step_time
         bench = bench_file(tmp_path, job.address, indicated=1.2 * truth, plan=PLAN + "parameters = 8_030_000_000\n")
         with pytest.raises(SystemExit) as ended:
@@ -120,7 +104,7 @@ def test_a_known_rate_is_found_within_its_uncertainty_judged_recorded_and_report
 
 
 def test_a_window_is_made_as_long_as_the_plan_says(tmp_path: Path) -> None:
-    with simulated_job(step_noise=0.001) as job, hw.open_bench(bench_file(tmp_path, job.address)) as bench:
+    with settled(step_noise=0.001) as job, hw.open_bench(bench_file(tmp_path, job.address)) as bench:
         plan = bench.settings.plan.training.model_copy(update={"duration": 1.5, "steps": 5})
         (result,) = calibrate_training(bench, plan=plan).results
     assert min(result.measurement.evidence["steps_took_s"]) > 1.4
@@ -133,7 +117,8 @@ def test_what_was_measured_before_a_job_ended_is_in_the_record_and_the_command_w
 
     told = tmp_path / "workers"
     command = with_workers(f'open("{told}", "a")', pace=0.02, steps=30)
-    plan = f"global_batch = 8\nsequence_length = 64\nwarm_up_steps = 2\nsteps = 20\ncommand = {json.dumps(command)}\n"
+    plan = "global_batch = 8\nsequence_length = 64\nwarm_up_steps = 2\nsteps = 20\nprecision = 'bf16'\n"
+    plan += f"command = {json.dumps(command)}\n"
     path = bench_file(tmp_path, "log://command?framework=nanogpt", plan=plan)
     with (
         hw.open_bench(path) as bench,
@@ -159,8 +144,8 @@ def test_a_plan_that_does_not_say_how_many_tokens_a_step_has_is_refused(tmp_path
 
 
 @needs_torch
-def test_processes_that_really_train_are_calibrated_with_a_budget_and_end(tmp_path: Path) -> None:
-    plan = "global_batch = 4\nsequence_length = 64\nwarm_up_steps = 5\nsteps = 40\n"
+def test_processes_that_really_train_in_bfloat16_are_calibrated_with_a_budget_and_end(tmp_path: Path) -> None:
+    plan = "global_batch = 4\nsequence_length = 64\nwarm_up_steps = 5\nsteps = 40\nprecision = 'bf16'\n"
     address = "torch://local?processes=2&hidden=64&layers=2&heads=4&kv_heads=2&ffn=128&vocabulary=256"
     path = bench_file(tmp_path, address, driver="torch", timed="timed-here", indicated=1.0, plan=plan)
     with hw.open_bench(path) as bench:
@@ -172,6 +157,7 @@ def test_processes_that_really_train_are_calibrated_with_a_budget_and_end(tmp_pa
     assert result.decision.verdict is Verdict.FAIL
     assert result.measurement.evidence["tokens_counted"] == [40 * 4 * 64] * 3
     assert not result.simulated
+    assert result.measurement.settings["precision"] == "bf16"
 
 
 def test_this_machine_trains_where_there_is_torch_and_says_what_to_install_where_there_is_none(

@@ -10,17 +10,13 @@ import ast
 import io
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import parse  # type: ignore[import-untyped]
 import pytest
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from aicalib_hw import registry
-
-from .wired import STEADY
+from .jobs import trained
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 FRAMEWORKS = ("megatron", "torchtitan", "deepspeed", "nanogpt", "huggingface")
@@ -40,20 +36,6 @@ REAL = {
     "'num_input_tokens_seen': 2048, 'train_runtime': '0.3181', 'train_tokens_per_second': '6439'}",
 }
 """Lines of the real programs, or in their documented form."""
-
-
-@contextmanager
-def trained(*, rate: float = 0.0, platform: Any = None, **options: Any) -> Iterator[Any]:
-    """A job on a world of its own, stepped unless told."""
-    world = registry.simulator(registry.WORLD).from_settings({"rate": rate, "platform": platform or STEADY})
-    job = registry.simulator("training")(world, "job", **options)
-    world.start()
-    job.start()
-    try:
-        yield job
-    finally:
-        job.stop()
-        world.stop()
 
 
 def run(job: Any, seconds: float) -> None:

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from .test_training import lines, run, text, trained
+from .jobs import trained
+from .test_training import lines, run, text
 from .wired import STEADY
 
 PLAIN: dict[str, Any] = {"step_noise": 0.0, "warm_up_steps": 0}

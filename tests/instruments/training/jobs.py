@@ -33,7 +33,7 @@ def kept(measure: Callable[[], object]) -> Measurement:
 
 
 BATCH, LENGTH = 256, 4096
-PLAN = TrainingPlan(BATCH, LENGTH, warm_up_steps=2, steps=10, step_timeout=5.0)
+PLAN = TrainingPlan(BATCH, LENGTH, warm_up_steps=2, steps=10, step_timeout=5.0, precision="bf16")
 
 
 def megatron(step: int, seconds: float, **other: Any) -> str:

@@ -176,6 +176,69 @@ def test_skipped_steps_take_time_and_give_no_tokens(tmp_path: Path) -> None:
     assert any("skipped" in remark for remark in result.evidence["remarks"])
 
 
+def without_skipped(lines: list[str]) -> list[str]:
+    """The lines as forks write them, which leave out how many iterations were skipped."""
+    return [line.partition(" number of skipped")[0] for line in lines]
+
+
+def test_a_fork_that_does_not_tell_what_it_skipped_has_a_rate_where_nothing_is_and_none_at_fp16(tmp_path: Path) -> None:
+    lines = without_skipped(steps(20))
+    half = read(tmp_path / "fp16.log", *lines, plan=planned(precision="fp16"))
+    assert half.validity.status is ValidityStatus.INVALID
+    assert "does not say how many of the steps from 4 to 13" in half.validity.reasons[0]
+    assert half.value == pytest.approx(BATCH * LENGTH / 0.5)
+    unknown = read(tmp_path / "unknown.log", *lines, plan=planned(precision=None))
+    assert "nor the plan in what precision" in unknown.validity.reasons[0]
+    bf16 = read(tmp_path / "bf16.log", *lines)
+    assert bf16.validity, bf16.validity.reasons
+    assert any("follows from the precision of the plan alone, bf16" in remark for remark in bf16.evidence["remarks"])
+
+
+@pytest.mark.parametrize(
+    "overflow",
+    [
+        "[2023-04-28 06:51:30,648] [INFO] [loss_scaler.py:181:update_scale] [deepspeed] OVERFLOW! Rank 0 Skipping "
+        "step. Attempted loss scale: 65536, reducing to 32768",
+        "Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 32768.0",
+    ],
+)
+def test_a_loss_scaler_that_shows_itself_is_believed_more_than_the_plan(overflow: str, tmp_path: Path) -> None:
+    lines = [FORMS["nanogpt"](step, 0.5) for step in range(1, 20)]
+    path = written(tmp_path / "train.log", overflow, *lines)
+    with TrainingLog(address(path, "nanogpt", **{"from": "start"})) as log:
+        result = log.measure_tokens(planned(precision="bf16"))
+    assert result.validity.status is ValidityStatus.INVALID
+    assert "it skipped others" in result.validity.reasons[0]
+
+
+@pytest.mark.parametrize(("later", "valid"), [(3, True), (4, False)])
+def test_what_deepspeed_skips_is_told_by_its_counts_before_and_after_where_none_stands_at_the_steps_themselves(
+    later: int, valid: bool, tmp_path: Path
+) -> None:
+    lines = [FORMS["deepspeed"](step, 0.5).partition("] ")[2] for step in range(1, 31)]  # no stamps: it took no time
+    for step, skipped in ((4, 3), (20, later)):
+        told = f"[INFO] [logging.py:96:log_dist] [Rank 0] step={step}, skipped={skipped}, lr=[0.0003], mom=[]"
+        lines[step - 1] = f"{told}\n{lines[step - 1]}"
+    path = written(tmp_path / "train.log", *lines)
+    with TrainingLog(address(path, "deepspeed", **{"from": "start"})) as log:
+        result = log.measure_tokens(planned(precision="fp16", steps=15))
+    assert [result.runs[0].evidence["step"], result.runs[-1].evidence["step"]] == [6, 20]
+    assert bool(result.validity) is valid, result.validity.reasons
+    assert result.evidence["skipped_steps_told"] is valid
+
+
+def test_a_log_that_tells_no_skipped_steps_needs_the_precision_before_anything_is_measured(tmp_path: Path) -> None:
+    lines = [FORMS["nanogpt"](step, 0.5) for step in range(1, 20)]
+    path = written(tmp_path / "train.log", *lines)
+    with TrainingLog(address(path, "nanogpt", **{"from": "start"})) as log:
+        with pytest.raises(UsageError, match="whether all steps") as caught:
+            log.measure_tokens(planned(precision=None))
+        assert "bf16" in caught.value.advice
+        with pytest.raises(OutOfRange, match="float16"):
+            log.measure_tokens(planned(precision="float16"))
+    assert read(tmp_path / "megatron.log", *steps(20), plan=planned(precision=None)).validity
+
+
 def test_steps_of_which_none_was_applied_are_no_rate(tmp_path: Path) -> None:
     result = read(tmp_path / "train.log", *steps(20, skipped=1))
     assert result.value is None

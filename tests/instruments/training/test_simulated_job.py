@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from aicalib_hw.instruments.training.log import TrainingLog
 
-from aicalib_hw import registry
+from aicalib_hw.errors import ProtocolError
 from aicalib_hw.interfaces import TrainingPlan
 from aicalib_hw.readings import Measurement, ValidityStatus
-from tests.simulators.wired import STEADY
+from tests.simulators.jobs import settled
 
 from .jobs import kept
 
@@ -20,22 +18,10 @@ BREAK = ("restart", "stall", "dies")
 FRAMEWORKS = ("megatron", "torchtitan", "deepspeed", "nanogpt", "huggingface")
 
 
-@contextmanager
-def training(**options: Any) -> Iterator[Any]:
-    world = registry.simulator(registry.WORLD).from_settings({"rate": 20, "platform": STEADY})
-    job = registry.simulator("training")(world, "job", **options)
-    world.start()
-    job.start()
-    try:
-        yield job
-    finally:
-        job.stop()
-        world.stop()
-
-
 def measured(job: Any, fault: dict[str, Any] | None = None, **changed: Any) -> Measurement:
     told = job.options
-    stated = {"warm_up_steps": 3, "steps": 20, "processors": told.devices, "step_timeout": 1.5, **changed}
+    stated = {"warm_up_steps": 3, "steps": 20, "processors": told.devices, "step_timeout": 1.5}
+    stated |= {"precision": "bf16", **changed}
     with TrainingLog(job.address) as log:
         if fault is not None:
             job.inject({"count": 1, "after": 10, **fault})
@@ -52,7 +38,7 @@ def true_rate(job: Any, result: Measurement, *, from_0: bool = False) -> float:
 def test_token_per_second_is_the_truth_within_half_a_per_cent_and_never_passes_for_real(
     framework: str, interval: int
 ) -> None:
-    with training(framework=framework, log_interval=interval, step_noise=0.001) as job:
+    with settled(framework=framework, log_interval=interval, step_noise=0.001) as job:
         result = measured(job)
         assert result.validity, result.validity.reasons
         assert result.value == pytest.approx(true_rate(job, result, from_0=framework == "nanogpt"), rel=0.005)
@@ -62,7 +48,7 @@ def test_token_per_second_is_the_truth_within_half_a_per_cent_and_never_passes_f
 
 @pytest.mark.parametrize("style", ["old", "primus"])
 def test_other_styles_of_megatron_are_read_as_well(style: str) -> None:
-    with training(style=style, step_noise=0.001) as job:
+    with settled(style=style, step_noise=0.001) as job:
         result = measured(job)
         assert result.validity, result.validity.reasons
         assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
@@ -73,7 +59,7 @@ def test_other_styles_of_megatron_are_read_as_well(style: str) -> None:
     [("megatron", {"evaluate_every": 5}), ("megatron", {"checkpoint_every": 5}), ("deepspeed", {"data_time": 0.5})],
 )
 def test_what_passes_between_the_steps_that_the_job_times_is_found(framework: str, options: dict[str, Any]) -> None:
-    with training(framework=framework, **options) as job:
+    with settled(framework=framework, **options) as job:
         result = measured(job)
     assert result.validity.status is ValidityStatus.INVALID
     assert "not in the job's times" in result.validity.reasons[0]
@@ -95,7 +81,7 @@ def test_what_passes_between_the_steps_that_the_job_times_is_found(framework: st
 def test_a_fault_that_spoils_the_number_marks_it_and_keeps_its_steps(
     framework: str, fault: dict[str, Any], told: str
 ) -> None:
-    with training(framework=framework) as job:
+    with settled(framework=framework) as job:
         result = kept(lambda: measured(job, fault)) if fault["kind"] in BREAK else measured(job, fault)
     assert not result.validity
     assert told in result.validity.reasons[0]
@@ -104,23 +90,44 @@ def test_a_fault_that_spoils_the_number_marks_it_and_keeps_its_steps(
 
 @pytest.mark.parametrize("kind", ["half_line", "repeated", "rotated", "truncated", "skipped"])
 def test_a_fault_that_the_log_can_tell_changes_nothing_of_the_number(kind: str) -> None:
-    with training(step_noise=0.001) as job:
+    with settled(step_noise=0.001) as job:
         result = measured(job, {"kind": kind})
         assert result.validity, result.validity.reasons
         assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
 
 
 def test_steps_that_deepspeed_skipped_do_not_count() -> None:
-    with training(framework="deepspeed", step_noise=0.001) as job:
-        result = measured(job, {"kind": "skipped", "after": 12, "count": 4})
+    with settled(framework="deepspeed", step_noise=0.001) as job:
+        result = measured(job, {"kind": "skipped", "after": 12, "count": 4}, precision="fp16")
         assert result.validity, result.validity.reasons
         assert result.evidence["skipped_steps_told"]
         assert any("skipped" in remark for remark in result.evidence["remarks"])
         assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
 
 
+@pytest.mark.parametrize("framework", ["torchtitan", "nanogpt", "huggingface"])
+def test_steps_that_no_line_tells_were_skipped_make_the_rate_of_fp16_invalid_and_too_high(framework: str) -> None:
+    with settled(framework=framework, step_noise=0.001) as job:
+        result = measured(job, {"kind": "skipped", "after": 12, "count": 4}, precision="fp16")
+        true = true_rate(job, result, from_0=framework == "nanogpt")
+    assert result.validity.status is ValidityStatus.INVALID
+    assert "its loss scaler skipped" in result.validity.reasons[0]
+    assert not result.evidence["skipped_steps_told"]
+    assert result.value is not None
+    assert result.value > 1.1 * true
+
+
+def test_a_trainer_that_was_not_asked_to_count_tokens_is_told_how_to() -> None:
+    with (
+        settled(framework="huggingface", tokens_seen=False) as job,
+        pytest.raises(ProtocolError, match="does not say") as caught,
+    ):
+        measured(job)
+    assert "include_num_input_tokens_seen" in caught.value.why
+
+
 def test_lines_that_are_held_back_are_judged_by_their_stamps_and_remarked() -> None:
-    with training(step_noise=0.001) as job:
+    with settled(step_noise=0.001) as job:
         result = measured(job, {"kind": "buffered", "amount": 10})
         assert result.validity, result.validity.reasons
         assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
