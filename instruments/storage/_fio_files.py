@@ -7,7 +7,6 @@ import os
 import secrets
 from pathlib import Path
 
-from aicalib_hw.errors import NotPermitted, OutOfRange, UsageError
 from aicalib_hw.interfaces import StorageJob
 
 from ._target import Target, require_space
@@ -101,42 +100,6 @@ def _lock(file: int) -> None:
     import fcntl  # only where fio runs at all
 
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def require_allowed(job: StorageJob, target: Target, *, overwrite: bool, where: str) -> None:
-    """Raise NotPermitted or OutOfRange for what must not, or cannot, be done with a file that was not made here."""
-    if job.jobs != 1 or job.pattern == "checkpoint-write":
-        raise OutOfRange("one existing file is measured by one job, and takes no checkpoint", where=where)
-    if writes(job) and not overwrite:
-        raise NotPermitted(
-            f"{target.path} was not made here, and this job would overwrite it",
-            where=where,
-            advice="name a directory; or say overwrite=yes in the address; or only read, with precondition=False",
-        )
-    if target.path.is_file() and target.path.stat().st_size < job.size:
-        raise OutOfRange(
-            f"{target.path} has {target.path.stat().st_size} bytes, and {job.size} were asked for",
-            where=where,
-            why="it would be made longer",
-            advice="choose a smaller size, or name a directory",
-        )
-
-
-def writes(job: StorageJob) -> bool:
-    """True if a job changes what its file holds."""
-    return job.pattern not in ("sequential-read", "random-read") or job.precondition or job.verify
-
-
-def require_written(path: Path) -> None:
-    """Refuse a file with holes: what is read from a hole comes from no device."""
-    state = path.stat()
-    if path.is_file() and state.st_blocks * 512 < state.st_size:
-        raise UsageError(
-            f"{path} is sparse: {state.st_blocks * 512} of its {state.st_size} bytes lie on the disk",
-            where=str(path),
-            why="holes are read from no device",
-            advice="let it be filled first: precondition=True",
-        )
 
 
 def _shape(job: StorageJob, target: Target) -> tuple[str, int, int]:

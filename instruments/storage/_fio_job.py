@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from aicalib_hw.errors import OutOfRange, UsageError
 from aicalib_hw.interfaces import StorageJob
 
-FORM = "fio:///path/to/directory?program=fio&loop=no&overwrite=no&device=/sys/block/NAME"
+FORM = "fio:///path?program=fio&loop=no&overwrite=no&device=/sys/block/NAME"
 
 PATTERNS: Mapping[str, str] = {
     "sequential-read": "read",
@@ -28,13 +28,14 @@ ENGINES = (*ASYNCHRONOUS, *SYNCHRONOUS)
 class Place:
     """What an address says: where is measured by which program, what is allowed, and whose counters are believed.
 
+    overwrite: "no"; "yes" = an existing file may be overwritten; "device" = a whole block device may be.
     device: a directory as /sys/block has one for each device, None = that of the device under the path.
     """
 
     path: Path
     program: str = "fio"
     loop: bool = False
-    overwrite: bool = False
+    overwrite: str = "no"
     device: Path | None = None
 
 
@@ -47,14 +48,14 @@ def place_of(address: str) -> Place:
         raise UsageError(f"{address!r} is no address of storage", why=str(error), advice=FORM) from error
     program, device = options.pop("program", "fio"), options.pop("device", None)
     loop, overwrite = options.pop("loop", "no"), options.pop("overwrite", "no")
-    if parts.scheme != "fio" or options or not {loop, overwrite} <= {"yes", "no"}:
-        why = f"unknown: {', '.join(options)}" if options else "loop and overwrite are yes or no"
+    if parts.scheme != "fio" or options or loop not in ("yes", "no") or overwrite not in ("no", "yes", "device"):
+        why = "loop is yes or no, and overwrite is no, yes (a file) or device (a whole block device)"
+        if options:
+            why = f"unknown: {', '.join(options)}"
         raise UsageError(f"{address!r} is no address of storage", why=why, advice=FORM)
     if parts.netloc or not parts.path.startswith("/"):
         raise UsageError(f"{address!r} names no path of this host", why="a host, or a relative path", advice=FORM)
-    return Place(
-        Path(unquote(parts.path)), program, loop == "yes", overwrite == "yes", None if device is None else Path(device)
-    )
+    return Place(Path(unquote(parts.path)), program, loop == "yes", overwrite, None if device is None else Path(device))
 
 
 def require_measurable(job: StorageJob) -> None:

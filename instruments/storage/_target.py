@@ -7,8 +7,10 @@ Source: proc_pid_mountinfo(5); Documentation/block/stat.rst and Documentation/AB
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +47,8 @@ class Target:
 
     counters: the directory of the device, for a partition of its whole disk, whose `stat` counts; None = there is none.
     named: whether it was named, and not found by the path. facts: what the kernel tells of the device (model,
-    scheduler, write cache, logical block size).
+    scheduler, write cache, logical block size). node: the directory of the block device that the path itself is, a
+    partition's own; None = the path is a file or a directory.
     """
 
     path: Path
@@ -55,17 +58,28 @@ class Target:
     counters: Path | None
     facts: Mapping[str, str]
     named: bool = False
+    node: Path | None = None
 
     @property
     def alignment(self) -> int:
         """Bytes of which every transfer must be a multiple."""
         return int(self.facts.get("logical_block_size", SECTOR))
 
+    @property
+    def size(self) -> int:
+        """Bytes that an existing file or block device holds."""
+        if self.node is not None:
+            return int((self.node / "size").read_text()) * SECTOR
+        return self.path.stat().st_size
+
     def count(self) -> Count | None:
-        """Return what the block device has read and written so far, in bytes; None where there is no device."""
+        """Return what the block device has read and written so far, in bytes; None where there is none (any more)."""
         if self.counters is None:
             return None
-        fields = (self.counters / "stat").read_text().split()
+        try:
+            fields = (self.counters / "stat").read_text().split()
+        except OSError:
+            return None
         return Count(int(fields[2]) * SECTOR, int(fields[6]) * SECTOR)
 
 
@@ -90,8 +104,21 @@ def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
         raise ConnectionFailed(
             f"there is nothing at {path}", where=str(path), why=str(error), advice="make the directory, or name another"
         ) from error
-    file_system, options = _mount_of(path.resolve())
+    kind = stat.S_IFMT(number.st_mode)
+    if kind not in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFBLK):
+        raise NotSupported(
+            f"{path} is no storage",
+            where=str(path),
+            why="it is neither a directory, nor a file, nor a block device",
+            advice="name one of these",
+        )
+    # A block device lies in /dev, whose own file system is in memory and has nothing to do with it.
+    raw = kind == stat.S_IFBLK
+    file_system, options = ("", "") if raw else _mount_of(path.resolve())
     _require_storage(path, file_system, options)
+    major, minor = (part(number.st_rdev if raw else number.st_dev) for part in (os.major, os.minor))
+    directory = _BY_NUMBER / f"{major}:{minor}"
+    node = directory.resolve() if raw else None
     if device is not None:
         if not (device / "stat").is_file():
             raise ConnectionFailed(
@@ -100,14 +127,19 @@ def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
                 why="no such file",
                 advice="name a directory as /sys/block has one for each block device",
             )
-        return Target(path, file_system, options, device.name, device, _facts_of(device), named=True)
-    major, minor = os.major(number.st_dev), os.minor(number.st_dev)
-    directory = _BY_NUMBER / f"{major}:{minor}"
+        return Target(path, file_system, options, device.name, device, _facts_of(device), True, node)
     if not directory.exists():
+        if raw:
+            raise ConnectionFailed(
+                f"the kernel has no block device behind {path}",
+                where=str(path),
+                why=f"there is no {directory}",
+                advice="name the node of a device that is there: lsblk lists them",
+            )
         return Target(path, file_system, options, "", None, {})
     device = whole(directory.resolve())
     _require_device(path, device.name, loop)
-    return Target(path, file_system, options, device.name, device, _facts_of(device))
+    return Target(path, file_system, options, device.name, device, _facts_of(device), node=node)
 
 
 def whole(device: Path) -> Path:
@@ -118,19 +150,40 @@ def whole(device: Path) -> Path:
     return device.parent if (device / "partition").exists() else device
 
 
-def require_direct(directory: Path) -> None:
-    """Open a file past the page cache once; raises NotPermitted, NotSupported where the file system cannot."""
+def require_direct(path: Path) -> None:
+    """Open past the page cache once: what is there to be read, or a file made in a directory.
+
+    Raises NotPermitted; OutOfRange where the disk is full; NotSupported where the file system cannot.
+    """
+    made_here = path.is_dir()
     try:
-        with tempfile.NamedTemporaryFile(dir=directory, prefix="aicalib-fio-") as made:
-            os.close(os.open(made.name, os.O_RDWR | os.O_DIRECT))
+        if made_here:
+            with tempfile.NamedTemporaryFile(dir=path, prefix="aicalib-fio-") as made:
+                os.close(os.open(made.name, os.O_RDWR | os.O_DIRECT))
+        else:
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
     except PermissionError as error:
         raise NotPermitted(
-            f"no file can be made in {directory}", where=str(directory), why=str(error), advice="name one of your own"
+            f"no file can be made in {path}" if made_here else f"{path} may not be read",
+            where=str(path),
+            why=str(error),
+            advice="name one of your own, or measure as a user who may",
         ) from error
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise OutOfRange(
+                f"no file can be made in {path}",
+                where=str(path),
+                why=str(error),
+                advice="make room, or name a directory on another disk; an existing file can be read without writing",
+            ) from error
+        if error.errno != errno.EINVAL:
+            raise ConnectionFailed(
+                f"{path} cannot be opened", where=str(path), why=str(error), advice="look at the kernel's log: dmesg"
+            ) from error
         raise NotSupported(
-            f"the file system of {directory} does not take O_DIRECT, so that memory would be measured",
-            where=str(directory),
+            f"the file system of {path} does not take O_DIRECT, so that memory would be measured",
+            where=str(path),
             why=str(error),
             advice="name a directory on a disk",
         ) from error
@@ -139,6 +192,13 @@ def require_direct(directory: Path) -> None:
 def require_space(directory: Path, size: int) -> None:
     """Raise OutOfRange unless `size` bytes, and a twentieth more, are free in `directory`."""
     system = os.statvfs(directory)
+    if system.f_files and not system.f_favail:
+        raise OutOfRange(
+            f"no file can be made in {directory}",
+            where=str(directory),
+            why="the file system has no free inode left",
+            advice="remove files, or name a directory on another disk",
+        )
     free = system.f_bavail * system.f_frsize
     if free < size * 21 // 20:
         raise OutOfRange(

@@ -11,15 +11,12 @@ own counters.
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from aicalib_hw.errors import (
-    Aborted,
     ConnectionFailed,
     InstrumentReportedError,
     NotSupported,
@@ -36,16 +33,17 @@ from aicalib_hw.interfaces import (
     StorageTester,
     StorageTesterCapabilities,
 )
-from aicalib_hw.readings import Instant, Measurement, Run, Validity, ValidityStatus, Window
+from aicalib_hw.readings import Instant, Measurement, Window
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import find_program
 
 from . import _fio_job as job_of
-from . import _fio_trust as trust
-from ._fio_files import MeasuredFiles, remove_left_behind, require_allowed, require_written, writes
+from ._existing import held, never_written, require_allowed, require_written, writes, zeros
+from ._fio_evaluation import Counted, measurement_of
+from ._fio_files import MeasuredFiles, remove_left_behind
 from ._fio_output import breakdowns
 from ._fio_program import INSTALL, Ended, FioProgram
-from ._target import Count, Target, counted_for_children, require_direct, target_at
+from ._target import Target, counted_for_children, require_direct, target_at
 
 _FILL_BLOCK = 1 << 20
 _SLOWEST = 1e6
@@ -56,10 +54,10 @@ class Fio(StorageTester):
     """fio on this host, and the directory or file in which it measures.
 
     address: fio:///path?program=fio&loop=no&overwrite=no&device=…. A path to a directory is measured with a file that
-    is made there and removed; an existing file or block device is only read, unless overwrite=yes: WRITING DESTROYS
-    WHAT IT HOLDS. loop=yes allows a loop device, behind which a page cache may stand. device=/sys/block/NAME names the
-    device whose counters are believed, and they alone, where the kernel does not tell it by the path. timeout: s for
-    fio to start and end.
+    is made there and removed; an existing file or block device is only read, unless overwrite=yes (a file) or
+    overwrite=device (a block device that nobody uses): WRITING DESTROYS ALL THAT IT HOLDS. loop=yes allows a loop
+    device, behind which a page cache may stand. device=/sys/block/NAME names the device whose counters are believed,
+    and they alone, where the kernel does not tell it by the path. timeout: s for fio to start and end.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
@@ -97,8 +95,8 @@ class Fio(StorageTester):
         if sys.platform != "linux":
             raise ConnectionFailed("storage is measured under Linux only", where=self.address)
         target = self._target(self._place.path)
+        require_direct(target.path)
         if target.path.is_dir():
-            require_direct(target.path)
             self._left_behind = remove_left_behind(target.path)
 
     def _opened(self) -> None:
@@ -147,8 +145,12 @@ class Fio(StorageTester):
             self._program.begin()
             target = self._target(self._path_of(job))
             job_of.require_aligned(job, target.alignment)
+            if not target.path.is_dir():
+                require_allowed(job, target, overwrite=self._place.overwrite, where=self.address)
+                require_direct(target.path)
             try:
-                result = self._measure(job, target, report)
+                with held(job, target, where=self.address):
+                    result = self._measure(job, target, report)
             except BaseException:
                 self._files.remove()
                 raise
@@ -192,10 +194,13 @@ class Fio(StorageTester):
     def _measure(self, job: StorageJob, target: Target, report: Progress) -> Measurement:
         made_here = target.path.is_dir()
         checkpoint = job.pattern == "checkpoint-write"
-        if not made_here:
-            require_allowed(job, target, overwrite=self._place.overwrite, where=self.address)
         if made_here and not job.precondition and not checkpoint:
-            raise OutOfRange("a file that was just made has to be filled before it is measured", where=self.address)
+            raise OutOfRange(
+                "a file that was just made has to be filled before it is measured",
+                where=self.address,
+                why=f"{target.path} is a directory, and precondition=False",
+                advice="let it be filled, or name an existing file or block device, which is only read",
+            )
         place = self._files.options(job, target, fresh=checkpoint)
         if not made_here and not writes(job):
             place.append("--readonly")
@@ -204,8 +209,11 @@ class Fio(StorageTester):
             if job.ramp:
                 ramp = [*place, *job_of.pattern_options(job, job.ramp)]
                 self._run(job, target, ramp, job.ramp, _part(report, 0.3, 0.4, "ramp"))
+        unmeasured: tuple[str, ...] = ()
         if not made_here:
             require_written(target.path)
+        if not made_here and not job.precondition and "write" not in job.pattern:
+            unmeasured = never_written(zeros(target.path, job.size))
         before, own_before, began = target.count(), counted_for_children(), Instant.now()
         expected = job.size / _SLOWEST if checkpoint else job.duration
         options = [*place, *job_of.pattern_options(job, job.duration)]
@@ -214,14 +222,14 @@ class Fio(StorageTester):
         )
         stopped, after, own_after = Instant.now(), target.count(), counted_for_children()
         device = None if before is None or after is None else after.since(before)
+        gone = before is not None and after is None
         window = Window(began, stopped, "whole checkpoint" if checkpoint else f"{job.duration:g} s of {job.jobs} jobs")
-        unverified: tuple[str, ...] = ()
         if job.verify and ended.error is None and not breakdowns(ended.said):
-            unverified = self._verify(job, target, place, _part(report, 0.9, 1.0, "verifying"))
+            unmeasured += self._verify(job, target, place, _part(report, 0.9, 1.0, "verifying"))
         if checkpoint:
             self._files.remove()
-        own = None if target.named else own_after.since(own_before)
-        measured = self._evaluated(job, target, ended, window, device, own, unverified)
+        counted = Counted(device, None if target.named else own_after.since(own_before), vanished=gone)
+        measured = measurement_of(job, target, ended, window, counted, identity=self.identity, reasons=unmeasured)
         if ended.error is not None:
             raise ended.error.with_partial(measured)
         return measured
@@ -266,67 +274,6 @@ class Fio(StorageTester):
         if ended.error is not None:
             raise ended.error
         return ended
-
-    def _evaluated(
-        self,
-        job: StorageJob,
-        target: Target,
-        ended: Ended,
-        window: Window,
-        device: Count | None,
-        own: Count | None,
-        unverified: tuple[str, ...],
-    ) -> Measurement:
-        said = ended.said
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        broken = breakdowns(said)
-        if ended.error is not None:
-            broken = (ended.error.what, *broken)
-        evidence: dict[str, Any] = {
-            "command": " ".join(ended.command),
-            "bytes_read": said.bytes_of("read"),
-            "bytes_written": said.bytes_of("write"),
-            "running_s": said.seconds,
-            "interval_rates": said.interval_rates,
-            "device_counted": None if device is None else asdict(device),
-            "counted_for_program": None if own is None else asdict(own),
-            "device": {
-                "name": target.device,
-                "file_system": target.file_system,
-                "mount": target.options,
-                **target.facts,
-            },
-            "memory_B": memory,
-            "status": said.status,
-            "fio": said.plain,
-            "fio_remarks": said.remarks,
-            "remarks": [] if broken else trust.remarks(said, job, memory),
-        }
-        reasons, shares = broken, trust.Shares()
-        if not broken:
-            disagreeing, shares = trust.disagreements(said, job, device=device, own=own, name=target.device)
-            reasons = (*trust.objections(said, job), *disagreeing, *unverified)
-            if device is None:
-                evidence["remarks"].append(
-                    "no counters of a block device: held against what the kernel counted for fio"
-                )
-        status = ValidityStatus.INVALID if reasons else ValidityStatus.VALID
-        if broken:
-            status = ValidityStatus.ABORTED if isinstance(ended.error, Aborted) else ValidityStatus.ERROR
-        value = None if broken else said.rate
-        return Measurement(
-            quantity="storage",
-            definition=f"rate/storage/{job.pattern}",
-            value=value,
-            unit="bit/s",
-            window=window,
-            identity=self.identity,
-            runs=(Run(said.rate, window, used=not reasons, reasons=reasons),),
-            components=trust.components(said, job, shares) if value is not None else (),
-            settings={**asdict(job), "path": str(target.path)},
-            evidence=evidence,
-            validity=Validity(status, reasons),
-        )
 
 
 def _directory(target: Target) -> Path:
