@@ -36,6 +36,9 @@ _DIMENSIONS: dict[str, tuple[str, ...]] = {
     "effective_compute": ("ratio",),
 }
 
+ONLY_READ: tuple[StoragePattern, ...] = ("sequential-read", "random-read")
+"""Patterns that write nothing to what they measure."""
+
 SPECIFICATION_DURATION = 60.0
 SPECIFICATION_RUNS = 6
 
@@ -153,7 +156,8 @@ class StoragePlan(Table):
     size: bytes of all files together. block_size, random_block_size: bytes of a transfer in order, and at random
     places. queue_depth: transfers under way at a time, of each of `jobs`. read_share: bytes read of those of "mixed".
     disturbance: the most that the device may carry for others in a run, as a share. path: below the tester's own.
-    verify: write and read back the whole size at each point, compared, in a pass of its own.
+    verify: write and read back the whole size at each point, compared, in a pass of its own. read_only: what `path`
+    names is there already, a file or a block device, and nothing is written to it: the patterns that only read.
     """
 
     patterns: Annotated[tuple[StoragePattern, ...], Field(strict=False, min_length=1)] = (
@@ -176,6 +180,7 @@ class StoragePlan(Table):
     warm_up: Annotated[int, Field(ge=0)] = 5
     disturbance: Fraction = 0.005
     verify: bool = False
+    read_only: bool = False
 
     @field_validator("patterns")
     @classmethod
@@ -185,6 +190,25 @@ class StoragePlan(Table):
                 "repeated_pattern", "a pattern stands twice", {"advice": "name each pattern once"}
             )
         return patterns
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reading(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("read_only") is True and "patterns" not in given:
+            return {**given, "patterns": list(ONLY_READ)}
+        return given
+
+    @model_validator(mode="after")
+    def _never_writes(self) -> StoragePlan:
+        writing = [one for one in self.patterns if one not in ONLY_READ]
+        if self.read_only and (writing or self.verify):
+            what = f"the patterns {', '.join(writing)} write" if writing else "verify writes"
+            raise PydanticCustomError(
+                "read_only_writes",
+                "read_only = true, and {what}",
+                {"what": what, "advice": f"patterns of {', '.join(ONLY_READ)}, and no verify; or read_only = false"},
+            )
+        return self
 
     def specification(self) -> StoragePlan:
         """Return this plan with the durations and runs of a full calibration."""

@@ -37,7 +37,8 @@ def calibrate_storage(
 
     bench: an opened bench with one storage tester. plan: a StoragePlan, None = the bench's. record: gets every run as
     it ends, and what there is of one that breaks off; one that cannot be used is repeated, within a bound. The files
-    that were made are removed on every way out. Raises OutOfRange for what the tester does not offer, before anything
+    that were made are removed on every way out; an existing file or device is only read where the plan says read_only.
+    Raises OutOfRange for what the tester does not offer, before anything
     is written; InstrumentReportedError, DeadlineExceeded, Aborted.
     """
     plan = plan or bench.settings.plan.storage
@@ -80,6 +81,7 @@ def _job(pattern: Any, plan: Any) -> StorageJob:
         queue_depth=plan.queue_depth,
         jobs=plan.jobs,
         engine=plan.engine,
+        precondition=not plan.read_only,
         ramp=0.0,
         duration=float(plan.duration),
         read_share=plan.read_share,

@@ -51,6 +51,13 @@ def test_the_least_bench_file_has_the_defaults_of_the_plans() -> None:
     assert bench.decision.rule == "none"
 
 
+def test_what_is_only_read_is_measured_by_the_patterns_that_only_read() -> None:
+    plan = StoragePlan(read_only=True)
+    assert plan.patterns == ("sequential-read", "random-read")
+    assert plan.specification().read_only
+    assert StoragePlan(read_only=True, patterns=("random-read",)).patterns == ("random-read",)
+
+
 @pytest.mark.parametrize("plan", [ComputePlan(), PowerPlan(), StoragePlan()])
 def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | PowerPlan | StoragePlan) -> None:
     full = plan.specification()
@@ -72,6 +79,8 @@ def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | Powe
         ({"plan": {"power": {"loads": [50]}}}, "plan.power.loads[0]", "cannot be used", ""),
         ({"plan": {"storage": {"duration": 2.5}}}, "plan.storage.duration", "wrong type", "whole numbers"),
         ({"plan": {"storage": {"patterns": ["mixed", "mixed"]}}}, "plan.storage.patterns", "cannot be used", "once"),
+        ({"plan": {"storage": {"read_only": True, "patterns": ["mixed"]}}}, "plan.storage", "cannot be used", "verify"),
+        ({"plan": {"storage": {"read_only": True, "verify": True}}}, "plan.storage", "cannot be used", "verify"),
         ({"plan": {"storage": {"patterns": ["read"]}}}, "plan.storage.patterns[0]", "no choice", "sequential-read"),
         ({"decision": {"rule": "jjf1059"}}, "decision.rule", "no choice", "jjf1094"),
         ({"bench": {"name": "a/b"}}, "bench.name", "cannot be used", ""),

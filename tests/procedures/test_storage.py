@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import aicalib_hw as hw
 from aicalib_hw.bench import StoragePlan
 from aicalib_hw.cli import main
-from aicalib_hw.errors import Aborted, OutOfRange
+from aicalib_hw.errors import Aborted, NotPermitted, OutOfRange
 from aicalib_hw.interfaces import StorageJob
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.procedures import calibrate_storage
@@ -21,7 +22,7 @@ from aicalib_hw.procedures.storage import title
 from aicalib_hw.readings import ValidityStatus
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
-from tests.disks import Disk
+from tests.disks import Disk, RawDisk
 
 MIB = 1 << 20
 TRUTH = 8 * 20 * MIB
@@ -66,6 +67,28 @@ queue_depth = 1
 duration = 1
 warm_up = 0
 disturbance = 0.05
+"""
+
+
+READ_ONLY = """
+[bench]
+name = "existing"
+
+[decision]
+rule = "none"
+
+[instruments.disk]
+driver = "fio"
+address = "{address}"
+
+[plan.storage]
+path = "{path}"
+read_only = true
+size = 4_194_304
+block_size = 262_144
+queue_depth = 4
+duration = 1
+warm_up = 0
 """
 
 
@@ -167,6 +190,47 @@ def test_a_certificate_of_the_program_corrects_the_rate_and_its_end_is_told(limi
     assert result.evaluation.value == pytest.approx(TRUTH + 50e6, rel=0.05)
     assert "certificate" in {one.name for one in result.measurement.components}
     assert any("S-1 expired" in note for note in calibration.notes)
+
+
+def test_an_existing_file_and_a_whole_device_are_calibrated_by_reading_and_not_a_byte_of_them_changes(
+    disk: Disk, raw_disk: RawDisk, tmp_path: Path
+) -> None:
+    data = os.urandom(MIB) * 8
+    (disk.directory / "data").write_bytes(data)
+    os.sync()
+    held, written = raw_disk.content, raw_disk.count()[1]
+    path = tmp_path / "existing.toml"
+    try:
+        for address, below, pattern, title in (
+            (disk.address, "data", "sequential-read", "sequential read, 256 KiB"),
+            (raw_disk.address, "", "random-read", "random read, 4 KiB"),
+        ):
+            path.write_text(READ_ONLY.format(address=address, path=below) + f'patterns = ["{pattern}"]\n')
+            with hw.open_bench(path) as bench:
+                (result,) = calibrate_storage(bench).results
+            assert result.title == title
+            assert result.evaluation is not None, result.validity.reasons
+        assert (disk.directory / "data").read_bytes() == data
+        assert (raw_disk.count()[1], raw_disk.content) == (written, held)
+    finally:
+        (disk.directory / "data").unlink()
+
+
+def test_an_existing_file_is_not_calibrated_by_writing_unless_told_so_and_how_to_only_read_it_is_said(
+    disk: Disk, tmp_path: Path
+) -> None:
+    (disk.directory / "data").write_bytes(b"data" * MIB)
+    path = tmp_path / "existing.toml"
+    path.write_text(READ_ONLY.format(address=disk.address, path="data").replace("read_only = true", ""))
+    try:
+        with hw.open_bench(path) as bench, pytest.raises(NotPermitted, match="read_only = true"):
+            calibrate_storage(bench)
+        path.write_text(READ_ONLY.format(address=disk.address, path=""))
+        with hw.open_bench(path) as bench, pytest.raises(OutOfRange, match="name an existing file"):
+            calibrate_storage(bench)
+        assert (disk.directory / "data").read_bytes() == b"data" * MIB
+    finally:
+        (disk.directory / "data").unlink()
 
 
 def test_what_the_tester_has_not_is_refused_before_anything_is_written(
