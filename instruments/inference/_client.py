@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import ssl
+import sys
 import threading
 import time
 from array import array
@@ -26,7 +27,7 @@ from typing import IO, Any
 import aiohttp
 
 from ._events import Answer, Splitter, words_of
-from ._job import CUT, GO, STOP, Effort, Job, Request
+from ._job import CUT, GO, HURRY, STOP, Effort, Job, Request
 
 _GO_EVERY = 0.01
 _LOOK_EVERY = 0.02
@@ -36,6 +37,11 @@ _UNIQUE_WORDS = 24
 
 _MOST_FAILURES = 5
 """Requests that fail one after another, after which nothing more is sent."""
+
+_HURRIED = 0.35
+"""s for which an aborted load is still decoded, as nobody waits longer than a second for an abort."""
+
+_LOOK_AFTER_READS = 512
 
 _READ_BUFFER = 1 << 20
 """aiohttp stops reading at twice its own default of 64 KiB, which collapses many streams."""
@@ -56,6 +62,7 @@ class Client:
         self._latest: dict[int, int] = {}
         self._stopping = asyncio.Event()
         self._failed_in_a_row = 0
+        self._hurried_at = 0
         self._heard = False
         self._completed: dict[int, int] = {}
         self.gone, self.gone_kind, self.gone_status = "", "", 0
@@ -277,14 +284,20 @@ class Client:
             thread.join()
 
     def decode(self, spool: IO[bytes]) -> tuple[array[int], array[int], array[int], array[int]]:
-        """Split and decode what was put away; return of each text event: time, request, joined, stamp in its text."""
+        """Split and decode what was put away; return of each text event: time, request, joined, stamp in its text.
+
+        Of an aborted load, what a moment allows: from its begin on, without a gap.
+        """
         times, numbers, joined, stamps = array("q"), array("q"), array("q"), array("q")
         answers = [Answer() for _ in self.requests]
         splitters = [Splitter() for _ in self.requests]
         last = [0] * len(self.requests)
         stamped, streaming = self._job.stamped, self._job.streaming
         whole: dict[int, list[bytes]] = {}
-        for at, number, size in zip(self._times, self._numbers, self._sizes, strict=True):
+        for index, (at, number, size) in enumerate(zip(self._times, self._numbers, self._sizes, strict=True)):
+            if not index % _LOOK_AFTER_READS and self._hurried_enough():
+                self._leave_out(index)
+                break
             data = spool.read(size)
             last[number] = at
             if not streaming:
@@ -311,6 +324,18 @@ class Client:
         for request, answer in zip(self.requests, answers, strict=True):
             _settle(request, answer)
         return times, numbers, joined, stamps
+
+    def _hurried_enough(self) -> bool:
+        if not self._hurried_at and os.path.exists(os.path.join(self._job.signals, HURRY)):
+            self._hurried_at = _now()
+        return bool(self._hurried_at) and _now() - self._hurried_at > _HURRIED * 1e9
+
+    def _leave_out(self, index: int) -> None:
+        """Take no answer for whole of which a read, from this one on, was not decoded."""
+        for number in set(self._numbers[index:]):
+            request = self.requests[number]
+            if request.complete:
+                request.kind, request.failure = "cut", "not decoded, as the load was aborted"
 
     def _take(self, number: int, answer: Answer, payload: bytes) -> str:
         try:
@@ -391,16 +416,16 @@ def _end_with_parent(job: Job) -> None:
 
 
 def _clear(job: Job) -> None:
-    """Remove what nobody will read any more; the last process removes the folder of all."""
-    for folder in (job.directory, job.signals):
-        shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.dirname(job.signals))
+    """Remove what nobody will read any more: the folder of all client processes, which all end now."""
+    shutil.rmtree(os.path.dirname(job.signals), ignore_errors=True)
 
 
 def main(path: str) -> None:
     """Carry out the job of this file, and leave what was seen beside it."""
     job = Job.read(Path(path))
+    if sys.platform != "win32" and job.parent != _PARENT:  # gone before this process could know it
+        _clear(job)
+        return
     try:
         _carry_out(job)
     except BrokenPipeError:  # nobody hears: the process that started this one is gone

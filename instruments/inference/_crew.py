@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sys
@@ -9,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +20,7 @@ from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.process import Process
 
-from ._job import CUT, GO, STOP, Effort, Job, Request
+from ._job import CUT, GO, HURRY, STOP, Effort, Job, Request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,9 @@ _STARTING = 60.0
 
 _DECODING = 600.0
 """s in which client processes must have decoded what came."""
+
+_SALVAGING = 0.7
+"""s in which client processes must tell what they saw of a load that was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +152,48 @@ class Crew:
         self.stop()
         deadline = Deadline(timeout + _DECODING)
         for process in self._processes:
-            ended = process.wait(deadline.left)
+            while process.running and not deadline.expired:
+                if self._aborted.wait(0.02):
+                    raise Aborted("the measurement was aborted")
+            ended = process.wait(max(1.0, deadline.left) if not process.running else 0.0)
             if ended.status:
                 raise _broken(ended.status, ended.errors)
-        return _together([Path(self._work.name) / f"client-{number}" for number in range(self._count)])
+        return _together([self._directory(number) for number in range(self._count)])
+
+    def salvage(self, seconds: float = _SALVAGING) -> Seen | None:
+        """Give a load up and return what was seen of it, as far as its processes tell within so many s; None = nothing.
+
+        Never raises; why stands in `gone`, with how many of the processes have told.
+        """
+        with contextlib.suppress(Exception):
+            self._give_up()
+            deadline = Deadline(seconds)
+            while not deadline.expired and any(one.running for one in self._processes):
+                time.sleep(0.01)
+            told = [
+                self._directory(number)
+                for number, state in enumerate(self._states)
+                if "done" in state and not self._processes[number].running
+            ]
+            seen = _together(told) if told else None
+            if seen is None or not len(seen.times):
+                return None
+            missing = "" if len(told) == self._count else f"; only {len(told)} of {self._count} client processes told"
+            return replace(seen, gone=f"{seen.gone or 'it was given up'}{missing}")
+        return None
 
     def abort(self) -> None:
-        """End all client processes now; never raises."""
-        for process in tuple(self._processes):
-            process.abort()
+        """Drop all that is under way now, and let whoever waits here raise Aborted; never raises."""
+        self._aborted.set()
+        with contextlib.suppress(OSError, AttributeError):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._signal(HURRY, "")
+        self.cut()
+
+    def _directory(self, number: int) -> Path:
+        return Path(self._work.name) / f"client-{number}"
 
     def _hear(self, number: int) -> Callable[[str], None]:
         def hear(line: str) -> None:
@@ -168,17 +205,21 @@ class Crew:
 
     def _until(self, reached: Callable[[], bool], timeout: float, what: str) -> None:
         deadline = Deadline(timeout)
-        with self._told:
-            while not reached():
-                self._told.wait(min(0.05, deadline.left))
-                if self._aborted.is_set():
-                    raise Aborted("the measurement was aborted")
-                dead = next((one for one in self._processes if not one.running), None)
-                if dead is not None and not reached() and not self.gone:
-                    ended = dead.wait(1.0)
+        while True:
+            dead = [one for one in self._processes if not one.running]
+            for one in dead:  # outside the lock: what it said last is still being heard
+                ended = one.wait(1.0)
+                if ended.status and not self.gone:
                     raise _broken(ended.status, ended.errors)
-                if deadline.expired and not reached():
-                    raise DeadlineExceeded(f"the client processes did not {what} within {timeout:g} s")
+            with self._told:
+                if not reached():
+                    self._told.wait(min(0.05, deadline.left))
+                if reached():
+                    return
+            if self._aborted.is_set():
+                raise Aborted("the measurement was aborted")
+            if deadline.expired or len(dead) == self._count > 0:
+                raise DeadlineExceeded(f"the client processes did not {what} within {timeout:g} s, or have ended")
 
     def _signal(self, name: str, text: str) -> None:
         draft = self._signals / f".{secrets.token_hex(4)}"

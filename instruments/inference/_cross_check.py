@@ -55,16 +55,21 @@ class CrossCheck:
         if self.before is None or self.page is None:
             return (), None
         by_usage = sum(one.output_tokens or 0 for one in seen.requests)
+        whole = all(one.complete and one.output_tokens is not None for one in seen.requests)
         end = time.monotonic() + _SETTLE
+        generated: int | None = None
         while True:
+            before = generated
             try:
                 after = self.page.total(self.model)
             except InstrumentError as error:
                 return (f"the engine's counters could not be read again: {error.what}",), None
             generated = 0 if after is None else after[0] - self.before[0]
-            if generated == by_usage or time.monotonic() > end:
+            # where usage does not tell of every token, what there is to wait for is that they stand still
+            settled = generated >= by_usage if whole else generated == before
+            if settled or time.monotonic() > end:  # counters that are beyond the usage will not come back
                 break
-            self.pause(0.1)
+            self.pause(0.1 if whole else 0.2)
         prompts = (None if after is None else after[1]), self.before[1]
         found = {
             "generated_tokens": generated,
@@ -72,7 +77,6 @@ class CrossCheck:
             "prompt_tokens": None if prompts[0] is None or prompts[1] is None else prompts[0] - prompts[1],
             "prompt_tokens_by_usage": sum(one.prompt_tokens or 0 for one in seen.requests),
         }
-        whole = all(one.complete and one.output_tokens is not None for one in seen.requests)
         if not whole or generated == by_usage:
             return (), found
         if generated < by_usage:

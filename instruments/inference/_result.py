@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from aicalib_hw.errors import Aborted, AicalibError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import InferenceLoad
 from aicalib_hw.readings import Instant, Measurement, Run, Validity, ValidityStatus, Window
@@ -60,7 +61,15 @@ class Told:
             found,
         )
 
-    def broken(self, seen: Seen, begin: int, start: int, why: str) -> Measurement:
+    def given_up(self, seen: Seen, begin: int, start: int, error: AicalibError) -> Measurement:
+        """Return what was seen of a load that this side gave up, because of `error` (Aborted: somebody wanted so)."""
+        aborted = isinstance(error, Aborted)
+        status = ValidityStatus.ABORTED if aborted else ValidityStatus.ERROR
+        return self.broken(seen, begin, start, f"{error.what}; {seen.gone}", status)
+
+    def broken(
+        self, seen: Seen, begin: int, start: int, why: str, status: ValidityStatus = ValidityStatus.ERROR
+    ) -> Measurement:
         """Return what was seen of a load that broke off: events, not tokens, as unfinished answers state no usage."""
         rate, first, last = partial_rate(seen, start if (seen.times >= start).sum() > 1 else begin)
         window = Window(Instant.at_monotonic(first), Instant.at_monotonic(last), "until the load broke off")
@@ -80,7 +89,7 @@ class Told:
             "remarks": self._remarks(),
         }
         run = Run(None, window, used=False, reasons=(reason,), evidence={"event_rate": rate})
-        return self._measurement(None, run, Validity(ValidityStatus.ERROR, (reason,)), evidence, None)
+        return self._measurement(None, run, Validity(status, (reason,)), evidence, None)
 
     def _measurement(
         self, value: float | None, run: Run, validity: Validity, evidence: dict[str, Any], found: Evaluated | None

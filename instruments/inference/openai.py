@@ -66,6 +66,9 @@ _MARGIN = 1.25
 """What a sounding, or a load like this one before, may miss of the rate of a load that has settled."""
 
 _PROVEN = 1.02
+_WARM_REQUESTS = 2
+"""Answers of each slot, in an open loop of each process, that are not in the window: the first ones compile and
+allocate."""
 
 
 class OpenAIService(InferenceService):
@@ -169,7 +172,7 @@ class OpenAIService(InferenceService):
         A load that broke off gives a Measurement that is not valid, says why, and keeps what was seen. Raises
         OutOfRange for what cannot be asked, NotPermitted for a key that is missing or refused, ConnectionFailed,
         ConnectionLost, InstrumentReportedError where the service refuses before anything was measured,
-        DeadlineExceeded, Aborted.
+        DeadlineExceeded, Aborted; what had come until then is the error's `partial`, if anything had.
         """
         require_measurable(load)
         report = progress or (lambda done, note: None)
@@ -292,7 +295,7 @@ class OpenAIService(InferenceService):
                 raise self._refusals.of(error, model) from None
         return self._manners[key]
 
-    def _crew_for(self, manner: Manner, load: InferenceLoad, *, closed: bool) -> Crew:
+    def _crew_for(self, manner: Manner, load: InferenceLoad, *, closed: bool, warm: int = _WARM_REQUESTS) -> Crew:
         place = self._place
         prompts = manner.prompts
         processes, slots = shares_of(load, closed=closed)
@@ -321,6 +324,7 @@ class OpenAIService(InferenceService):
                 processes=processes,
                 seed=load.seed,
                 prompt_seed=f"{load.seed} load {order}",
+                warm_requests=warm,
                 silence=self.timeout,
                 longest=longest,
                 most_bytes=(load.output_tokens + 64) * _BYTES_OF_A_TOKEN,
@@ -338,7 +342,7 @@ class OpenAIService(InferenceService):
         if not load.streaming:
             return 0.0
         report(0.06, "sounding the rate")
-        with self._crew_for(manner, load, closed=True) as crew:
+        with self._crew_for(manner, load, closed=True, warm=1) as crew:
             self._crew = crew
             try:
                 crew.go()
@@ -369,12 +373,15 @@ class OpenAIService(InferenceService):
     def _measure(self, manner: Manner, load: InferenceLoad, proof: Proof, report: Progress) -> Measurement:
         counted = CrossCheck.begun(self._page, manner.model, self._pause)
         longest = self.timeout + load.output_tokens / _SLOWEST
+        notes = (*self._notes.values(), counted.remark)
+        told = Told(self.identity, self._place, manner, load, proof, self._refusals.clean, notes)
         report(0.15, "warming up")
         with self._crew_for(manner, load, closed=load.arrival == "closed") as crew:
             self._crew = crew
+            begin = start = 0
             try:
-                begin = crew.go()
-                warm = crew.wait_until_warm(load.warm_up + longest)
+                start = begin = crew.go()
+                warm = crew.wait_until_warm(load.warm_up + _WARM_REQUESTS * longest)
                 if warm is not None:
                     crew.wait(max(0.0, (begin + load.warm_up * 1e9 - time.monotonic_ns()) / 1e9))
                 start = time.monotonic_ns()
@@ -388,14 +395,16 @@ class OpenAIService(InferenceService):
                     crew.cut()
                 report(0.95, "waiting for the last answers")
                 seen = crew.collect(longest)
+            except InstrumentError as error:
+                if begin and (left_over := crew.salvage()) is not None:
+                    error.with_partial(told.given_up(left_over, begin, start, error))
+                raise
             finally:
                 self._crew = None
         if seen.gone and not len(seen.times):
             raise self._refusals.of_load(seen, manner.model)
-        notes = (*self._notes.values(), counted.remark)
-        told = Told(self.identity, self._place, manner, load, proof, self._refusals.clean, notes)
         if seen.gone or warm is None:
-            why = seen.gone or f"no answer was complete within {load.warm_up + longest:g} s"
+            why = seen.gone or f"too few answers were complete within {load.warm_up + _WARM_REQUESTS * longest:g} s"
             return told.broken(seen, begin, start, why)
         usage = manner.streamed_usage if load.streaming else manner.usage
         found = evaluation.evaluate(seen, load, start, stop, usage=usage, fixed=manner.fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 from aicalib_hw.instruments.inference._crew import Crew
 from aicalib_hw.instruments.inference._job import Job
+
+from aicalib_hw.errors import Aborted
 
 WAITING = """
 import threading, time
@@ -49,6 +52,36 @@ class Elsewhere(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Answering(BaseHTTPRequestHandler):
+    """Answers with one token after the delay that the request names, s."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(asked["delay"])
+        self.send_response(200)
+        answer = json.dumps({"choices": [{"text": "word", "finish_reason": "length"}]})
+        body = f"data: {answer}\n\n".encode()
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def answering() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[tuple[int, list[str]]]:
     asked: list[str] = []
@@ -75,6 +108,49 @@ def test_a_request_goes_to_the_service_of_the_address_and_nowhere_else(elsewhere
     assert asked == ["/v1/completions"]
 
 
+def test_a_process_that_has_done_its_share_ends_while_another_still_warms_up(answering: int) -> None:
+    """The proof of several client processes is such a load: each process ends by itself, some sooner than others."""
+
+    def job(number: int, directory: str, signals: str) -> Job:
+        url, requests = f"http://127.0.0.1:{answering}/v1/completions", 1 if number else 40
+        body = {"delay": 0.02}
+        how = {"chat": False, "streaming": True, "slots": 1}
+        return Job(directory, signals, url, {}, body, most_requests=requests, warm_requests=requests, **how)  # type: ignore[arg-type]
+
+    with Crew(2, job, trace=None, aborted=threading.Event()) as crew:
+        crew.go()
+        assert crew.wait_until_warm(30.0) is not None
+        seen = crew.collect(30.0)
+    assert [one.finish for one in seen.requests] == ["length"] * 41
+    assert len(seen.times) == 41
+
+
+def test_a_load_that_is_given_up_leaves_what_was_seen_without_a_gap(answering: int) -> None:
+    aborted = threading.Event()
+
+    def job(number: int, directory: str, signals: str) -> Job:
+        url = f"http://127.0.0.1:{answering}/v1/completions"
+        return Job(directory, signals, url, {}, {"delay": 0.01}, chat=False, streaming=True, slots=2)
+
+    with Crew(2, job, trace=None, aborted=aborted) as crew:
+        crew.go()
+        assert crew.wait_until_warm(30.0) is not None
+        crew.abort()
+        assert aborted.is_set()
+        with pytest.raises(Aborted):
+            crew.wait(60.0)
+        with pytest.raises(Aborted):
+            crew.collect(60.0)
+        seen = crew.salvage(30.0)
+    assert seen is not None
+    assert seen.gone == "it was given up"
+    complete = [one for one in seen.requests if one.complete]
+    assert len(complete) >= 4
+    assert all(one.finish == "length" for one in complete)
+    assert {one.kind for one in seen.requests if not one.complete} <= {"cut"}
+    assert len(seen.times) == sum(one.events for one in seen.requests) >= len(complete)
+
+
 @pytest.mark.parametrize("ready", [True, False], ids=["once they are ready", "while they begin"])
 def test_client_processes_whose_parent_was_killed_end_and_leave_no_file(tmp_path: Path, ready: bool) -> None:
     command = [sys.executable, "-c", WAITING]
@@ -87,10 +163,7 @@ def test_client_processes_whose_parent_was_killed_end_and_leave_no_file(tmp_path
             _until(lambda: len(list(tmp_path.glob("*/client-1"))) == 1)
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    if ready:
-        _until(lambda: not list(tmp_path.iterdir()))
-    else:  # what had not begun yet leaves its folder, and no key in it once one client has read its job
-        _until(lambda: not list(tmp_path.glob("*/client-0")))
+    _until(lambda: not list(tmp_path.iterdir()))
 
 
 def _until(reached: Callable[[], bool], seconds: float = 30.0) -> None:

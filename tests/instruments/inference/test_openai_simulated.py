@@ -41,7 +41,7 @@ def service() -> Iterator[Callable[..., Any]]:
 
 
 def measured(simulated: Any, load: InferenceLoad = LOAD, options: str = "", fault: Any = None) -> Measurement:
-    """Measure; `fault` strikes when the window begins."""
+    """Measure; `fault`, or each of several, strikes when the window begins."""
     with hw.open_instrument(simulated.address + options, timeout=3.0) as instrument:
         return measured_by(instrument, simulated, load, fault)
 
@@ -52,7 +52,7 @@ def measured_by(instrument: Any, simulated: Any, load: InferenceLoad = LOAD, fau
 
     def note(_: float, what: str) -> None:
         if fault is not None and what == "measuring" and not struck:
-            struck.append(simulated.inject(fault))
+            struck.extend(simulated.inject(one) for one in (fault if isinstance(fault, list) else [fault]))
 
     found = instrument.measure_tokens(load, progress=note)
     assert isinstance(found, Measurement)
@@ -105,25 +105,40 @@ def test_times_to_the_first_token_and_between_tokens_are_true_within_a_milliseco
     """At 1000 token/s, of requests that come one by one: together they would wait for each other in the server."""
     simulated = service(stream_rate=50.0, capacity=1e6)
     load = InferenceLoad("", 32, 40, arrival="constant", request_rate=25, warm_up=0, duration=2.0)
+    tries = []
     for _ in range(3):
-        found = measured(simulated, load)
-        if found.evidence["itl_s"]["valid"]:
-            break
-    truth = simulated.truth
+        tries.append(against_the_source(simulated.truth, measured(simulated, load)))
+        quiet, worst = tries[-1]
+        if quiet and max(worst.values()) < 1e-3:
+            return
+    # Whether others kept this host busy, the stamps of the source tell, and not the driver, which is what is tested: a
+    # source that was late by a millisecond itself does not show whether the client was.
+    assert not any(quiet for quiet, _ in tries), tries
+    assert all(min(worst[name] for _, worst in tries) < 1e-2 for name in ("itl p50", "ttft p50", "tpot p50")), tries
+
+
+def against_the_source(truth: Any, found: Measurement) -> tuple[bool, dict[str, float]]:
+    """Whether the source was in time, by its own stamps, and by how much the driver's times differ from its, s."""
     start, stop = found.window.start.monotonic_ns, found.window.stop.monotonic_ns
-    ours = [one for one in truth.requests if one.outcome == "length" and one.asked == 40]
-    first = [(one.first - one.received) / 1e9 for one in ours if start < one.received <= stop]
-    gaps = np.concatenate([np.diff(np.array(one.sent)) for one in truth.events() if len(one.sent) == 40]) / 1e9
-    # where others keep this host so busy that the driver doubts its own stamps, a hundredth has to do
-    within, certain = (1e-3, ("p50", "p90", "p95")) if found.evidence["itl_s"]["valid"] else (1e-2, ("p50",))
-    for name in certain:
-        percent = float(name[1:])
-        assert found.evidence["itl_s"][name] == pytest.approx(np.percentile(gaps, percent), abs=within), name
-    # a time counts from when the request was due, and how late it was sent is stated beside it; what the server took to
-    # notice a request is in the time of the client, and not in that of the server
-    late = found.evidence["dispatch_lag_s"]["p50"]
-    assert -within < found.evidence["ttft_s"]["p50"] - np.percentile(first, 50) < within + late
-    assert found.evidence["tpot_s"]["p50"] == pytest.approx(0.02, abs=within)
+    ours = [
+        one for one in truth.requests if one.outcome == "length" and one.asked == 40 and start < one.received <= stop
+    ]
+    numbers = {one.number for one in ours}
+    events = [one for one in truth.events() if one.number in numbers]
+    late = np.concatenate([np.array(one.sent) - np.array(one.due) for one in events]) / 1e9
+    gaps = np.concatenate([np.diff(np.array(one.sent)) for one in events]) / 1e9
+    first = np.percentile([(one.first - one.received) / 1e9 for one in ours], 50)
+    each = np.percentile([(one.last - one.first) / 1e9 / (one.tokens - 1) for one in ours], 50)
+    told = found.evidence
+    worst = {
+        f"itl p{percent}": abs(told["itl_s"][f"p{percent}"] - np.percentile(gaps, percent)) for percent in (50, 90, 95)
+    }
+    # A time counts from when the request was due, and how late it was sent is stated beside it; what the server took to
+    # notice a request is in the time of the client, and not in that of the server.
+    beyond = told["ttft_s"]["p50"] - first
+    worst["ttft p50"] = max(-beyond, beyond - told["dispatch_lag_s"]["p50"], 0.0)
+    worst["tpot p50"] = abs(told["tpot_s"]["p50"] - each)
+    return bool(np.percentile(late, 99) < 1e-3), worst
 
 
 @pytest.mark.parametrize("fault", ["coalesced", "bundled"])
@@ -174,20 +189,25 @@ def test_how_bytes_are_cut_and_joined_changes_no_count(service: Callable[..., An
 
 
 def test_a_fault_of_one_request_makes_no_result(service: Callable[..., Any]) -> None:
-    wrong = {
-        "truncated": "failed",
-        "unauthorised": "failed",
+    """Each fault strikes a request of its own and is a reason of its own; those that hide no other share a load."""
+    together = {
+        "truncated": "without a finish_reason",
+        "unauthorised": "status 401",
         "no_usage": "usage came with",
-        "false_usage": "one of the two is wrong",
         "overrun": "50 were asked for",
     }
+    faults = [{"kind": fault, "after": after} for after, fault in enumerate(together)]
     simulated = service()
     with hw.open_instrument(simulated.address, timeout=3.0) as instrument:
-        for fault, reason in wrong.items():
-            found = measured_by(instrument, simulated, fault={"kind": fault})
-            assert found.validity.status is ValidityStatus.INVALID, fault
-            assert any(reason in one for one in found.validity.reasons), found.validity
-        assert reasons(instrument.measure_tokens(LOAD)) == []
+        found = measured_by(instrument, simulated, fault=faults)
+        assert found.validity.status is ValidityStatus.INVALID
+        for fault, reason in together.items():
+            assert any(reason in one for one in found.validity.reasons), (fault, found.validity)
+        assert any(one.startswith("2 of ") and "failed" in one for one in found.validity.reasons), found.validity
+        found = measured_by(instrument, simulated, fault={"kind": "false_usage"})
+        assert found.validity.status is ValidityStatus.INVALID
+        (reason,) = reasons(found)  # and nothing is left of the faults before
+        assert "one of the two is wrong" in reason
 
 
 def test_counters_that_stand_still_contradict_the_usage(service: Callable[..., Any]) -> None:
