@@ -27,7 +27,8 @@ class DriverInfo:
     schemes: URL schemes it answers to ("cpu"); empty for VISA instruments.
     models: (maker, model) regular expressions, matched in full and without case against `*IDN?`.
     wires: what it can be reached over ("VXI-11", "USBTMC", …), as the facts confirm.
-    simulator: entry point of its simulator, "" if it needs none (the real thing is always there).
+    simulator: entry point of its simulator, "" if there is none: it is shown with the real thing (a processor, a
+        program that has to be installed).
     manual: the document the command set was taken from. verified: on which real device it ran, if any.
     by_name_only: True if it fits instruments of any kind, and is therefore never chosen from `*IDN?`.
     """
