@@ -295,6 +295,15 @@ for _model, _run in {
             "definition of this project, version 1: the draft gives a range and no procedure; operations of a token: "
             "PaLM, arXiv 2204.02311, appendix B",
         )
+for _variant, _rate in (("calibrated", "measured before and after each run"), ("nominal", "of the data sheet")):
+    _add(
+        f"effective-compute/v1/all-workloads/{_variant}",
+        "%",
+        "time in which the valid model operations of several workloads that ran in turn, each counted by its own "
+        f"convention, could have been done at the reference rate {_rate}, as a share of the time of them all",
+        "eta = sum over workloads(T x eta) / sum over workloads(T)",
+        "definition of this project, version 1: the draft gives a range and no procedure",
+    )
 for _timed in ("timed-here", "timed-by-job"):
     _plain = _TABLE[f"token/training/applied-steps/{_timed}"]
     _add(

@@ -30,6 +30,8 @@ from aicalib_hw.metrology.effective import (
     inference_operations,
     training_operations,
 )
+from aicalib_hw.metrology.workloads import of_all_workloads
+from aicalib_hw.procedures._all_workloads import together
 from aicalib_hw.procedures._certified import certificate_of, certified
 from aicalib_hw.procedures._effective_run import (
     between,
@@ -90,7 +92,7 @@ class _Work:
 def calibrate_effective_compute(
     bench: Any, *, plan: Any = None, record: Any = None, progress: Progress | None = None
 ) -> Calibration:
-    """Measure the normalised effective compute of the accelerators under each workload of the bench, %.
+    """Measure the normalised effective compute of the accelerators under each workload of the bench, and under all, %.
 
     bench: an opened bench with accelerators and a training job or an inference service, which are run as their own
     plans say. plan: an EffectiveComputePlan, None = the bench's. record: gets every reference, token rate and share as
@@ -104,6 +106,7 @@ def calibrate_effective_compute(
     for precision in plan.precisions:
         path_of(devices, precision, plan.path)
     results: list[Result] = []
+    measured: list[list[Measurement]] = []
     further: list[Measurement] = []
     with keeping_partial(record):
         for index, work in enumerate(works):
@@ -111,11 +114,16 @@ def calibrate_effective_compute(
             def step(done: float, note: str, index: int = index) -> None:
                 report((index + done) / len(works), note)
 
-            result, nominal = _measure(bench, devices, work, plan, record, step)
+            result, runs, nominal = _measure(bench, devices, work, plan, record, step)
             results.append(result)
+            measured.append(runs)
             further += nominal
             if record is not None:
                 record.result(result)
+        if len(works) > 1:
+            results.append(together(bench, measured, record))
+            if len(further) == len(works):
+                further.append(of_all_workloads(further))
     calibration = Calibration(
         quantity="effective_compute",
         results=tuple(results),
@@ -281,8 +289,8 @@ def _long(work: _Work, bench: Any, record: Any, step: Progress) -> _Work:
 
 def _measure(
     bench: Any, devices: Sequence[Accelerator], work: _Work, plan: Any, record: Any, step: Progress
-) -> tuple[Result, list[Measurement]]:
-    """Measure reference, workload, reference, workload …, and what the data sheets make of the last run."""
+) -> tuple[Result, list[Measurement], list[Measurement]]:
+    """Measure reference, workload, reference, workload …: the point, its runs, what data sheets make of the last."""
 
     def keep(one: Measurement) -> Measurement:
         if record is not None:
@@ -342,4 +350,4 @@ def _measure(
             "remarks": list(dict.fromkeys(remark for one in told for remark in one["remarks"])),
         },
     )
-    return result, beside
+    return result, measured, beside

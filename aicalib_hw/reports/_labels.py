@@ -57,6 +57,8 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "drift": ("reference may differ by", "前后参考速率允差"),
     "flop_model": ("operations of a token counted by", "每 token 运算量计数约定"),
     "operations_per_token": ("operations of a token", "每 token 运算量"),
+    "workload_seconds": ("time of each workload, s", "各负载的时间（s）"),
+    "workload_values": ("share of each workload, %", "各负载的占比（%）"),
     "token_rates": ("token rates", "各次 token 速率"),
     "token_definition": ("definition of the token rate", "token 速率的定义"),
     "reference_rates": ("reference rates", "参考速率"),

@@ -52,6 +52,10 @@ _SENTENCES: Mapping[str, str] = {
     "生成 token 计 2 N + 4 L H Q × 上下文长度）：有效模型运算按全部设备前后实测的持续速率折算的时间占经过时间的比例",
     "effective-compute/v1/2n-4lhq-position-no-embed/nominal": "推理（提示 token 计 2 N + 4 L H Q × 位置，"
     "生成 token 计 2 N + 4 L H Q × 上下文长度）：有效模型运算按全部设备数据手册的稠密速率折算的时间占经过时间的比例",
+    "effective-compute/v1/all-workloads/calibrated": "依次运行的各负载（各按其约定计数）的有效模型运算"
+    "按各次运行前后实测的参考速率折算的时间占各负载总时间的比例",
+    "effective-compute/v1/all-workloads/nominal": "依次运行的各负载（各按其约定计数）的有效模型运算"
+    "按数据手册的参考速率折算的时间占各负载总时间的比例",
     "rate/storage/sequential-read": "时间窗内全部作业绕过页缓存顺序读取的数据速率，块大小与队列深度另行注明",
     "rate/storage/sequential-write": "时间窗内全部作业绕过页缓存顺序写入并已落到设备的数据速率，"
     "块大小与队列深度另行注明",

@@ -110,10 +110,11 @@ class Device(hw.Accelerator):
         return PeakMeasurement(sustained, sustained, None, None, None, None, None, 0)
 
 
-def workload(rate: float) -> Measurement:
+def workload(rate: float, seconds: float = 1.0) -> Measurement:
     now = Instant.now()
+    then = Instant(now.utc_ns + round(1e9 * seconds), now.monotonic_ns + round(1e9 * seconds))
     identity = hw.Identity("maker", "job", "1", "1", "torch://local")
-    return Measurement("training", TRAINING, rate, "token/s", Window(now, now, "steps"), identity)
+    return Measurement("training", TRAINING, rate, "token/s", Window(now, then, "steps"), identity)
 
 
 def measured(*rates: float, tokens: float = 1000.0, operations: float = 5e8, **more: Any) -> Measurement:
@@ -301,7 +302,7 @@ class Service(hw.InferenceService):
 
     def measure_tokens(self, load: InferenceLoad, *, progress: Any = None) -> Measurement:
         self.asked.append(load)
-        found = replace(workload(self._rate), quantity="inference", definition=self._definition)
+        found = replace(workload(self._rate, 3.0), quantity="inference", definition=self._definition)
         return replace(found, evidence=self._evidence)
 
 
@@ -455,10 +456,32 @@ def test_a_service_that_is_offered_rates_is_asked_for_the_highest() -> None:
     assert {(load.arrival, load.request_rate) for load in service.asked} == {("poisson", 2.0)}
 
 
-def test_training_and_inference_are_two_points_and_one_can_be_chosen() -> None:
-    bench = bench_of(Watched(), Job(1.0), Service(1.0))
-    both = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
-    assert [result.title.split(",")[0] for result in both.results] == ["training", "inference"]
+def test_training_and_inference_are_two_points_and_a_third_over_the_time_of_both_and_one_can_be_chosen(
+    tmp_path: Path,
+) -> None:
+    a_request = inference_operations(ModelShape(**SHAPE), 100, 50)
+    job, service = Job(0.24e12 / PER_TOKEN), Service(0.04e12 / (a_request / 50))
+    bench = bench_of(Watched(), job, service)
+    with Record.create(tmp_path / "record.sqlite", title="bench", bench={}, rule="none", plan={}) as record:
+        both = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE), record=record)
+    assert [result.title.split(",")[0] for result in both.results] == [
+        "training",
+        "inference",
+        "training and inference together",
+    ]
+    whole = both.results[-1]
+    assert whole.validity, whole.validity.reasons
+    assert whole.evaluation is not None
+    # 1 s of 24 % and 3 s of 4 %.
+    assert abs(whole.evaluation.value - 9.0) <= whole.evaluation.expanded_uncertainty < 0.1
+    assert whole.measurement.evidence["workload_seconds"] == {"training": [1.0] * 3, "inference": [3.0] * 3}
+    assert whole.definition == "effective-compute/v1/all-workloads/calibrated"
+    nominal = [one.definition for one in both.further]
+    assert nominal[-1] == "effective-compute/v1/all-workloads/nominal"
+    assert both.further[-1].value == pytest.approx(4.5)
+    assert [one.definition for one in read_record(tmp_path / "record.sqlite").results] == [
+        one.definition for one in both.results
+    ]
     one = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE, workloads=("inference",)))
     assert [result.title.split(",")[0] for result in one.results] == ["inference"]
 
