@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from aicalib_hw.errors import NotSupported, ProtocolError, UsageError
+from aicalib_hw.errors import MeasurementInvalid, NotSupported, ProtocolError, UsageError
 from aicalib_hw.interfaces import Gate, Latency, Progress, Rate, Reservation, Stream
 from aicalib_hw.readings import Measurement
 
@@ -115,12 +115,12 @@ def latency(
     """Measure the latency at the load of `stream` (section 26.2): least, mean of the means, greatest; and each, s.
 
     The standard wants the throughput as load, 120 s a trial and 20 repetitions. Raises NotSupported where the
-    tester has no latency, or `stream` asks for none.
+    tester has no latency, or `stream` asks for none, MeasurementInvalid for a trial that may not be believed.
     """
     found: list[Latency] = []
     reservation.configure([stream])
-    for _ in range(repetitions):
-        reservation.measure_throughput(gate, settle=settle)
+    for number in range(repetitions):
+        _require_counts(reservation.measure_throughput(gate, settle=settle), f"trial {number + 1} of {repetitions}")
         counted = reservation.read().streams.get(stream.name)
         if counted is None or counted.latency is None:
             raise NotSupported(
@@ -147,12 +147,15 @@ def back_to_back(
 ) -> tuple[float, tuple[int, ...]]:
     """Find the longest burst at full load that loses nothing (RFC 9004): the mean of all, and each, in frames.
 
-    longest: frames of the longest burst that is tried. The tester needs a gate of packets.
+    longest: frames of the longest burst that is tried. The tester needs a gate of packets. Raises MeasurementInvalid
+    for a burst whose counts may not be believed, as where the generator sends it slower than the line: it says nothing
+    of what it was sent through.
     """
     reservation.configure([replace(stream, load=1.0)])
 
     def lossless(frames: int) -> bool:
-        reservation.measure_throughput(Gate("packets", frames), settle=settle)
+        burst = reservation.measure_throughput(Gate("packets", frames), settle=settle)
+        _require_counts(burst, f"a burst of {frames} frames")
         return _loss(reservation, stream) == 0
 
     found = tuple(_longest(lossless, longest) for _ in range(repetitions))
@@ -180,6 +183,17 @@ def _trial(
     reservation.configure([replace(stream, load=offered)])
     measurement = reservation.measure_throughput(gate, settle=settle)
     return Trial(offered, _loss(reservation, stream), measurement)
+
+
+def _require_counts(trial: Measurement, what: str) -> None:
+    """Raise MeasurementInvalid unless the counts of a trial may be believed, however well its length is known."""
+    if not trial.evidence.get("counts_hold", bool(trial.validity)):
+        raise MeasurementInvalid(
+            f"{what} may not be believed",
+            where=trial.identity.address,
+            why="; ".join(trial.validity.reasons),
+            advice="lower the load to what the tester can send, or look at who else uses the ports",
+        )
 
 
 def _loss(reservation: Reservation, stream: Stream) -> float:

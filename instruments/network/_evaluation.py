@@ -76,11 +76,6 @@ def throughput(
     invalid, as it says nothing of what the traffic was sent through.
     """
     objections = list(reasons)
-    if gate.jitter > MOST_JITTER * gate.seconds:
-        objections.append(
-            f"the {gate.source} knows the ends of a gate to {gate.jitter:.3g} s, too little for one of "
-            f"{gate.seconds:.3g} s: the counts hold, the rate does not"
-        )
     for one in streams:
         shortfall = GENERATOR_TOLERANCE + gate.jitter / gate.seconds
         if one.intended is not None and one.sent / gate.seconds < one.intended * (1 - shortfall):
@@ -105,6 +100,12 @@ def throughput(
                 objections.append(
                     f"frames received on {one.stream.name} are {sizes[0]:.6g} bytes long, not {one.stream.frame_size}"
                 )
+    counts_hold = not objections
+    if gate.jitter > MOST_JITTER * gate.seconds:
+        objections.append(
+            f"the {gate.source} knows the ends of a gate to {gate.jitter:.3g} s, too little for one of "
+            f"{gate.seconds:.3g} s: the counts hold, the rate does not"
+        )
     slowest = min(streams, key=lambda one: one.received)
     frame = rates.Frame(slowest.stream.frame_size, gap=gap)
     value = slowest.received * frame.bits("L2-fcs") / gate.seconds
@@ -136,6 +137,7 @@ def throughput(
             "gate_source": gate.source,
             "gate_jitter_s": gate.jitter,
             "gap_B": gap,
+            "counts_hold": counts_hold,
             "streams": counted,
             "rate_L1": rates.convert(value, "L2-fcs", "L1", frame),
             "rate_L2_nofcs": rates.convert(value, "L2-fcs", "L2-nofcs", frame),
