@@ -17,6 +17,9 @@ from aicalib_hw.transport.deadline import Deadline
 if TYPE_CHECKING:
     import zmq
 
+LARGEST = 64 * 2**20
+"""Bytes that a reply may have, unless asked otherwise."""
+
 _SLICE = 0.1
 """s after which a wait looks whether it was cut: a socket of ZeroMQ may not be touched by another thread."""
 
@@ -24,14 +27,15 @@ _SLICE = 0.1
 class RequestWire:
     """A connection to the REP or ROUTER socket at `endpoint` ("tcp://HOST:PORT"), made within `timeout` s.
 
-    extra: the extra of this distribution that brings pyzmq. Raises MissingExtra, ConnectionFailed where nothing answers
+    largest: bytes that a reply may have, after which the connection is ended. extra: the extra of this distribution
+    that brings pyzmq. Raises MissingExtra, ConnectionFailed where nothing answers
     as ZeroMQ does.
     """
 
     reopens_to_clear = True
     remedy = ""
 
-    def __init__(self, endpoint: str, *, timeout: float, extra: str = "network") -> None:
+    def __init__(self, endpoint: str, *, timeout: float, largest: int = LARGEST, extra: str = "network") -> None:
         try:
             import zmq
         except ImportError as error:
@@ -43,6 +47,8 @@ class RequestWire:
         try:
             self._socket: zmq.Socket[bytes] = self._context.socket(zmq.REQ)
             self._socket.linger = 0
+            self._largest = largest
+            self._socket.maxmsgsize = largest
             self._socket.rcvtimeo = round(1000 * _SLICE)
             self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket()
             self._socket.connect(endpoint)
@@ -73,7 +79,9 @@ class RequestWire:
                 pass
             while self._monitor.poll(0):
                 if self._event() in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED):
-                    raise ConnectionResetError("the server has ended the connection")
+                    raise ConnectionResetError(
+                        f"the server has ended the connection, or its reply was larger than {self._largest} bytes"
+                    )
             if self._cut.is_set():
                 raise ConnectionAbortedError("the wait was ended")
             if deadline.expired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,14 @@ class Iperf3Reservation(Reservation):
                     advice='load=1.0 for as much as TCP gets through, or Rate(…, "L4")',
                 )
             differences = ("frame size: as TCP and the MTU of the path make it",)
+        if isinstance(stream.load, Rate):
+            asked = self._tester.payload_rate(stream) / self._tester.place.parallel
+            if not (math.isfinite(asked) and asked >= 1):
+                raise OutOfRange(
+                    f"{asked:g} bit/s a stream cannot be asked for",
+                    where=self._tester.address,
+                    why="the least is 1 bit/s, and iperf3 takes 0 for as fast as it can",
+                )
         self._stream = stream
         return EffectiveConfig((stream,), differences)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from aicalib_hw import rates
@@ -41,6 +42,8 @@ def require_possible(
             offered = ", ".join(can.latency_modes or ()) or "none"
             raise OutOfRange(f"there is no latency mode {stream.latency_mode!r}", why=f"this tester has {offered}")
         if not isinstance(stream.load, float | int):
+            if not (math.isfinite(stream.load.value) and stream.load.value > 0):
+                raise OutOfRange(f"a rate of {stream.load.value:g} bit/s cannot be asked for", where=where)
             _require_below_line(stream, speeds.get(stream.tx), gap, where)
         elif not 0 < stream.load <= 1:
             raise OutOfRange(f"a load of {stream.load:g} of the line is none", why="above 0, up to 1")

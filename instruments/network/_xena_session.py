@@ -99,15 +99,22 @@ class XenaSession(MessageLink):
 
     def ask(self, *queries: str) -> list[Answer]:
         """Send queries in one batch and return their answers in order; raises as `command`."""
-        return self._batch(queries)
+        with self.lock:
+            answers = self._batch(queries)
+            for answer in answers:
+                # Looked at in here: an answer to something else puts the session in doubt.
+                _ = answer.values
+            return answers
 
     def command(self, *commands: str) -> None:
         """Send commands in one batch; raises InstrumentReportedError, LockedByOther, NotSupported, LicenceMissing."""
-        for answer in self._batch(commands):
-            if answer.line.strip() != "<OK>":
-                raise ProtocolError(f"{answer.line!r} answers {answer.command!r}, not <OK>", where=self.resource)
+        with self.lock:
+            for answer in self._batch(commands):
+                if answer.line.strip() != "<OK>":
+                    raise ProtocolError(f"{answer.line!r} answers {answer.command!r}, not <OK>", where=self.resource)
 
     def _batch(self, commands: Sequence[str]) -> list[Answer]:
+        """Exchange a batch in the critical section of the caller, which a ProtocolError leaves in doubt."""
         reply = self.query("\n".join(commands))
         lines = [line for line in reply.splitlines() if line.strip()]
         answers: list[Answer] = []

@@ -161,6 +161,8 @@ def test_what_the_tester_lacks_is_refused_before_traffic(simulated: Simulated) -
                 stream(simulated.ports, 64, 0.0),
                 stream(simulated.ports, 64, 1.5),
                 stream(simulated.ports, 64, Rate(700e9, "L2-fcs")),
+                stream(simulated.ports, 64, Rate(0.0, "L1")),
+                stream(simulated.ports, 64, Rate(float("nan"), "L1")),
                 stream((simulated.ports[0], "elsewhere"), 64),
             ):
                 with pytest.raises(OutOfRange):

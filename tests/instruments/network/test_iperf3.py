@@ -270,6 +270,9 @@ def test_what_cannot_be_offered_is_refused_before_traffic() -> None:
             (over_tcp, Stream("half", "local", "remote", 1518, 0.5)),
             (over_tcp, Stream("layer 2", "local", "remote", 1518, Rate(1e9, "L2-fcs"))),
             (over_tcp, Stream("loop", "local", "local", 1518, 1.0)),
+            (over_tcp, Stream("nothing", "local", "remote", 1518, Rate(0.0, "L4"))),
+            (over_udp, Stream("nothing", "local", "remote", 1518, Rate(0.0, "L2-fcs"))),
+            (over_udp, Stream("negative", "local", "remote", 1518, Rate(-1e6, "L4"))),
             (over_udp, Stream("line", "local", "remote", 1518, 1.0)),
             (over_udp, Stream("tiny", "local", "remote", 61, Rate(1e6, "L4"))),
         ):

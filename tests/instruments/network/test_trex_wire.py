@@ -38,6 +38,8 @@ from aicalib_hw.errors import (
 )
 from aicalib_hw.interfaces import Gate, Rate, Stream
 from aicalib_hw.trace import Trace
+from aicalib_hw.transport.deadline import Deadline
+from aicalib_hw.transport.zmq import RequestWire
 
 Answer = Callable[[dict[str, Any]], Any]
 
@@ -253,6 +255,25 @@ def test_abort_ends_a_wait_of_another_thread(server: Scripted) -> None:
         with pytest.raises(Aborted):
             session.call("hang")
         assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(("size", "whole"), [(1000, True), (1001, False)])
+def test_a_reply_of_more_than_the_largest_size_ends_the_connection(size: int, whole: bool) -> None:
+    with zmq.Context() as context, context.socket(zmq.REP) as peer:
+        peer.linger = 0
+        wire = RequestWire(f"tcp://127.0.0.1:{peer.bind_to_random_port('tcp://127.0.0.1')}", timeout=5.0, largest=1000)
+        try:
+            wire.send(b"?", Deadline(5.0))
+            assert peer.poll(5000)
+            peer.recv()
+            peer.send(bytes(size))
+            if whole:
+                assert len(wire.receive(Deadline(5.0))) == size
+            else:
+                with pytest.raises(ConnectionResetError, match="larger than 1000 bytes"):
+                    wire.receive(Deadline(5.0))
+        finally:
+            wire.close()
 
 
 def test_nobody_and_somebody_who_speaks_otherwise_are_failed_connections() -> None:
