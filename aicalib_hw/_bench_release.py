@@ -10,7 +10,7 @@ from aicalib_hw._bench_file import BenchFile
 from aicalib_hw._bench_found import with_found
 from aicalib_hw.errors import AicalibError
 from aicalib_hw.interfaces import Instrument, ReleaseReport
-from aicalib_hw.leases import Lease, LeaseBook
+from aicalib_hw.leases import Lease, LeaseBook, same_instrument
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def release_instruments(
         lease = Lease.of_this_process(entry.address, instrument=name, driver=entry.driver, bench=settings.bench.name)
         if force:
             for held in book.held():
-                if held.address == lease.address:
+                if same_instrument(held, lease):
                     book.give_back(held)
         former = book.take(lease)
         left = ReleaseReport((f"was left behind by {former.holder}",)) if former is not None else ReleaseReport()
@@ -62,4 +62,4 @@ def _open_and_close(instrument: Instrument) -> ReleaseReport:
         instrument.open()
     except AicalibError as error:
         return ReleaseReport(failures=(f"could not be opened: {error.what}",))
-    return instrument.close()
+    return instrument.release() + instrument.close()

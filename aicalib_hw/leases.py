@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from aicalib_hw import registry
 from aicalib_hw.errors import AicalibError, LockedByOther
 
 _BUSY_TIMEOUT = 5.0
@@ -86,7 +87,7 @@ class LeaseBook:
         Raises LockedByOther, naming the holder, while a living process holds the address.
         """
         with self._transaction() as book:
-            former = next((held for held in _all(book) if held.address == lease.address), None)
+            former = next((held for held in _all(book) if same_instrument(held, lease)), None)
             if former is not None and former.is_alive():
                 raise LockedByOther(
                     f"{lease.instrument} is in use",
@@ -95,6 +96,8 @@ class LeaseBook:
                     advice=_advice(former),
                 )
             marks = ", ".join("?" for _ in fields(Lease))
+            if former is not None:
+                book.execute("DELETE FROM leases WHERE address = ?", (former.address,))
             book.execute(f"INSERT OR REPLACE INTO leases VALUES ({marks})", astuple(lease))
             return former
 
@@ -130,6 +133,18 @@ class LeaseBook:
                 why=str(error),
                 advice="free space or repair the permissions there; if no aicalib program runs, delete the file",
             ) from error
+
+
+def same_instrument(one: Lease, other: Lease) -> bool:
+    """Return True if two leases are of one instrument, by whatever spellings of its address."""
+    if one.address == other.address:
+        return True
+    if one.driver != other.driver or not one.driver:
+        return False
+    try:
+        return bool(registry.driver(one.driver).overlap(one.address, other.address))
+    except AicalibError:
+        return False
 
 
 def process_start(pid: int) -> str | None:

@@ -107,6 +107,11 @@ class Instrument(abc.ABC):
         """Return the addresses of this family's devices in this machine; raises if its library cannot be asked."""
         return ()
 
+    @classmethod
+    def overlap(cls, one: str, other: str) -> bool:
+        """Return True if two addresses that are written differently mean one device of this family; asks no device."""
+        return False
+
     @property
     def is_open(self) -> bool:
         """True between `open()` and `close()`."""
@@ -139,7 +144,7 @@ class Instrument(abc.ABC):
 
     def close(self) -> ReleaseReport:
         """Make the device safe, drop the link, and return what was done; never raises, idempotent."""
-        report = self.release()
+        report = self._made_safe()
         with self._lock:
             self._identity = None
             try:
@@ -164,6 +169,10 @@ class Instrument(abc.ABC):
 
     def _opened(self) -> None:  # noqa: B027 - a driver without start-up work has nothing to do here
         """Bring the opened, identified device into the state the driver relies on."""
+
+    def _made_safe(self) -> ReleaseReport:
+        """Undo what this very object did, on the way out; `release()` may also undo what a dead process left."""
+        return self.release()
 
     @abc.abstractmethod
     def _connect(self) -> None:

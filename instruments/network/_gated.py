@@ -54,7 +54,7 @@ class Tester(Protocol):
     @property
     def capabilities(self) -> NetworkTesterCapabilities: ...
     def ports(self) -> tuple[PortInfo, ...]: ...
-    def release(self) -> ReleaseReport: ...
+    def give_back(self) -> ReleaseReport: ...
 
 
 class GatedReservation(Reservation):
@@ -149,7 +149,7 @@ class GatedReservation(Reservation):
 
     def release(self) -> ReleaseReport:
         """Stop traffic, delete our streams and give the ports back; idempotent, never raises."""
-        return self._base.release()
+        return self._base.give_back()
 
     def _require_possible(self, streams: Sequence[Stream]) -> None:
         """Raise OutOfRange before the wire for what this tester, these ports or the line do not have."""

@@ -50,6 +50,7 @@ class OtgReservation(GatedReservation):
         self._streams = tuple(streams)
         self._flows = [model.flow(stream, gap=self.gap) for stream in streams]
         self._push(self._flows)
+        self._tester.flows = tuple(stream.name for stream in streams)
         return self._read_back()
 
     def clear(self) -> None:
@@ -62,8 +63,8 @@ class OtgReservation(GatedReservation):
         self._tester.transmit("start")
 
     def stop(self) -> None:
-        """Stop transmitting; idempotent."""
-        self._tester.transmit("stop")
+        """Stop our streams; idempotent. Raises LockedByOther where somebody's configuration has replaced ours."""
+        self._tester.stop_flows([str(flow["name"]) for flow in self._flows])
 
     @property
     def running(self) -> bool:

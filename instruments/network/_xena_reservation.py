@@ -53,7 +53,8 @@ class XenaReservation(GatedReservation):
                 self._places[stream.name] = (stream.tx, index, number)
                 session.command(*self._definition(stream, index, number))
                 if stream.latency_mode is not None:
-                    session.command(*(f"{port} P_LATENCYMODE {stream.latency_mode}" for port in (stream.tx, stream.rx)))
+                    for port in (stream.tx, stream.rx):
+                        tester.set_latency_mode(port, stream.latency_mode)
             self._streams = tuple(streams)
             return self._read_back()
 

@@ -9,7 +9,6 @@ bursts, fields that vary from frame to frame.
 from __future__ import annotations
 
 import platform
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -18,7 +17,6 @@ from aicalib_hw.errors import AicalibError, LockedByOther, OutOfRange, ProtocolE
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    NetworkTester,
     NetworkTesterCapabilities,
     PortInfo,
     ReleaseReport,
@@ -30,11 +28,12 @@ from aicalib_hw.trace import Trace
 from . import _drone_messages as messages
 from ._drone_reservation import DroneReservation
 from ._drone_session import PORT, VERSION, DroneSession, numbered
+from ._traffic_tester import TrafficTester
 
 _LINK = {0: None, 1: False, 2: True}
 
 
-class Drone(NetworkTester):
+class Drone(TrafficTester[Mapping[str, int]]):
     """One drone.
 
     address: drone://HOST:PORT. timeout: s for one call.
@@ -50,25 +49,18 @@ class Drone(NetworkTester):
         verified="drone 1.2.0 on Linux, over a pair of virtual Ethernet interfaces",
     )
 
+    PORT = PORT
+
     def __init__(self, address: str, *, timeout: float = 5.0, trace: Trace | None = None) -> None:
-        super().__init__(address)
         host, port = _place(address)
         self.session = DroneSession(host, port, timeout=timeout, trace=trace)
-        self._lock = self.session.lock
-        self.stopping = threading.Event()
-        self.patience = timeout
+        super().__init__(address, self.session, timeout=timeout)
         self.taken: dict[str, int] = {}
 
     @property
     def mark(self) -> str:
         """What names this host as the user of a port."""
         return f"aicalib {platform.node()}"
-
-    def _connect(self) -> None:
-        self.session.open()
-
-    def _disconnect(self) -> None:
-        self.session.close()
 
     def identify(self) -> Identity:
         """Name the protocol that drone has confirmed; it tells neither version nor serial number of itself."""
@@ -134,22 +126,16 @@ class Drone(NetworkTester):
             port.name: Setting(messages.text_of(port), "", now, "instrument") for port in self.configurations().values()
         }
 
-    def abort(self) -> None:
-        """End a measurement that blocks in another thread; from any thread; never raises."""
-        self.stopping.set()
-        self.session.abort()
+    def _ours(self, *, left_behind: bool) -> Mapping[str, int]:
+        if not left_behind:
+            return dict(self.taken)
+        named = {port.name: i for i, port in self.configurations().items() if port.user_name == self.mark}
+        return named | self.taken
 
-    def release(self) -> ReleaseReport:
-        """Stop traffic, delete streams and take our name off every port that has it; idempotent, never raises."""
-        if not self.is_open:
-            return ReleaseReport()
-        try:
-            named = {port.name: i for i, port in self.configurations().items() if port.user_name == self.mark}
-        except AicalibError as error:
-            return ReleaseReport(failures=(f"whose the ports are cannot be told, traffic may still run: {error.what}",))
+    def _give_all_back(self, ours: Mapping[str, int]) -> ReleaseReport:
         actions: list[str] = []
         failures: list[str] = []
-        for name, port_id in (named | self.taken).items():
+        for name, port_id in ours.items():
             try:
                 # Always: what drone says of a port may be a second old.
                 self.transmit("stop", [port_id])

@@ -9,8 +9,7 @@ well the ports' clock is known (`clock_ppm`), how well a gate is kept (`jitter_u
 from __future__ import annotations
 
 import platform
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from aicalib_hw.errors import (
@@ -26,7 +25,6 @@ from aicalib_hw.errors import (
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    NetworkTester,
     NetworkTesterCapabilities,
     PortInfo,
     ReleaseReport,
@@ -39,6 +37,7 @@ from aicalib_hw.transport.http import JsonLink
 from . import _otg_model as model
 from ._otg_address import place_of
 from ._otg_reservation import OtgReservation
+from ._traffic_tester import TrafficTester
 
 _CONFIGURING = 6.0
 """Factor on the time-out of an exchange for pushing a configuration, which connects ports."""
@@ -46,7 +45,7 @@ _CONFIGURING = 6.0
 _MARK = "aicalib "
 
 
-class OpenTrafficGenerator(NetworkTester):
+class OpenTrafficGenerator(TrafficTester[str | None]):
     """One controller and the ports it is given.
 
     address: otg+https://HOST:PORT?port=NAME@LOCATION&port=…&speed=800&fcs=yes&clock_ppm=100&jitter_us=1&certificate=FILE,
@@ -69,24 +68,16 @@ class OpenTrafficGenerator(NetworkTester):
     )
 
     def __init__(self, address: str, *, timeout: float = 10.0, trace: Trace | None = None) -> None:
-        super().__init__(address)
         self.place = place_of(address)
         self.link = JsonLink(self.place.base, timeout=timeout, certificate=self.place.certificate, trace=trace)
-        self._lock = self.link.lock
-        self.stopping = threading.Event()
-        self.patience = timeout
+        super().__init__(address, self.link, timeout=timeout)
+        self.flows: tuple[str, ...] = ()
         self.owned = False
 
     @property
     def mark(self) -> str:
         """What names this host as the owner of a configuration."""
         return f"{_MARK}{platform.node()}"
-
-    def _connect(self) -> None:
-        self.link.open()
-
-    def _disconnect(self) -> None:
-        self.link.close()
 
     def identify(self) -> Identity:
         """Ask for the versions; raises IdentityMismatch for another model than 1.x."""
@@ -170,39 +161,32 @@ class OpenTrafficGenerator(NetworkTester):
             found[name] = Setting(getattr(self.place, name), unit, now, "driver")
         return found
 
-    def abort(self) -> None:
-        """End a measurement that blocks in another thread; from any thread; never raises."""
-        self.stopping.set()
-        self.link.abort()
+    def _ours(self, *, left_behind: bool) -> str | None:
+        return self._owner() if left_behind or self.owned else None
 
-    def release(self) -> ReleaseReport:
-        """Stop our traffic and give our ports back, also what a dead process of this host left; never raises."""
-        if not self.is_open:
+    def _give_all_back(self, ours: str | None) -> ReleaseReport:
+        if ours is not None and ours != self.mark:
+            # Their configuration has replaced ours whole: what would be stopped and emptied now is theirs.
+            lost, self.owned = self.owned, False
+            return ReleaseReport((f"left to {ours}, whose configuration replaced ours",) if lost else ())
+        if ours is None and not self.owned:
             return ReleaseReport()
         actions: list[str] = []
         failures: list[str] = []
-        with self._lock:
-            try:
-                present = self._owner()
-            except AicalibError as error:
-                return ReleaseReport(failures=(f"whose the ports are cannot be told: {error.what}",))
-            if present is not None and present != self.mark:
-                # Their configuration has replaced ours whole: what would be stopped and emptied now is theirs.
-                lost, self.owned = self.owned, False
-                return ReleaseReport((f"left to {present}, whose configuration replaced ours",) if lost else ())
-            if present is None and not self.owned:
-                return ReleaseReport()
-            steps: tuple[tuple[str, Callable[[], None]], ...] = (
-                ("traffic stopped", lambda: self.transmit("stop")),
-                ("ports given back", lambda: self.push({})),
-            )
-            for done, step in steps:
-                try:
-                    step()
-                    actions.append(done)
-                except AicalibError as error:
-                    failures.append(f"{done} failed, traffic may still be running: {error.what}")
-            self.owned = bool(failures)
+        try:
+            known, held = self.flows, self._flows()
+            self.stop_flows(held)
+            actions.append("traffic stopped")
+            if known and (added := [name for name in held if name not in known]):
+                actions.append(f"flows that somebody added to our configuration end with it: {', '.join(added)}")
+        except AicalibError as error:
+            failures.append(f"traffic stopped failed, traffic may still be running: {error.what}")
+        try:
+            self.push({})
+            actions.append("ports given back")
+        except AicalibError as error:
+            failures.append(f"ports given back failed, traffic may still be running: {error.what}")
+        self.owned = bool(failures)
         return ReleaseReport(tuple(actions), tuple(failures))
 
     def ask(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> Any:
@@ -219,9 +203,27 @@ class OpenTrafficGenerator(NetworkTester):
         """Push a whole configuration."""
         self.ask("POST", "/config", config, timeout=_CONFIGURING * self.link.timeout)
 
-    def transmit(self, state: str) -> None:
-        """Start or stop all flows; starting clears the counters."""
-        flow_transmit = {"state": state, "flow_names": []}
+    def stop_flows(self, names: Sequence[str]) -> None:
+        """Stop flows of our configuration by name, all of it where the controller stops none by name.
+
+        Raises LockedByOther where the configuration is somebody else's by now: what it sends is not ours to stop.
+        """
+        present = self._owner()
+        if present is not None and present != self.mark:
+            raise LockedByOther(
+                f"the ports carry a configuration of {present}", where=self.address, why="it has replaced ours"
+            )
+        if not names or present is None:
+            return
+        try:
+            self.transmit("stop", names)
+        except InstrumentReportedError:
+            # Some older controllers take no names; all flows are those of the configuration, which is ours.
+            self.transmit("stop")
+
+    def transmit(self, state: str, flows: Sequence[str] = ()) -> None:
+        """Start or stop flows, () = all; starting clears the counters."""
+        flow_transmit = {"state": state, "flow_names": list(flows)}
         traffic = {"choice": "flow_transmit", "flow_transmit": flow_transmit}
         self.ask("POST", "/control/state", {"choice": "traffic", "traffic": traffic})
 
@@ -232,6 +234,9 @@ class OpenTrafficGenerator(NetworkTester):
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise ProtocolError(f"{kind} metrics are no list of objects", where=self.address)
         return found
+
+    def _flows(self) -> list[str]:
+        return [str(one.get("name", "")) for one in self.ask("GET", "/config").get("flows") or []]
 
     def _configured(self) -> bool:
         return bool((self.ask("GET", "/config")).get("ports"))

@@ -25,7 +25,6 @@ from aicalib_hw.errors import (
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    NetworkTester,
     NetworkTesterCapabilities,
     PortInfo,
     ReleaseReport,
@@ -35,14 +34,18 @@ from aicalib_hw.readings import Instant
 from aicalib_hw.trace import Trace
 
 from . import _trex_model as model
+from ._traffic_tester import TrafficTester
 from ._trex_address import place_of
 from ._trex_reservation import TrexReservation
-from ._trex_session import Call, TrexSession
+from ._trex_session import PORT, Call, TrexSession
+
+Statuses = Mapping[str, Mapping[str, Any]]
+"""What the server says of each port, by its name."""
 
 _QUIET_STATES = ("IDLE", "STREAMS", "DOWN")
 
 
-class Trex(NetworkTester):
+class Trex(TrafficTester[Statuses]):
     """One TRex server.
 
     address: trex://HOST:PORT?ports=0,1&clock_ppm=100&jitter_us=1000&refresh=1&fcs=yes. ports: those that may be used,
@@ -62,29 +65,25 @@ class Trex(NetworkTester):
         simulator="trex",
     )
 
+    PORT = PORT
+
     def __init__(self, address: str, *, timeout: float = 5.0, trace: Trace | None = None) -> None:
-        super().__init__(address)
         self.place = place_of(address)
         self.session = TrexSession(self.place.host, self.place.port, timeout=timeout, trace=trace)
-        self._lock = self.session.lock
+        super().__init__(address, self.session, timeout=timeout)
         # The same on every run on this host, so that what a dead process left is known as ours.
         self.user = f"aicalib-{zlib.crc32(platform.node().encode()):08x}"
         self._session_number = threading.get_native_id() & 0x7FFFFFFF
         self._handlers: dict[str, str] = {}
         self._system: Mapping[str, Any] = {}
-        self.stopping = threading.Event()
-        self.patience = timeout
 
     def _connect(self) -> None:
-        self.session.open()
+        super()._connect()
         try:
             self.session.agree()
         except BaseException:
             self.session.close()
             raise
-
-    def _disconnect(self) -> None:
-        self.session.close()
 
     def identify(self) -> Identity:
         """Ask for version and ports; raises IdentityMismatch for a server in another mode."""
@@ -192,31 +191,20 @@ class Trex(NetworkTester):
             found[f"{name} attributes"] = Setting(status.get("attr") or {}, "", Instant.now(), "instrument")
         return found
 
-    def abort(self) -> None:
-        """End a measurement that blocks in another thread; from any thread; never raises."""
-        self.stopping.set()
-        self.session.abort()
+    def _ours(self, *, left_behind: bool) -> Statuses:
+        return self.statuses(self._names() if left_behind else tuple(self._handlers))
 
-    def release(self) -> ReleaseReport:
-        """Stop our traffic and release every port of this host's, also what a dead process left; never raises."""
-        if not self.is_open:
-            return ReleaseReport()
+    def _give_all_back(self, ours: Statuses) -> ReleaseReport:
         report = ReleaseReport()
-        with self._lock:
-            try:
-                found = self.statuses(self._names())
-                mine = {name: status for name, status in found.items() if status.get("owner") == self.user}
-            except AicalibError as error:
-                why = f"who holds the ports cannot be told, traffic may still run: {error.what}"
-                return ReleaseReport(failures=(why,))
-            for name, status in mine.items():
-                report += self._release(name, status)
-            for name in [name for name in self._handlers if name not in mine]:
-                del self._handlers[name]
-                thief = found[name].get("owner") if name in found else None
-                if thief:
-                    why = f"{name}: {thief} has taken it, our streams may still run there"
-                    report += ReleaseReport(failures=(why,))
+        mine = {name: status for name, status in ours.items() if status.get("owner") == self.user}
+        for name, status in mine.items():
+            report += self._release(name, status)
+        for name in [name for name in self._handlers if name not in mine]:
+            del self._handlers[name]
+            thief = ours[name].get("owner") if name in ours else None
+            if thief:
+                why = f"{name}: {thief} has taken it, our streams may still run there"
+                report += ReleaseReport(failures=(why,))
         return report
 
     def held(self, port: str) -> dict[str, Any]:

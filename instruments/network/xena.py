@@ -15,11 +15,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from aicalib_hw.errors import AicalibError, DeadlineExceeded, LockedByOther, OutOfRange, UsageError
+from aicalib_hw.errors import Aborted, AicalibError, DeadlineExceeded, LockedByOther, OutOfRange, UsageError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    NetworkTester,
     NetworkTesterCapabilities,
     PortInfo,
     ReleaseReport,
@@ -29,18 +28,22 @@ from aicalib_hw.readings import Instant
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 
+from ._traffic_tester import TrafficTester
 from ._xena_address import place_of
 from ._xena_reservation import XenaReservation
-from ._xena_session import XenaSession
+from ._xena_session import PORT, XenaSession
 
 LATENCY_MODES = ("LAST2LAST", "FIRST2LAST", "LAST2FIRST", "FIRST2FIRST")
 _RELINQUISHED_WITHIN = 63.0
 """s that the maker's own script waits for a port to be given up."""
 
+Held = tuple[list[PortInfo], list[PortInfo]]
+"""The ports that are ours, and those that were and that somebody has taken."""
+
 _SNAPSHOT = (("P_SPEED", ""), ("P_INTERFRAMEGAP", "B"), ("P_LATENCYMODE", ""), ("P_TRAFFIC", ""))
 
 
-class Xena(NetworkTester):
+class Xena(TrafficTester[Held]):
     """One chassis.
 
     address: xena://HOST:PORT?ports=0/0,0/1&clock_ppm=100&password=…; ports: those that may be used, left out = all.
@@ -58,8 +61,9 @@ class Xena(NetworkTester):
         simulator="xena",
     )
 
+    PORT = PORT
+
     def __init__(self, address: str, *, timeout: float = 5.0, trace: Trace | None = None) -> None:
-        super().__init__(address)
         place = place_of(address)
         self._chosen, self.clock, self._shown = place.ports, place.clock, place.shown
         if trace is not None and place.password:
@@ -69,16 +73,9 @@ class Xena(NetworkTester):
         self.session = XenaSession(
             place.host, place.port, password=place.password or "xena", owner=owner, timeout=timeout, trace=trace
         )
-        self._lock = self.session.lock
-        self.stopping = threading.Event()
-        self.patience = timeout
+        super().__init__(address, self.session, timeout=timeout)
         self._taken: set[str] = set()
-
-    def _connect(self) -> None:
-        self.session.open()
-
-    def _disconnect(self) -> None:
-        self.session.close()
+        self._latency_modes: dict[str, str] = {}
 
     def identify(self) -> Identity:
         """Ask the chassis for model, serial number and version."""
@@ -166,28 +163,36 @@ class Xena(NetworkTester):
                 found[f"{name} {parameter}"] = Setting(" ".join(answer.values), unit, Instant.now(), "instrument")
         return found
 
-    def abort(self) -> None:
-        """End a measurement that blocks in another thread; from any thread; never raises."""
-        self.stopping.set()
-        self.session.abort()
+    def set_latency_mode(self, port: str, mode: str) -> None:
+        """Set the latency mode of a port of ours; what it was is set again when the port is given back."""
+        (present,) = self.session.ask(f"{port} P_LATENCYMODE ?")
+        self._latency_modes.setdefault(port, "".join(present.values))
+        self.session.command(f"{port} P_LATENCYMODE {mode}")
 
-    def release(self) -> ReleaseReport:
-        """Stop traffic and release every port of this host's, also what a dead process left; never raises."""
-        if not self.is_open:
-            return ReleaseReport()
+    def _ours(self, *, left_behind: bool) -> Held:
+        if not (left_behind or self._taken):
+            return [], []
+        ports = self.ports()
+        mine = [
+            port
+            for port in ports
+            if (left_behind or port.port in self._taken)
+            and (port.owner == self.session.owner or self._left_running(port))
+        ]
+        return mine, [port for port in ports if port.port in self._taken and port.owner and port not in mine]
+
+    def _give_all_back(self, ours: Held) -> ReleaseReport:
+        mine, lost = ours
         report = ReleaseReport()
-        try:
-            ports = self.ports()
-            mine = [port for port in ports if port.owner == self.session.owner or self._left_running(port)]
-        except AicalibError as error:
-            return ReleaseReport(failures=(f"who holds the ports cannot be told, traffic may still run: {error.what}",))
         for port in mine:
-            report += self._release(port)
-        lost = [port for port in ports if port.port in self._taken and port.owner and port not in mine]
+            done = self._release(port)
+            report += done
+            if done:
+                self._taken.discard(port.port)
         report += ReleaseReport(
             failures=tuple(f"{port.port}: {port.owner} has taken it, our streams may still run there" for port in lost)
         )
-        self._taken.clear()
+        self._taken -= {port.port for port in lost}
         return report
 
     def take_again(self, ports: Sequence[str]) -> None:
@@ -224,6 +229,7 @@ class Xena(NetworkTester):
         steps = (
             ("streams deleted", self._delete_streams),
             ("time limit taken off", self._take_off_limit),
+            ("latency mode set back", self._set_latency_mode_back),
             ("released", self._give_back),
         )
         for done, step in steps:
@@ -254,16 +260,26 @@ class Xena(NetworkTester):
             self.session.command(f"{port} P_TXTIMELIMIT 0")
         return bool(limit.numbers[0])
 
+    def _set_latency_mode_back(self, port: str) -> bool:
+        former = self._latency_modes.get(port)
+        if former is None:
+            return False
+        self.session.command(f"{port} P_LATENCYMODE {former}")
+        del self._latency_modes[port]
+        return True
+
     def _give_back(self, port: str) -> bool:
         self.session.command(f"{port} P_RESERVATION RELEASE")
         return True
 
     def _take_away(self, port: str, unless: threading.Event | None = None) -> None:
-        """Take a port from its owner, and wait until it is given up or `unless` is set; raises DeadlineExceeded."""
+        """Take a port from its owner and wait until it is given up; raises DeadlineExceeded, Aborted by `unless`."""
         self.session.command(f"{port} P_RESERVATION RELINQUISH")
         deadline = Deadline(_RELINQUISHED_WITHIN)
         while "".join(self.session.ask(f"{port} P_RESERVATION ?")[0].values).upper() != "RELEASED":
-            if deadline.expired or (unless or threading.Event()).wait(0.1):
+            if (unless or threading.Event()).wait(0.1):
+                raise Aborted(f"the wait for port {port} was aborted", where=self.address)
+            if deadline.expired:
                 raise DeadlineExceeded(
                     f"port {port} was not given up within {_RELINQUISHED_WITHIN:g} s", where=self.address
                 )

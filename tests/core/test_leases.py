@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import pytest
 from aicalib_hw import leases
 from aicalib_hw.errors import AicalibError, LockedByOther
 from aicalib_hw.leases import Lease, LeaseBook
+from aicalib_hw.transport.hosts import same_host
 
 ADDRESS = "TCPIP::192.0.2.7::INSTR"
 
@@ -114,6 +117,65 @@ def test_one_instrument_under_two_spellings_is_one_lease(tmp_path: Path, one: st
     LeaseBook(tmp_path).take(lease(one))
     with pytest.raises(LockedByOther):
         LeaseBook(tmp_path).take(lease(other))
+
+
+def of_tester(address: str) -> Lease:
+    driver = "otg" if address.startswith("otg") else address.partition(":")[0]
+    return Lease.of_this_process(address, instrument="tester", driver=driver, bench="lab")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("xena://127.0.0.1", "xena://localhost:22611"),
+        ("xena://[::1]:5000", "xena://LOCALHOST:5000"),
+        (f"trex://{platform.node()}", "trex://127.0.0.1:4501?clock_ppm=4.6"),
+        ("xena://192.0.2.7?ports=0/0,0/1", "xena://192.0.2.7:22611/?clock_ppm=4&ports=0/1,0/0"),
+        ("xena://192.0.2.7?ports=0/0,0/1", "xena://192.0.2.7"),
+        ("otg+https://192.0.2.7:8443?port=a@1", "otg+https://192.0.2.7:8443?port=b@2"),
+        ("drone://[2001:db8::7]", "drone://[2001:0db8:0:0::7]:7878"),
+    ],
+)
+def test_one_tester_under_two_spellings_is_one_lease(tmp_path: Path, one: str, other: str) -> None:
+    book = LeaseBook(tmp_path)
+    book.take(of_tester(one))
+    with pytest.raises(LockedByOther):
+        book.take(of_tester(other))
+    # One whose holder has died is taken over under its new spelling, and stands in the book once.
+    book.give_back(of_tester(one))
+    book.take(dataclasses.replace(of_tester(one), process_start="another boot:1"))
+    assert book.take(of_tester(other)) is not None
+    assert [held.address for held in book.held()] == [other.rstrip("/")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("xena://192.0.2.7", "xena://192.0.2.8"),
+        ("xena://127.0.0.1:5000", "xena://127.0.0.1:5001"),
+        ("xena://127.0.0.1", "xena://127.0.0.2"),
+        ("xena://192.0.2.7?ports=0/0,0/1", "xena://192.0.2.7?ports=0/2,0/3"),
+        ("xena://127.0.0.1:5000", "trex://127.0.0.1:5000"),
+    ],
+)
+def test_two_testers_or_other_ports_of_one_are_two_leases(tmp_path: Path, one: str, other: str) -> None:
+    book = LeaseBook(tmp_path)
+    assert [book.take(of_tester(address)) for address in (one, other)] == [None, None]
+    assert len(book.held()) == 2
+
+
+def test_a_name_is_the_host_whose_address_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(host: str, port: object) -> list[tuple[object, ...]]:
+        if host != "chassis-3.example":
+            raise socket.gaierror(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    assert same_host("chassis-3.example", "192.0.2.7")
+    assert same_host("Chassis-3.example.", "chassis-3.example")
+    assert not same_host("chassis-3.example", "192.0.2.8")
+    assert not same_host("nobody.example", "192.0.2.7")
+    assert not same_host("nobody.example", "chassis-3.example")
 
 
 def test_two_instruments_are_two_leases(tmp_path: Path) -> None:
