@@ -16,6 +16,12 @@ from aicalib_hw.errors import BenchError
 
 WORLD_LOAD = "world"
 
+_GIVEN_OTHERWISE = {"address", "timeout", "trace", "link"}
+"""Parameters of constructors that are keys of their own, or that only a program can give."""
+
+_SECRETS = {"password", "api_key"}
+"""What no bench file may hold: it is kept with the records that are made with it."""
+
 
 def check_instruments(settings: BenchFile) -> None:
     """Raise BenchError for an unknown driver, simulator, setting, or source of load; opens nothing."""
@@ -24,9 +30,33 @@ def check_instruments(settings: BenchFile) -> None:
         if entry.simulator is not None:
             _require_known(settings, f"instruments.{name}.simulator", entry.simulator, registry.SIMULATORS)
             _require_fitting(settings, name, entry)
+        if entry.driver_options:
+            driver_options_of(entry, registry.driver(entry.driver), settings.origin, name)
         if entry.settings:
             settings_of(entry, registry.driver(entry.driver), settings.origin, name)
     _check_load(settings)
+
+
+def driver_options_of(entry: InstrumentEntry, kind: Any, origin: str, name: str) -> Mapping[str, Any]:
+    """Return `timeout` and the `driver_options` of an instrument as its driver's constructor takes them.
+
+    Raises BenchError for what it does not take, and for a secret.
+    """
+    place: tuple[int | str, ...] = ("instruments", name, "driver_options")
+    secret = next(iter(_SECRETS & entry.driver_options.keys()), None)
+    if secret is not None:
+        raise BenchError(
+            f"a bench file may not hold {secret!r}",
+            where=f"{origin}: instruments.{name}.driver_options.{secret}",
+            why="it is kept with every record that is made with it",
+            advice="give it to the driver in a script",
+        )
+    timeout = {} if entry.timeout is None else {"timeout": entry.timeout}
+    model = _model("driver_options", _constructor_keywords(kind))
+    try:
+        return timeout | model.model_validate(entry.driver_options).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise rejected(origin, error, model, prefix=place) from error
 
 
 def settings_of(entry: InstrumentEntry, kind: Any, origin: str, name: str) -> Mapping[str, Any]:
@@ -46,17 +76,36 @@ def settings_of(entry: InstrumentEntry, kind: Any, origin: str, name: str) -> Ma
 
 
 def _settings_model(kind: Any) -> type[BaseModel] | None:
-    """The keywords of `configure()` as a table, from its signature and type hints."""
+    """The keywords of `configure()` as a table, from its signature and type hints; None for a driver without it."""
     configure = getattr(kind, "configure", None)
-    if configure is None:
-        return None
+    return None if configure is None else _model("settings", _keywords(configure))
+
+
+def _constructor_keywords(kind: Any) -> Mapping[str, Any]:
+    """The keywords of a driver's constructor, with those that it passes on to the class before it."""
+    found: dict[str, Any] = {}
+    for base in kind.__mro__:
+        constructor = vars(base).get("__init__")
+        if constructor is None:
+            continue
+        found = {**_keywords(constructor), **found}
+        if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(constructor).parameters.values()):
+            break
+    return {name: field for name, field in found.items() if name not in _GIVEN_OTHERWISE | _SECRETS}
+
+
+def _keywords(function: Any) -> Mapping[str, Any]:
+    """The keywords of a function by name, each with its type and default."""
     try:
-        hints = typing.get_type_hints(configure)
+        hints = typing.get_type_hints(function)
     except NameError:
         hints = {}
-    keywords = [p for p in inspect.signature(configure).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    fields: dict[str, Any] = {p.name: (hints.get(p.name, Any), p.default) for p in keywords}
-    return create_model("settings", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {p.name: (hints.get(p.name, Any), p.default) for p in keywords}
+
+
+def _model(name: str, fields: Mapping[str, Any]) -> type[BaseModel]:
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
 def _require_known(settings: BenchFile, key: str, name: str, group: str) -> None:

@@ -448,8 +448,9 @@ class TransducerEntry(Table):
 class InstrumentEntry(Table):
     """`[instruments.NAME]`: one instrument: its driver, and the address of the real one or its simulator.
 
-    timeout: s for one exchange, None = the driver's own. settings: what `configure()` takes.
-    options: what the simulator takes. optional: where its program, library or device is missing, go on without it.
+    timeout: s for one exchange, None = the driver's own. driver_options: further keywords of the driver's constructor.
+    settings: what `configure()` takes. options: what the simulator takes. optional: where its program, library or
+    device is missing, go on without it.
     """
 
     driver: Text
@@ -458,6 +459,7 @@ class InstrumentEntry(Table):
     simulator: Text | None = None
     timeout: Positive | None = None
     identity: ExpectedIdentity = ExpectedIdentity()
+    driver_options: dict[str, Any] = {}
     options: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     certificate: CertificateEntry | None = None
@@ -485,7 +487,7 @@ class InstrumentEntry(Table):
             raise PydanticCustomError(
                 "options_without_simulator",
                 "options are for a simulator, and none is named",
-                {"advice": "add simulator = …, or move the options to settings"},
+                {"advice": "add simulator = …, or move the options to settings or driver_options"},
             )
         return self
 

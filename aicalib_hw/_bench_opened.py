@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from aicalib_hw import discovery, registry
-from aicalib_hw._bench_check import WORLD_LOAD, settings_of
+from aicalib_hw._bench_check import WORLD_LOAD, driver_options_of, settings_of
 from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import BenchFile, InstrumentEntry
 from aicalib_hw._bench_found import with_found
@@ -218,11 +218,11 @@ class Bench:
         simulated = name in self._simulation.addresses
         address = self.address_of(name)
         kind = registry.driver(entry.driver)
-        options = {} if entry.timeout is None else {"timeout": entry.timeout}
+        options = driver_options_of(entry, kind, self.settings.origin, name)
         try:
             instrument: Instrument = kind(address, trace=self._trace, **options)
             if not simulated:
-                self._take(name, instrument)
+                self._take(name, instrument, options)
             self.instruments[name] = instrument
             instrument.open()
             expected = entry.identity.model_dump(exclude_none=True)
@@ -246,14 +246,15 @@ class Bench:
             self._leases.give_back(lease)
         _log.info("bench %s: %s is left out: %s", self.name, name, error.what)
 
-    def _take(self, name: str, instrument: Instrument) -> None:
+    def _take(self, name: str, instrument: Instrument, options: Mapping[str, Any]) -> None:
         lease = Lease.of_this_process(
             instrument.address, instrument=name, driver=instrument.DRIVER.name, bench=self.name
         )
         former = self._leases.take(lease)
         self._held[name] = lease
         if former is not None:
-            release_left_behind(former)
+            # by the same options, without which the same driver might not reach it: the speed of its port is one
+            release_left_behind(former, options if former.driver == instrument.DRIVER.name else {})
 
     def _find_load(self) -> Load | None:
         if self.settings.load is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from aicalib_hw import registry
+from aicalib_hw._bench_check import driver_options_of
 from aicalib_hw._bench_file import BenchFile
 from aicalib_hw._bench_found import with_found
 from aicalib_hw.errors import AicalibError
@@ -29,8 +31,9 @@ def release_instruments(
         if entry.address is None:
             reports[name] = ReleaseReport(("simulated by the program that uses it, ended with it",))
             continue
-        options = {} if entry.timeout is None else {"timeout": entry.timeout}
-        instrument = registry.driver(entry.driver)(entry.address, trace=trace, **options)
+        kind = registry.driver(entry.driver)
+        options = driver_options_of(entry, kind, settings.origin, name)
+        instrument = kind(entry.address, trace=trace, **options)
         lease = Lease.of_this_process(entry.address, instrument=name, driver=entry.driver, bench=settings.bench.name)
         if force:
             for held in book.held():
@@ -45,8 +48,11 @@ def release_instruments(
     return reports
 
 
-def release_left_behind(former: Lease) -> ReleaseReport:
-    """Release the instrument of a lease whose process died, by the driver that the lease names."""
+def release_left_behind(former: Lease, options: Mapping[str, Any] | None = None) -> ReleaseReport:
+    """Release the instrument of a lease whose process died, by the driver that the lease names.
+
+    options: keywords of that driver's constructor, where they are known.
+    """
     _log.warning("%s was left behind by %s and is released first", former.address, former.holder)
     if not former.driver:
         return ReleaseReport()
@@ -54,7 +60,7 @@ def release_left_behind(former: Lease) -> ReleaseReport:
         kind = registry.driver(former.driver)
     except AicalibError as error:
         return ReleaseReport(failures=(f"no driver to release it: {error.what}",))
-    return _open_and_close(kind(former.address))
+    return _open_and_close(kind(former.address, **(options or {})))
 
 
 def _open_and_close(instrument: Instrument) -> ReleaseReport:

@@ -7,6 +7,7 @@ that there is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aicalib_hw import registry
@@ -43,20 +44,31 @@ def table() -> str:
 def row(kind: Any) -> tuple[str, ...]:
     """Return the cells of one driver's row."""
     info = kind.DRIVER
-    schemes = [f"`{scheme}://`" for scheme in info.schemes]
-    head = (f"`{info.name}`", info.summary, ", ".join([*schemes, *info.wires]))
+    head = (f"`{info.name}`", info.summary)
     if not info.simulator:
-        return (*head, *("no simulator to show it",) * (len(HEAD) - len(head)))
+        return (*head, _wires(info, ()), *("no simulator to show it",) * (len(HEAD) - len(head) - 1))
     world = registry.simulator(registry.WORLD).from_settings({"rate": 20})
     simulated = registry.simulator(info.simulator)(world, info.name)
     world.start()
     try:
         simulated.start()
         with kind(simulated.address) as meter:
-            return (*head, *_shown(meter, simulated))
+            wires = _wires(info, simulated.wires, meter.capabilities.notes.get("serial", ""))
+            return (*head, wires, *_shown(meter, simulated))
     finally:
         simulated.stop()
         world.stop()
+
+
+def _wires(info: Any, served: Sequence[str], of_serial: str = "") -> str:
+    """The wires of a family: those that its simulator is served over, then those that nothing here shows."""
+    words = [", ".join([*(f"`{scheme}://`" for scheme in info.schemes), *(w for w in info.wires if w in served)])]
+    unseen = [wire for wire in info.wires if wire not in served]
+    if unseen:
+        words.append(f"never tried: {', '.join(unseen)}")
+    if of_serial:
+        words.append(f"serial: {of_serial}")
+    return "; ".join(word for word in words if word)
 
 
 def _shown(meter: Any, simulated: Any) -> tuple[str, ...]:

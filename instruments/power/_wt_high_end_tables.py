@@ -121,6 +121,7 @@ WT3000 = Family(
             Accuracy(_WT3000_SMALL, 0.004 / 100, _WT3000_SOURCE),
         ),
     },
+    notes={"serial": "no facts: neither its speed nor its handshake are in what is at hand"},
 )
 
 _TO_5_A = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -138,6 +139,8 @@ WT1800 = Family(
     },
 )
 
+_UNCONFIRMED = "no facts for the {}: its brochure's limits are unconfirmed, and reckoned with on request alone"
+
 _WT1800E = Accuracy(
     (_flat(66.0, 0.05, 0.05, 45.0),), 0.0, "WT1800E brochure, 45 to 66 Hz, unconfirmed", confirmed=False
 )
@@ -148,6 +151,7 @@ WT1800E = Family(
     voltage_ranges=_WT1800_VOLTS,
     intervals=_WT1800_INTERVALS,
     modules={5: Module(_TO_5_A, _WT1800E), 50: Module(_TO_50_A, _WT1800E)},
+    notes={"uncertainty": f"{_UNCONFIRMED.format('WT1800E')}; of the WT1800, from the accuracy table"},
 )
 
 WT5000 = Family(
@@ -155,5 +159,8 @@ WT5000 = Family(
     voltage_ranges=(),
     intervals=(),
     modules={5: Module((), _WT5000), 30: Module((), _WT5000)},
-    notes={"ranges": "unconfirmed for the WT5000: any value is sent, and the instrument decides"},
+    notes={
+        "ranges": "unconfirmed for the WT5000: any value is sent, and the instrument decides",
+        "uncertainty": _UNCONFIRMED.format("WT5000"),
+    },
 )

@@ -34,7 +34,8 @@ class GenericMeter(PolledPowerMeter):
     """An instrument of unknown family.
 
     query: the question that is answered by the active power that is shown, and nothing else; SCPI-99 has FETCh for it.
-    unit: of the answer, one of power. update_interval: s, as far as it is known.
+    unit: of the answer, one of power. update_interval: s, as far as it is known. A bench file gives the three as
+    driver_options = { query = "MEAS:POW?", unit = "kW", update_interval = 0.25 }.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(

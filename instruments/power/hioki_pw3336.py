@@ -95,6 +95,7 @@ class HiokiPW3336(HiokiIntegrator, HiokiSettings):
                 "ranges": "not listed in what is at hand; the instrument refuses what it has not",
                 "missed": "the meter does not tell of updates that passed unread",
                 "uncertainty": "direct input of PW3336 and PW3337",
+                "serial": "no facts: how RS-232C confirms each command is not in what is at hand",
             },
             elements=self._count,
             wirings=cast(tuple[Wiring, ...], tables.WIRINGS_OF[self._count]),

@@ -78,6 +78,7 @@ class HiokiPW3390(PolledPowerMeter):
                 "energy": "no facts: no command for integration is in what is at hand",
                 "uncertainty": "no facts: the table of power accuracy is not in what is at hand",
                 "missed": "the meter does not tell of updates that passed unread",
+                "serial": "no facts: the settings of its RS-232C are not in what is at hand",
             },
             elements=len(_CHANNELS),
             hold=True,

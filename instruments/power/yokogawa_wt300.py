@@ -67,6 +67,7 @@ class YokogawaWT300(YokogawaMeter):
         """What this model can do: ranges in V and A at crest factor 3, update intervals in s."""
         model = self._model
         return PowerMeterCapabilities(
+            notes={"serial": "no facts: the settings of its RS-232 are not in what is at hand"},
             elements=model.elements,
             wirings=cast(tuple[Wiring, ...], tables.WIRINGS_OF[model.elements]),
             voltage_ranges=tables.VOLTAGE_RANGES,

@@ -2,8 +2,9 @@
 
 Sources: IM WT3001E-17EN (chapter 6: commands; chapter 7: status), IM 760301-01E p. 12-7 (accuracy, 6 months).
 Over Ethernet these speak Yokogawa's protocol from before VXI-11: `wt3000://HOST`, port 10001. Not covered: motor
-inputs, waveforms, lists of harmonics, further Σ groups, the USB of this generation, which is no USBTMC. Unconfirmed
-and therefore settable: the influence of the power factor on the accuracy (`power_factor_influence`).
+inputs, waveforms, lists of harmonics, further Σ groups, the USB of this generation, which is no USBTMC, and the
+RS-232, of which speed and handshake are not in what is at hand. Unconfirmed and therefore settable: the influence of
+the power factor on the accuracy (`power_factor_influence`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class YokogawaWT3000(HighEndMeter):
         manual="IM WT3001E-17EN, IM 760301-01E",
         schemes=(SCHEME,),
         models=((r"YOKOGAWA", r"WT300\dE?(-\S+)?"),),
-        wires=("Yokogawa legacy Ethernet", "GPIB", "serial"),
+        wires=("Yokogawa legacy Ethernet", "GPIB"),
         simulator="yokogawa-wt3000",
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aicalib_hw.bench import Bench, open_bench, runtime_directory, simulate_bench
+from aicalib_hw.bench import Bench, open_bench, release_bench, runtime_directory, simulate_bench
 from aicalib_hw.errors import (
     Aborted,
     AicalibError,
@@ -156,6 +156,24 @@ def test_simulation_swaps_the_address_and_nothing_else(tmp_path: Path) -> None:
         assert "127.0.0.1" in meter.address
         assert meter.read().settings.voltage_range[0] == 150.0
         assert meter.read().settings.current_range[0] == 5.0
+
+
+def test_an_instrument_is_opened_with_the_keywords_that_the_file_gives_its_driver(tmp_path: Path) -> None:
+    options = 'driver_options = { query = "FETC:FREQ?", unit = "mW", update_interval = 0.1 }\n'
+    with open_bench(
+        bench(tmp_path, '[bench]\nname = "lab"\n' + METER.replace("yokogawa-wt300", "generic-meter") + options)
+    ) as opened:
+        power = opened.the("power_meter").read(fresh=False).active_power
+        assert float(power) == pytest.approx(0.050, rel=0.01)  # 50 Hz, which the file calls mW
+        assert opened.the("power_meter").snapshot()["update_interval"].value == 0.1
+
+
+def test_what_was_left_behind_is_released_with_the_same_keywords(tmp_path: Path) -> None:
+    meter = METER.replace("yokogawa-wt300", "zes-lmg600")
+    with simulate_bench(bench(tmp_path, '[bench]\nname = "lab"\n' + meter)) as simulation:
+        real = f'{meter}address = "{simulation.addresses["meter"]}"\ndriver_options = {{ reset = true }}\n'
+        assert release_bench(bench(tmp_path, '[bench]\nname = "lab"\n' + real))["meter"]
+        assert any(b"*rst" in data.lower() for way, data in simulation.instruments["meter"].exchanges if way == ">")
 
 
 def test_a_bench_with_an_address_but_no_simulator_is_not_simulated(tmp_path: Path) -> None:

@@ -211,6 +211,26 @@ def test_a_file_in_another_encoding_is_not_a_crash(tmp_path: Path) -> None:
             "wrong type",
         ),
         ('driver = "cpu"\nsettings = { voltage_range = 300 }', "instruments.meter.settings", "no settings"),
+        (
+            'driver = "generic-meter"\ndriver_options = { qery = "MEAS:POW?" }',
+            "instruments.meter.driver_options.qery",
+            "did you mean 'query'?",
+        ),
+        (
+            'driver = "generic-meter"\ndriver_options = { update_interval = "1" }',
+            "instruments.meter.driver_options.update_interval",
+            "wrong type",
+        ),
+        (
+            'driver = "generic-meter"\ndriver_options = { timeout = 1.0 }',
+            "instruments.meter.driver_options.timeout",
+            "unknown key",
+        ),
+        (
+            'driver = "yokogawa-wt3000"\ndriver_options = { password = "open" }',
+            "instruments.meter.driver_options.password",
+            "kept with every record",
+        ),
         ('driver = "cpu"\nsimulator = "yokogawa-wt300"', "instruments.meter.simulator", "yokogawa-wt300"),
         ('driver = "cpu"\nsimulator = "world"', "instruments.meter.simulator", "unknown simulator"),
     ],
