@@ -13,6 +13,7 @@ from typing import Any
 from aicalib_hw.errors import ConnectionFailed, InstrumentError, LockedByOther, MissingExtra, UsageError
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport import _visa_wires
+from aicalib_hw.transport._vxi11 import notice_closed_connections
 from aicalib_hw.transport.link import MessageLink, Wire
 
 SHORTEST_CONNECT = 2.0
@@ -72,6 +73,7 @@ class VisaLink(MessageLink):
         own = self._library.endswith("@py")
         if own:
             _keep_hislip_quiet()
+            notice_closed_connections()
         session: Any = None
         try:
             session = manager.open_resource(self.resource, open_timeout=int(self._connect_timeout * 1000))

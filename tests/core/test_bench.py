@@ -159,13 +159,13 @@ def test_simulation_swaps_the_address_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_an_instrument_is_opened_with_the_keywords_that_the_file_gives_its_driver(tmp_path: Path) -> None:
-    options = 'driver_options = { query = "FETC:FREQ?", unit = "mW", update_interval = 0.1 }\n'
+    options = 'driver_options = { query = "FETC:VOLT?", unit = "mW", update_interval = 0.5 }\n'
     with open_bench(
         bench(tmp_path, '[bench]\nname = "lab"\n' + METER.replace("yokogawa-wt300", "generic-meter") + options)
     ) as opened:
-        power = opened.the("power_meter").read(fresh=False).active_power
-        assert float(power) == pytest.approx(0.050, rel=0.01)  # 50 Hz, which the file calls mW
-        assert opened.the("power_meter").snapshot()["update_interval"].value == 0.1
+        meter = opened.the("power_meter")
+        assert float(meter.read().active_power) == pytest.approx(0.230, rel=0.01)  # 230 V, which the file calls mW
+        assert meter.snapshot()["update_interval"].value == 0.5
 
 
 def test_what_was_left_behind_is_released_with_the_same_keywords(tmp_path: Path) -> None:

@@ -140,6 +140,25 @@ def test_vxi11_abort_cuts_the_wire_where_there_is_no_abort_channel() -> None:
         assert time.monotonic() - began < 1.0
 
 
+def test_vxi11_tells_at_once_of_an_instrument_that_takes_no_further_client() -> None:
+    """pyvisa-py asks the closed connection again and again, at full speed, until its time-out."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def turn_away() -> None:
+            wire, _ = server.accept()
+            with wire:
+                wire.recv(1 << 16)
+
+        turned_away = pool.submit(turn_away)
+        link = VisaLink(f"TCPIP::127.0.0.1,{server.getsockname()[1]}::inst0::INSTR", connect_timeout=10.0)
+        worked = time.thread_time()
+        with pytest.raises(ConnectionFailed) as refused:
+            link.open()
+        assert time.thread_time() - worked < 2.0
+        assert "closed" in refused.value.why
+        turned_away.result(5)
+
+
 def test_a_second_client_of_a_meter_with_one_link_is_told_that_it_is_taken() -> None:
     with closing(Vxi11Peer()) as peer, VisaLink(peer.resource), pytest.raises(LockedByOther) as taken:
         VisaLink(peer.resource).open()
