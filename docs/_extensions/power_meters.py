@@ -21,10 +21,12 @@ MARK = "<!-- the table of families -->"
 HEAD = ("driver", "instruments", "wires", "elements", "ranges", "status", "energy", "uncertainty", "read by others")
 NO_FACTS = "no facts"
 FOREIGN = {
-    "yokogawa-wt300": "`instrumation` 0.14: voltage, power, power factor, errors",
-    "tektronix-pa1000": "`instrumation` 0.14: voltage, frequency",
+    "yokogawa-wt300": "`instrumation` 0.14: voltage, power, power factor, errors; `lxi-tools` 2.4: power",
+    "tektronix-pa1000": "`instrumation` 0.14: voltage, frequency; `lxi-tools` 2.4: power",
+    "hioki-pw3336": "`lxi-tools` 2.4: power",
+    "zes-lmg600": "`lxi-tools` 2.4: power",
     "ptdaemon": "the exchange of MLPerf's harness",
-    "generic-meter": "lxi-tools over VXI-11 and TCP",
+    "generic-meter": "`lxi-tools` 2.4 over VXI-11 and TCP",
 }
 """Programs that nobody here wrote and that the tests let read the simulator of a family.
 

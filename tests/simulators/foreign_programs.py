@@ -78,6 +78,41 @@ def ask_with_lxi(meter: Any) -> dict[str, str]:
     return said
 
 
+OF_FAMILIES = {
+    "hioki-pw3336": ("*IDN?", ":HEAD OFF;:MEAS? P1"),
+    "tektronix-pa1000": ("*IDN?", ":FRD?"),
+    "zes-lmg600": ("*idn?", ":FETC:POW:ACT1?"),
+}
+"""Families on a raw socket → what asks for identity and active power."""
+
+
+def ask_families(world: Any, ports: dict[tuple[int, int], int]) -> dict[str, str]:
+    """Ask simulated meters of families with lxi-tools: a WT310E over VXI-11, the others over their raw sockets."""
+    said = {}
+    wt310 = registry.simulator("yokogawa-wt300")(world, "wt310")
+    wt310.start()
+    before, ports[CORE, 1] = ports[CORE, 1], core_port(wt310)
+    said["identity of yokogawa-wt300"] = run("lxi", "scpi", "-t", "20", "-a", "127.0.0.1", "*IDN?")
+    said["power of yokogawa-wt300"] = run(
+        "lxi", "scpi", "-t", "20", "-a", "127.0.0.1", ":COMM:HEAD OFF;:NUM:NORM:VAL? 3"
+    )
+    ports[CORE, 1] = before
+    wt310.stop()
+    for name, (identity, power) in OF_FAMILIES.items():
+        meter = registry.simulator(name)(world, name)
+        meter.start()
+        _, host, port, _ = meter.addresses["TCP"].split("::")
+        for what, query in (("identity", identity), ("power", power)):
+            said[f"{what} of {name}"] = run("lxi", "scpi", "-t", "20", "-r", "-a", host, "-p", port, query)
+        meter.stop()
+    return said
+
+
+def core_port(meter: Any) -> int:
+    """The port of a meter's VXI-11 core channel."""
+    return int(meter.addresses["VXI-11"].split(",")[1].split("::")[0])
+
+
 def talk_hislip(echo: Any) -> None:
     """A session with status, lock-free exchange and device clear."""
     manager = pyvisa.ResourceManager("@py")
@@ -94,7 +129,7 @@ def talk_hislip(echo: Any) -> None:
 
 def request_service(meter: Any) -> None:
     """A VXI-11 session with locks, abort, status and a service request."""
-    port = int(meter.addresses["VXI-11"].split(",")[1].split("::")[0])
+    port = core_port(meter)
     client: Any = vxi11.CoreClient("127.0.0.1", port)
     _, link, abort_port, _ = client.create_link(1, 0, 0, b"inst0")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -125,13 +160,14 @@ def main(folder: Path) -> None:
     world.start()
     meter.start()
     echo.start()
-    port = int(meter.addresses["VXI-11"].split(",")[1].split("::")[0])
-    mapper = Portmapper({(CORE, 1): port})
+    ports = {(CORE, 1): core_port(meter)}
+    mapper = Portmapper(ports)
     mapper.start()
     path = folder / "session.pcapng"
     try:
         with captured(path):
             said: dict[str, Any] = ask_with_lxi(meter)
+            said |= ask_families(world, ports)
             talk_hislip(echo)
             request_service(meter)
     finally:

@@ -32,6 +32,13 @@ def test_lxi_tools_reads_identity_and_power_over_vxi11_and_the_raw_socket(said: 
         assert 100.0 < float(said[f"power over {wire}"]) < 10_000.0
 
 
+@pytest.mark.parametrize("family", ["yokogawa-wt300", "hioki-pw3336", "tektronix-pa1000", "zes-lmg600"])
+def test_lxi_tools_reads_identity_and_power_of_the_families_that_it_can_reach(said: Any, family: str) -> None:
+    """It knows VXI-11 and raw sockets that end their lines with a newline, and sends one message."""
+    assert said[f"identity of {family}"].split(",")[2].startswith("SIM")
+    assert 100.0 < float(said[f"power of {family}"].split(",")[-1]) < 10_000.0
+
+
 def test_no_packet_is_malformed(said: Any) -> None:
     assert min(said["protocols"].values()) >= 4
     assert said["malformed"] == ""

@@ -11,6 +11,8 @@ from aicalib_hw import registry
 from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.readings import Status
 
+from ...pacing import Pace
+
 THREE_PHASES = {"phases": 3}
 Opened = Callable[..., tuple[Any, Any]]
 
@@ -26,7 +28,10 @@ def opened() -> Iterator[Opened]:
         world.start()
         simulated.start()
         world.run_load(0.5)
-        world.clock.wait_until(world.clock.now() + 2.0)  # no update of a measurement reaches back before it
+        if rate:
+            world.clock.wait_until(world.clock.now() + 2.0)  # no update of a measurement reaches back before it
+        else:
+            world.clock.advance(2.0)
         meter = registry.driver(name)(simulated.address, **options)
         ends.extend([world.stop, simulated.stop, meter.close])
         return meter.open(), simulated
@@ -34,6 +39,23 @@ def opened() -> Iterator[Opened]:
     yield open_one
     for end in reversed(ends):
         end()
+
+
+@pytest.mark.parametrize("name", ["yokogawa-wt300", "yokogawa-wt1800", "yokogawa-wt3000", "yokogawa-wt5000"])
+def test_a_stream_yields_each_update_of_the_meter_once_and_in_order(opened: Opened, name: str) -> None:
+    """The world moves on by one update with each wait for one, so that it is known which the meter shows."""
+    pace = Pace("WAIT?", 0.5)
+    meter, simulated = opened(name, rate=0.0, trace=pace)
+    meter.configure(voltage_range=300.0, current_range=10.0, update_interval=0.5)
+    pace.begin(simulated.world)
+    shown, read = [], []
+    for reading in meter.stream(duration=10.0):
+        shown.append(simulated.device.shown().samples[1].voltage)
+        read.append(float(reading.elements[0].voltage))
+    assert len(read) == 20
+    assert len(set(shown)) == 20
+    assert read == pytest.approx(shown, rel=2e-5)
+    assert simulated.world.clock.now() - 2.0 == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("name", ["yokogawa-wt3000", "yokogawa-wt1800"])

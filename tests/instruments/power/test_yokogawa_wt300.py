@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -75,26 +74,17 @@ def test_what_this_meter_does_not_have_is_refused_before_anything_is_set(
 
 
 @pytest.mark.parametrize("simulated_power_meter", [REAL_TIME], indirect=True)
-def test_a_stream_yields_each_update_once_and_no_two_alike(meter: YokogawaWT300) -> None:
-    meter.configure(update_interval=0.25)
-    readings = list(meter.stream(duration=2.0))
-    assert len(readings) == 8
-    assert sum(reading.missed or 0 for reading in readings) == 0
-    elapsed = readings[-1].window.stop.seconds_since(readings[0].window.stop)
-    assert elapsed == pytest.approx(7 * 0.25, abs=0.1)
-    shown = [
-        tuple(one.raw for one in (reading.voltage, reading.total.current, reading.active_power)) for reading in readings
-    ]
-    assert all(one != other for one, other in pairwise(shown))
-
-
-@pytest.mark.parametrize("simulated_power_meter", [REAL_TIME], indirect=True)
 def test_a_reader_that_is_too_slow_is_told_what_it_missed(meter: YokogawaWT300) -> None:
+    """However long the host lets it sleep: what was read and what was missed together are the updates of that time."""
     meter.configure(update_interval=0.1)
     updates = meter.stream()
-    next(updates)
+    first = next(updates)
     time.sleep(0.75)
-    assert 5 <= (next(updates).missed or 0) + (next(updates).missed or 0) <= 9
+    later = [next(updates), next(updates)]
+    passed = later[-1].window.stop.seconds_since(first.window.stop) / 0.1
+    missed = sum(reading.missed or 0 for reading in later)
+    assert missed >= 5
+    assert len(later) + missed == pytest.approx(passed, abs=2.0)
 
 
 def test_a_second_look_at_the_same_update_is_marked(meter: YokogawaWT300) -> None:
