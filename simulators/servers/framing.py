@@ -44,7 +44,7 @@ class Framer:
         messages = self._split(end)
         if end:
             if not self._skipping:
-                messages.append(bytes(self._buffer).removesuffix(self._terminator))
+                messages.append(bytes(self._buffer))
             self.drop()
         elif len(self._buffer) > self._longest:
             self.drop()
@@ -90,12 +90,13 @@ class Framer:
     def _block_end(self, mark: int, end: bool) -> int | None:
         """Return where the block that begins at `mark` ends, the next byte if it is none, None if more must come."""
         buffer = self._buffer
-        open_end = len(buffer) if end else None
+        # A block without an end of its own reaches to the terminator that comes with END; in a whole one it is data.
+        open_end = len(bytes(buffer).removesuffix(self._terminator)) if end else None
         head = bytes(buffer[mark + 1 : mark + 11])
         if not head:
             return open_end
         if head[:1] == b"0":
-            return len(buffer) if end else mark + 1
+            return open_end if end else mark + 1
         if not head[:1].isdigit():
             return mark + 1
         digits = int(head[:1])

@@ -6,7 +6,7 @@ import time
 
 from aicalib_hw.simulators.dialects.scpi.data import definite_block
 from aicalib_hw.simulators.servers.framing import Framer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 _PLAIN = st.text("ABC:?*;, 0123.", min_size=1, max_size=12).map(str.encode).filter(lambda text: bool(text.strip()))
@@ -28,9 +28,15 @@ def test_the_same_messages_whatever_pieces_they_arrive_in(messages: list[bytes],
 
 
 @given(messages=st.lists(_MESSAGE, min_size=1, max_size=3))
+@example(messages=[b"#11\n"])
 def test_end_ends_a_message_without_a_newline(messages: list[bytes]) -> None:
     framer = Framer()
     assert [part for message in messages for part in framer.feed(message, end=True)] == messages
+
+
+def test_a_block_without_an_end_of_its_own_ends_before_the_newline_that_comes_with_end() -> None:
+    assert Framer().feed(b"#0ab\ncd\n", end=True) == [b"#0ab\ncd"]
+    assert Framer().feed(b"#15ab\n", end=True) == [b"#15ab"]
 
 
 @given(data=st.lists(st.binary(max_size=50), max_size=10), end=st.booleans())
