@@ -102,6 +102,7 @@ def test_a_log_at_the_meters_own_pace_has_a_row_for_every_update(aicalib: Comman
     assert [json.loads(line)["time"] for line in ended.out.splitlines()] == [row["time_utc"] for row in rows]
 
 
+@pytest.mark.alone
 def test_readings_on_a_grid_stay_on_it(aicalib: Command, address: str) -> None:
     began = time.monotonic()
     ended = aicalib("read", address, "--every", "500ms", "--for", "1.5s", "--json")

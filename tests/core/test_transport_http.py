@@ -54,6 +54,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late_all_the_same(dribbling:
     assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.alone
 def test_abort_ends_an_exchange_that_would_go_on(dribbling: str) -> None:
     with JsonLink(dribbling, timeout=30.0) as link:
         threading.Timer(0.3, link.abort).start()

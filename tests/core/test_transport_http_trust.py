@@ -136,6 +136,7 @@ def test_an_error_of_the_server_keeps_its_status_and_its_words(
     assert words in refused.value.text
 
 
+@pytest.mark.alone
 def test_a_silent_server_is_late_and_the_next_exchange_does_not_get_its_answer(server: Server) -> None:
     released = threading.Event()
 

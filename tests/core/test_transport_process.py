@@ -172,6 +172,7 @@ ADOPTED = (
 )
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="what loses its parent is adopted under Linux only")
 @pytest.mark.parametrize("how", ["ends", "is stopped", "is aborted"])
 def test_what_a_guarded_program_has_started_in_a_session_of_its_own_ends_with_it(how: str) -> None:

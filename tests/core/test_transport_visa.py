@@ -122,6 +122,7 @@ def test_a_late_answer_that_is_still_to_come_is_not_waited_for(link: VisaLink) -
     assert [link.query(f"N{number}?") for number in range(3)] == ["N0?", "N1?", "N2?"]
 
 
+@pytest.mark.alone
 def test_a_time_out_comes_when_it_was_asked_for(link: VisaLink) -> None:
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
@@ -133,6 +134,7 @@ def test_an_answer_in_single_bytes_is_one_answer(link: VisaLink) -> None:
     assert link.query("PIECES?") == "PIECES?"
 
 
+@pytest.mark.alone
 def test_a_connection_that_breaks_in_an_answer_gives_no_half_answer_and_comes_back(link: VisaLink) -> None:
     began = time.monotonic()
     with pytest.raises((ConnectionLost, DeadlineExceeded)):
@@ -148,6 +150,7 @@ def test_a_reply_that_is_no_text_is_reported_and_the_link_taken_anew(link: VisaL
     assert peer.clients == 2
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("question", ["NEVER?", "LATE?"])
 def test_abort_wakes_another_thread_within_a_second(link: VisaLink, question: str) -> None:
     with ThreadPoolExecutor(1) as pool:
@@ -252,6 +255,7 @@ def test_over_vxi11_a_dropped_connection_gives_no_half_answer_and_comes_back(sim
         assert link.query("*IDN?") == whole
 
 
+@pytest.mark.alone
 def test_over_vxi11_abort_wakes_another_thread_within_a_second(simulated_power_meter: Any) -> None:
     simulated_power_meter.inject({"kind": "delay", "amount": 3.0})
     with VisaLink(simulated_power_meter.address) as link, ThreadPoolExecutor(1) as pool:

@@ -64,6 +64,7 @@ def test_a_late_answer_is_never_taken_for_the_next_reply(link: MessageLink) -> N
         assert [link.query("NEXT?"), link.query("*IDN?")] == ["NEXT?", "MAKER,MODEL,SIM1,1.0"]
 
 
+@pytest.mark.alone
 def test_a_time_out_comes_when_it_was_asked_for_and_names_instrument_and_exchange(link: MessageLink) -> None:
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded) as late:
@@ -74,6 +75,7 @@ def test_a_time_out_comes_when_it_was_asked_for_and_names_instrument_and_exchang
     assert late.value.advice
 
 
+@pytest.mark.alone
 def test_abort_wakes_another_thread_within_a_second_and_the_link_goes_on(link: MessageLink) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(link.query, "NEVER?", timeout=30.0)
@@ -110,6 +112,7 @@ def test_vxi11_splits_a_message_that_is_larger_than_the_instrument_takes() -> No
         assert max(len(piece) for piece in peer.heard) <= 1024
 
 
+@pytest.mark.alone
 def test_vxi11_times_out_in_time_when_the_instrument_does_not_even_say_so() -> None:
     """pyvisa-py waits a second longer than it was told to."""
     with closing(Vxi11Peer(mute=True)) as peer, VisaLink(peer.resource) as link:
@@ -130,6 +133,7 @@ def test_vxi11_abort_asks_the_instrument_to_end_so_that_its_one_link_is_free_aga
         assert peer.cleared == 1
 
 
+@pytest.mark.alone
 def test_vxi11_abort_cuts_the_wire_where_there_is_no_abort_channel() -> None:
     with closing(Vxi11Peer(aborts=False)) as peer, VisaLink(peer.resource) as link, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(link.query, "NEVER?", timeout=30.0)

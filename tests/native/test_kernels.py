@@ -34,6 +34,8 @@ KERNELS = kernels()
 EACH_KERNEL = pytest.mark.parametrize(("index", "kernel"), KERNELS, ids=[name_of(kernel) for _, kernel in KERNELS])
 SMALL = st.integers(0, 120)
 
+pytestmark = pytest.mark.alone
+
 
 def new_control() -> Any:
     return ffi.gc(lib.aicalib_control_new(), lib.aicalib_control_free)

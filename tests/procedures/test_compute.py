@@ -17,6 +17,7 @@ from aicalib_hw.readings import Validity, ValidityStatus
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 
+pytestmark = pytest.mark.alone
 BENCH = """
 [bench]
 name = "processor"

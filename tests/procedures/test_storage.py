@@ -170,6 +170,7 @@ unit = "Mbit/s"
 """
 
 
+@pytest.mark.alone
 def test_a_certificate_of_the_program_corrects_the_rate_and_its_end_is_told(limited: Callable[..., Path]) -> None:
     path = limited()
     path.write_text(path.read_text() + CERTIFIED)

@@ -98,6 +98,7 @@ def two(tmp_path: Path) -> Any:
         yield opened
 
 
+@pytest.mark.alone
 def test_two_accelerators_are_measured_at_once_and_added_up(two: Any) -> None:
     calibration = calibrate_compute(two)
     (result,) = calibration.results
@@ -148,6 +149,7 @@ gemm = false
 """
 
 
+@pytest.mark.alone
 def test_four_simulated_gpus_do_together_what_four_do_and_pass_for_nothing_real(tmp_path: Path) -> None:
     path = tmp_path / "gpus.toml"
     entry = '[instruments.gpu{}]\ndriver = "nvidia"\nsimulator = "nvidia"\n'

@@ -49,6 +49,7 @@ def test_an_answer_in_pieces_of_one_byte_is_the_same_answer(meter: Any, connect:
     assert wire.query("*IDN?") == whole
 
 
+@pytest.mark.alone
 def test_a_late_answer_comes_after_the_client_has_given_up(meter: Any, connect: Connect) -> None:
     wire = connect(meter.address)
     meter.inject({"kind": "delay", "amount": 1.6})

@@ -43,6 +43,7 @@ def events_of(service: Any, tokens: int) -> list[str]:
         return [event.data for event in source.iter_sse()]
 
 
+@pytest.mark.alone
 def test_it_is_ready_within_half_a_second_and_marked_wherever_a_client_looks() -> None:
     began = time.monotonic()
     with served(**QUICK) as service:

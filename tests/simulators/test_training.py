@@ -233,6 +233,7 @@ def test_primus_writes_pairs_and_colours_and_old_styles_what_they_wrote() -> Non
         assert parse.search("[timer.py:215:stop] 0/5, RunningAvgSamplesPerSec=", lines(job, "timer.py")[0])
 
 
+@pytest.mark.alone
 def test_it_starts_at_once_and_lines_come_when_the_truth_says() -> None:
     began = time.monotonic()
     with trained(rate=1.0, step_time=0.2, step_noise=0.1, warm_up_steps=0) as job:

@@ -88,6 +88,7 @@ def test_a_waiter_can_be_cancelled() -> None:
     timer.join()
 
 
+@pytest.mark.alone
 def test_a_fast_clock_runs_as_many_times_faster() -> None:
     one = world(rate=50)
     begin, real = one.clock.now(), time.monotonic()

@@ -102,6 +102,7 @@ def test_a_device_lost_in_the_middle_is_told_with_the_vendors_code(npu: Npu) -> 
     made.clear()
 
 
+@pytest.mark.alone
 def test_abort_ends_a_measurement_within_a_second(npu: Npu) -> None:
     made, device = npu()
     ended: list[BaseException] = []

@@ -21,6 +21,7 @@ from aicalib_hw.readings import Measurement, ValidityStatus
 
 pytest.importorskip("aicalib_hw._native", reason="needs a C compiler when installed: apt-get install gcc libc6-dev")
 
+pytestmark = pytest.mark.alone
 SHORT = 0.3
 
 

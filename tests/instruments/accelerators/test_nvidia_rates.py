@@ -158,6 +158,7 @@ def test_a_device_lost_in_the_middle_is_told_with_the_vendors_code(gpu: Gpu) -> 
     made.clear()
 
 
+@pytest.mark.alone
 def test_abort_leaves_no_kernel_running(gpu: Gpu) -> None:
     made, device = gpu()
     ended: list[BaseException] = []

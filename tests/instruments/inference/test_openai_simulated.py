@@ -73,6 +73,7 @@ def rate_of_source(truth: Any, found: Measurement) -> float:
     return float((last - first) / ((sent[last] - sent[first]) / 1e9))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("rate", "streams", "processes", "length", "seconds"),
     [(10, 1, 1, 12, 4.0), (1_000, 10, 1, 100, 6.0), (20_000, 200, 2, 100, 12.0)],
@@ -101,6 +102,7 @@ def test_counts_are_exact_and_the_rate_is_true_to_a_thousandth(
     assert found.evidence["tokens_in_window"] == pytest.approx(sent, abs=max(1, 0.01 * rate))
 
 
+@pytest.mark.alone
 def test_times_to_the_first_token_and_between_tokens_are_true_within_a_millisecond(service: Callable[..., Any]) -> None:
     """At 1000 token/s, of requests that come one by one: together they would wait for each other in the server."""
     simulated = service(stream_rate=50.0, capacity=1e6)

@@ -177,6 +177,7 @@ def test_a_model_that_is_not_counted_is_refused(engine: Engine) -> None:
         counters.measure_tokens(InferenceLoad("other", 1, 1))
 
 
+@pytest.mark.alone
 def test_abort_ends_the_watching_within_a_second(engine: Engine) -> None:
     with hw.open_instrument(f"prometheus+{engine.url}") as counters:
         timer = threading.Timer(0.5, counters.abort)

@@ -149,6 +149,7 @@ def test_a_port_with_anothers_name_is_theirs_unless_force_is_used(tester: Drone)
         assert reservation.evicted == {"out": "another laboratory"}
 
 
+@pytest.mark.alone
 def test_abort_ends_a_measurement_and_its_traffic(drone: Host, tester: Drone) -> None:
     with tester.reserve(["out", "in"], owner="test") as reservation:
         reservation.configure([STREAM])

@@ -271,6 +271,7 @@ def test_a_session_that_breaks_in_the_gate_ends_its_traffic_whatever_becomes_of_
         world.stop()
 
 
+@pytest.mark.alone
 def test_abort_ends_a_gate_within_a_second_and_the_traffic_with_it(start: Start) -> None:
     lab = start(rate=1.0)
     with lab.open() as tester, tester.reserve(lab.family.ports, owner="test") as reservation:

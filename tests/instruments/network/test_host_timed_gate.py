@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from aicalib_hw.instruments.network._gated import GatedReservation
 
 from aicalib_hw.interfaces import Counters, EffectiveConfig, Gate, Stream
@@ -51,6 +52,7 @@ class Brief(GatedReservation):
         return None
 
 
+@pytest.mark.alone
 def test_the_end_of_a_long_gate_is_seen_as_soon_as_that_of_a_short_one() -> None:
     ended: Any = Ended()
     reservation = Brief(ended, ("a", "b"), "test", {})

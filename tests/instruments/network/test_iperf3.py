@@ -165,6 +165,7 @@ def test_a_server_that_dies_in_the_run_leaves_what_was_seen_and_no_value(server:
     assert result.evidence["intervals"][0]["bytes"] > 0
 
 
+@pytest.mark.alone
 def test_abort_ends_the_client_and_nothing_goes_on_sending(server: Callable[[], Any]) -> None:
     port, _ = server()
     with Iperf3(f"iperf3://127.0.0.1:{port}") as tester:
@@ -181,6 +182,7 @@ def test_abort_ends_the_client_and_nothing_goes_on_sending(server: Callable[[], 
         assert reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0).validity
 
 
+@pytest.mark.alone
 def test_goodput_over_a_shaped_cable_is_that_of_the_shaper(two_hosts: tuple[Host, Host], tmp_path: Path) -> None:
     """tbf counts Ethernet frames without FCS: 1514 bytes that carry 1448, with the time-stamp option of TCP."""
     here, there = two_hosts

@@ -246,6 +246,7 @@ def test_a_server_that_goes_away_is_noticed_at_once_and_not_after_the_deadline(s
         assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.alone
 def test_abort_ends_a_wait_of_another_thread(server: Scripted) -> None:
     with TrexSession("127.0.0.1", server.port, timeout=30.0) as session:
         session.agree()

@@ -70,6 +70,7 @@ WAYS: dict[str, Callable[[YokogawaWT300], object]] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("simulated_power_meter", [REAL_TIME], indirect=True)
 @pytest.mark.parametrize("way", WAYS)
 def test_abort_ends_what_waits_in_another_thread_within_a_second(meter: YokogawaWT300, way: str) -> None:

@@ -26,6 +26,7 @@ from tests.disks import Disk, run
 from .real_fio import MIB, READ, job, left_in, of_real_fio
 
 
+@pytest.mark.alone
 def test_a_limited_rate_is_measured_within_half_a_per_cent_and_the_device_counted_the_same(disk: Disk) -> None:
     heard: list[float] = []
     with Fio(disk.address) as tester:

@@ -57,6 +57,7 @@ def test_a_fio_that_somebody_ends_gives_no_value_says_so_and_what_it_had_done_is
     assert ("terminating on signal 2" in result.evidence["fio_remarks"]) is (number is signal.SIGINT)
 
 
+@pytest.mark.alone
 def test_abort_from_another_thread_ends_fio_and_its_workers_within_a_second_and_keeps_what_was_measured(
     disk: Disk,
 ) -> None:

@@ -152,6 +152,7 @@ def test_everything_that_a_command_has_started_is_gone_after_release_in_other_se
         assert all(gone(worker) for worker in workers)
 
 
+@pytest.mark.alone
 def test_an_abort_ends_command_and_workers_within_a_second() -> None:
     with TrainingLog(OUTPUT) as log:
         caught: list[BaseException] = []

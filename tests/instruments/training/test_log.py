@@ -396,6 +396,7 @@ def test_a_stream_gives_every_step_as_it_ends_until_it_is_closed(tmp_path: Path)
         next(iter(log.stream()))
 
 
+@pytest.mark.alone
 def test_an_abort_from_another_thread_ends_it_within_a_second_and_keeps_the_steps(tmp_path: Path) -> None:
     job = Job(tmp_path / "train.log")
     with job, TrainingLog(address(job.path)) as log:

@@ -184,6 +184,7 @@ def test_a_process_that_dies_leaves_the_steps_before_marked_and_takes_the_others
     assert all(gone(worker) for worker in workers)
 
 
+@pytest.mark.alone
 @needs_torch
 def test_an_abort_ends_all_processes_within_a_second_and_keeps_the_steps() -> None:
     with TorchTraining(TWO) as training:
