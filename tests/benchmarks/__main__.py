@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import traceback
 
-from . import compute, inference, network, nvml, opencl, power_meter, simulated
+from . import compute, inference, network, nvml, opencl, operations_per_cycle, power_meter, simulated
 
 
 def main() -> int:
     """Run every part; say at the end which did not meet its bars."""
     failed = []
-    for part in (compute, opencl, nvml, power_meter, network, inference, simulated):
+    for part in (operations_per_cycle, compute, opencl, nvml, power_meter, network, inference, simulated):
         try:
             met = part.main() == 0
         except Exception:  # noqa: BLE001 - the other parts are measured all the same

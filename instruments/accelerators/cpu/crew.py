@@ -106,6 +106,8 @@ class Crew:
             if progress is not None and self._begin_ns:
                 done = (time.monotonic_ns() - self._begin_ns) / max(self._duration_ns, 1)
                 progress(min(max(done, 0.0), 1.0), note)
+        if progress is not None and not self._control.stopped:
+            progress(1.0, note)
 
     def _guarded(self, work: CoreWork) -> None:
         try:
@@ -136,6 +138,12 @@ class Crew:
 
     def _about_to_begin(self) -> bool:
         return self._begin_ns > 0 and time.monotonic_ns() >= self._begin_ns - _GRACE_NS
+
+
+def worked_together(work: Sequence[CoreWork]) -> bool:
+    """Return whether there was a time within the work of all cores; a busy host may leave some core no turn."""
+    spans = [one.spans.slices for one in work]
+    return all(spans) and max(one[0] for one in spans) < min(one[-1] for one in spans)
 
 
 def pin(core: CoreOfHost) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .crew import CoreWork
 from .disturbance import HostCounters
-from .runs import RunResult, Timeline, per_cycle_of
+from .runs import RunResult, Timeline
 
 BUSY_SHARE = 0.98
 BUSY_MEDIAN = 0.995
@@ -42,9 +42,9 @@ def gather(
             "preempted": one.preempted,
             "best_rate": timeline.best_rate(),
             "median_over_best": _median_over_best(timeline),
-            "operations_per_cycle": per_cycle_of(runs, index),
+            "operations_per_cycle": timeline.readings().median_per_cycle() if timeline.clock_cycles else None,
         }
-        for index, (one, timeline) in enumerate(zip(work, timelines, strict=True))
+        for one, timeline in zip(work, timelines, strict=True)
     ]
     return {
         "kernel": work[0].plan.kernel.instruction_set,

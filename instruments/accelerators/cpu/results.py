@@ -71,7 +71,7 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     """Return both measurements of what the cores did; raises MeasurementInvalid if they never worked together."""
     timelines = [Timeline.of(one) for one in work]
     runs = cut_into_runs(timelines, duration)
-    judge(runs, about.per_cycle, chained=all(timeline.clock_cycles for timeline in timelines))
+    judge(runs, timelines, about.per_cycle)
     best = max((run for run in runs if run.used), key=lambda run: run.moment.rate if run.moment else 0.0, default=None)
     wrong = _wrong_results(work)
     rejected = sum(not run.used for run in runs)
@@ -81,13 +81,12 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
         broken.append(f"{rejected} of {len(runs)} runs were disturbed and not used")
     busy = busy_signs(evidence)
     validity = Validity(ValidityStatus.INVALID, tuple(broken + busy)) if broken else Validity(reasons=tuple(busy))
-    efficiency = _efficiency(best, about.per_cycle)
     return PeakMeasurement(
         sustained=_sustained(timelines, runs, evidence, validity, about),
         peak=_peak(work, runs, best, evidence, validity, about),
         clock=_clock(best, about.identity),
-        efficiency_measured_clock=efficiency,
-        efficiency_maximum_clock=_efficiency(best, about.per_cycle, about.maximum_clock),
+        efficiency_measured_clock=_efficiency(best, timelines, about.per_cycle),
+        efficiency_maximum_clock=_of_maximum(best, about.per_cycle, about.maximum_clock),
         share=evidence["share"],
         throttle=None,
         rejected=rejected,
@@ -203,13 +202,20 @@ def _wrong_results(work: Sequence[CoreWork]) -> list[str]:
     return wrong
 
 
-def _efficiency(best: RunResult | None, per_cycle: int | None, clock: float | None = None) -> float | None:
-    """Peak over the theoretical peak at `clock` for every core, or at each core's measured clock."""
-    if best is None or best.moment is None or per_cycle is None:
+def _efficiency(best: RunResult | None, timelines: Sequence[Timeline], per_cycle: int | None) -> float | None:
+    """Operations a cycle, measured where clock and work lie side by side, over the table's: mean of the cores."""
+    found = [timeline.readings().median_per_cycle() for timeline in timelines if timeline.clock_cycles]
+    known = [one for one in found if one is not None]
+    if best is None or per_cycle is None or len(known) < len(timelines):
         return None
-    clocks = [clock] * len(best.clocks) if clock is not None else list(best.clocks)
-    known = [value for value in clocks if value is not None]
-    return best.moment.rate / (per_cycle * sum(known)) if len(known) == len(best.clocks) else None
+    return statistics.mean(known) / per_cycle
+
+
+def _of_maximum(best: RunResult | None, per_cycle: int | None, clock: float | None) -> float | None:
+    """Peak over the theoretical peak at `clock` for every core."""
+    if best is None or best.moment is None or per_cycle is None or clock is None:
+        return None
+    return best.moment.rate / (per_cycle * clock * len(best.clocks))
 
 
 def _clock(best: RunResult | None, identity: Identity) -> Reading | None:

@@ -1,7 +1,8 @@
 """Cuts the work of all cores into runs and judges each: its peak, its clock, and whether it was disturbed.
 
 A run whose peak exceeds what its clock allows was not fast: its clock was read low, because something
-held up the slices that carry the clock chain. Such a run is kept, counted and not used.
+held up the slices that carry the clock chain. Such a run is kept, counted and not used. How much a core does
+in a cycle is found where both were measured side by side: the clock of a moment may be another a moment later.
 """
 
 from __future__ import annotations
@@ -9,14 +10,27 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from aicalib_hw.errors import MeasurementInvalid
 
 from .crew import CoreWork
-from .slices import CoreSlices, Moment, best_moment, common_window, corroborated_best, operations_shared, parts_of
+from .slices import CoreSlices, Moment, best_moment, common_window, operations_shared, parts_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Times = NDArray[np.int64]
+    Values = NDArray[np.float64]
 
 MOST_RATIO = 1.003
-AGREEMENT = 1.01
+MOST_CLOCK = 1.01
+"""A reading above the fastest work's own clock by more than this is none: nothing makes a chain faster."""
+
+ALIKE = 0.002
+DIRECT_NS = 50_000
+LEAST_READINGS = 3
 RUN_S = 0.1
 MOST_RUNS = 60
 
@@ -64,25 +78,68 @@ class Timeline:
         """The slices that lie wholly in [begin, end]."""
         return replace(self, plain=self.plain.between(begin, end), clocked=self.clocked.between(begin, end))
 
-    def clock(self) -> float | None:
-        """Highest clock that further readings confirm, Hz; None if none is confirmed."""
-        if len(self.clocked.starts) == 0:
-            return None
-        best = corroborated_best(self.clock_cycles / (self.clocked.durations - self.stamp_ns))
-        return None if best is None else best * 1e9
-
-    def best_rate(self) -> float | None:
-        """Rate of the fastest plain slice, 1/s; None without one."""
-        if len(self.plain.starts) == 0:
-            return None
+    def best_rate(self) -> float:
+        """Rate of the fastest plain slice, 1/s."""
         return self.plain.operations / (int(self.plain.durations.min()) / 1e9)
+
+    def readings(self) -> ClockReadings:
+        """The clock slices that lie directly between two plain slices that were equally fast.
+
+        Clock and work are compared within 0.5 ms there: processors change their clock many times a second, and what
+        holds up one slice seldom holds up its neighbour by as much.
+        """
+        import numpy as np
+
+        plain, clocked = self.plain, self.clocked
+        before = np.searchsorted(plain.stops, clocked.starts, side="right") - 1
+        after = np.searchsorted(plain.starts, clocked.stops)
+        between = (before >= 0) & (after < len(plain.starts))
+        before, after, starts, stops = before[between], after[between], clocked.starts[between], clocked.stops[between]
+        first, second = plain.durations[before], plain.durations[after]
+        direct = np.maximum(starts - plain.stops[before], plain.starts[after] - stops) <= DIRECT_NS
+        counted = direct & (np.abs(first - second) <= ALIKE * np.minimum(first, second))
+        clocks = self.clock_cycles * 1e9 / (stops - starts - self.stamp_ns)[counted]
+        rates = plain.operations * 2e9 / (first + second)[counted]
+        return ClockReadings(starts[counted], clocks, rates / clocks)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReadings:
+    """Readings of one core's clock, in order: when (ns), Hz, and the operations a cycle of the work beside each."""
+
+    at: Times
+    clocks: Values
+    per_cycle: Values
+
+    def median_per_cycle(self) -> float | None:
+        """Operations a cycle of this core, None with fewer than three readings."""
+        return statistics.median(self.per_cycle.tolist()) if len(self.at) >= LEAST_READINGS else None
+
+    def between(self, begin: int, end: int) -> ClockReadings:
+        """Those of [begin, end]."""
+        return self._kept((self.at >= begin) & (self.at <= end))
+
+    def right(self, most_per_cycle: float, most_clock: float) -> ClockReadings:
+        """Those whose work did not do more in a cycle than can be done, nor is their clock above all that was done.
+
+        A chain that was held up reads low, and more seems to have been done in a cycle.
+        """
+        return self._kept((self.per_cycle <= most_per_cycle) & (self.clocks <= most_clock))
+
+    def near(self, moment: Moment) -> float:
+        """Clock at a moment: the higher of the last reading before and the first behind it, Hz."""
+        earlier, later = self.clocks[self.at <= moment.begin][-1:], self.clocks[self.at > moment.begin][:1]
+        return float(max([*earlier.tolist(), *later.tolist()]))
+
+    def _kept(self, kept: NDArray[np.bool_]) -> ClockReadings:
+        return ClockReadings(self.at[kept], self.clocks[kept], self.per_cycle[kept])
 
 
 @dataclass(slots=True)
 class RunResult:
-    """One run. sustained: operations a second; clocks: Hz by core, None where not confirmed.
+    """One run. sustained: operations a second; clocks: Hz by core near its moment, None where not confirmed.
 
-    rates: of the fastest slice of each core. ratio: peak over what clock and operations a cycle allow.
+    ratio: what was done in a cycle over what is expected, mean of the cores: medians of the right readings.
     """
 
     begin: int
@@ -90,7 +147,6 @@ class RunResult:
     sustained: float
     moment: Moment | None
     clocks: tuple[float | None, ...]
-    rates: tuple[float | None, ...]
     ratio: float | None = None
     reasons: list[str] = field(default_factory=list)
 
@@ -99,64 +155,74 @@ class RunResult:
         """True if nothing was found against it."""
         return not self.reasons
 
-    def per_cycle(self, core: int) -> float | None:
-        """Operations a cycle of one core in its fastest slice, None without a clock."""
-        rate, clock = self.rates[core], self.clocks[core]
-        return rate / clock if rate is not None and clock is not None else None
-
 
 def cut_into_runs(timelines: Sequence[Timeline], duration: float) -> list[RunResult]:
     """Return the runs of the common window, about 0.1 s each and at most 60."""
     begin, end = common_window([timeline.extent for timeline in timelines])
     count = max(1, min(MOST_RUNS, round(duration / RUN_S)))
-    best = [timeline.clock() for timeline in timelines]
-    return [_run(timelines, best, *part) for part in parts_of(begin, end, count)]
+    return [_run(timelines, *part) for part in parts_of(begin, end, count)]
 
 
-def judge(runs: Sequence[RunResult], known_per_cycle: int | None, *, chained: bool) -> None:
-    """Find the ratio of each run and the reasons against it.
+def judge(runs: Sequence[RunResult], timelines: Sequence[Timeline], known_per_cycle: int | None) -> None:
+    """Find the clocks and the ratio of each run and the reasons against it.
 
-    known_per_cycle: operations a cycle and core where the processor is known; else the most that several
-        runs agree on, for one run alone may owe it to a clock read low.
-    chained: whether every core had a clock chain; without, there is no ratio to judge by.
+    known_per_cycle: operations a cycle and core where the processor is known; else what each core was found to do.
+    Without a clock chain on every core there is no ratio to judge by.
     """
-    cores = len(runs[0].clocks)
-    expected = [known_per_cycle or _confirmed_per_cycle(runs, core) for core in range(cores)]
+    clocked = all(timeline.clock_cycles for timeline in timelines)
+    cores = [_Core.of(timeline, known_per_cycle) for timeline in timelines] if clocked else []
     for run in runs:
         if run.moment is None:
             run.reasons.append("at no moment were all cores within a slice")
             continue
-        if not chained:
-            continue
-        allowed = [
-            clock * per_cycle
-            for clock, per_cycle in zip(run.clocks, expected, strict=True)
-            if clock is not None and per_cycle is not None
-        ]
-        if len(allowed) < cores:
-            run.reasons.append("the clock chain was disturbed: no clock that further readings confirm")
-            continue
-        run.ratio = run.moment.rate / sum(allowed)
-        if run.ratio > MOST_RATIO:
-            run.reasons.append(f"{run.ratio:.4f} of what the measured clock allows: the clock was read low")
+        found = [_judge_core(run, run.moment, core) for core in cores]
+        if cores and len(run.reasons) == 0:
+            run.clocks = tuple(clock for clock, _ in found)
+            run.ratio = statistics.mean(ratio for _, ratio in found)
+            # Between two readings an unsteady clock may have been higher, by no more than it was seen to change.
+            allowed = sum(core.expected * core.highest * (MOST_RATIO + core.unsteadiness) for core in cores)
+            if run.moment.rate > allowed:
+                ratio = MOST_RATIO * run.moment.rate / allowed
+                run.reasons.append(f"{ratio:.4f} of what any clock allows: clock, time or count of operations is wrong")
 
 
-def per_cycle_of(runs: Sequence[RunResult], core: int) -> float | None:
-    """Return the median over the runs of the operations a cycle of one core, None if no run has any."""
-    found = _per_cycles(runs, core)
-    return statistics.median(found) if found else None
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What is known of a core. highest: clock of the right readings, Hz; unsteadiness: how far below it they go."""
+
+    readings: ClockReadings
+    right: ClockReadings
+    expected: float
+    highest: float
+    unsteadiness: float
+
+    @classmethod
+    def of(cls, timeline: Timeline, known_per_cycle: int | None) -> _Core:
+        readings = timeline.readings()
+        own = readings.median_per_cycle()
+        expected = float(known_per_cycle or own or 0.0)
+        right = readings.right(MOST_RATIO * expected, MOST_CLOCK * timeline.best_rate() / own if own else 0.0)
+        clocks = right.clocks.tolist()
+        highest = max(clocks, default=0.0)
+        return cls(readings, right, expected, highest, 1 - min(clocks) / highest if clocks else 0.0)
 
 
-def _confirmed_per_cycle(runs: Sequence[RunResult], core: int) -> float | None:
-    found = _per_cycles(runs, core)
-    return corroborated_best(found, within=MOST_RATIO - 1) or per_cycle_of(runs, core)
+def _judge_core(run: RunResult, moment: Moment, core: _Core) -> tuple[float, float]:
+    """Clock near the moment, and operations a cycle over what is expected; or a reason against the run."""
+    right = core.right.between(run.begin, run.end)
+    if len(right.at):
+        return right.near(moment), statistics.median(right.per_cycle.tolist()) / core.expected
+    seen = core.readings.between(run.begin, run.end).per_cycle.tolist()
+    ratio = statistics.median(seen) / core.expected if seen and core.expected else 0.0
+    run.reasons.append(
+        f"{ratio:.4f} of what the measured clock allows: the clock was read low"
+        if ratio > MOST_RATIO
+        else "the clock chain was disturbed: no reading that undisturbed work beside it confirms"
+    )
+    return 0.0, 0.0
 
 
-def _per_cycles(runs: Sequence[RunResult], core: int) -> list[float]:
-    return [value for run in runs if (value := run.per_cycle(core)) is not None]
-
-
-def _run(timelines: Sequence[Timeline], best_clocks: Sequence[float | None], begin: int, end: int) -> RunResult:
+def _run(timelines: Sequence[Timeline], begin: int, end: int) -> RunResult:
     inside = [timeline.between(begin, end) for timeline in timelines]
     operations = sum(operations_shared(slices, begin, end) for timeline in timelines for slices in timeline.both)
     return RunResult(
@@ -164,17 +230,5 @@ def _run(timelines: Sequence[Timeline], best_clocks: Sequence[float | None], beg
         end=end,
         sustained=operations / ((end - begin) / 1e9),
         moment=best_moment([timeline.plain for timeline in inside]),
-        clocks=tuple(_clock_of(part.clock(), best) for part, best in zip(inside, best_clocks, strict=True)),
-        rates=tuple(part.best_rate() for part in inside),
+        clocks=(None,) * len(timelines),
     )
-
-
-def _clock_of(own: float | None, best: float | None) -> float | None:
-    """The clock of a run: the best of the whole measurement where the run's own agrees with it, else its own.
-
-    A run has few readings and each can only be too low; where the clock is constant, all runs tell of it.
-    The steps in which processors change their clock are larger than this agreement.
-    """
-    if own is None or best is None:
-        return own
-    return best if own < best <= own * AGREEMENT else own

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aicalib_hw.errors import MeasurementInvalid
 
@@ -118,17 +118,3 @@ def _rate_at(core: CoreSlices, time: int) -> float:
 
     running = np.flatnonzero((core.starts <= time) & (core.stops > time))
     return sum(core.operations / (int(core.durations[i]) / 1e9) for i in running)
-
-
-def corroborated_best(values: Any, *, within: float = 0.002, others: int = 2) -> float | None:
-    """Return the highest value that `others` further values come within a fraction `within` of; None if none is.
-
-    One high outlier is passed over, as is a best value that nothing confirms.
-    """
-    import numpy as np
-
-    ordered = np.sort(np.asarray(values, dtype=float))[::-1]
-    for first in range(len(ordered) - others):
-        if ordered[first + others] >= ordered[first] * (1 - within):
-            return float(ordered[first])
-    return None

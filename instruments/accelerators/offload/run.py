@@ -132,6 +132,7 @@ def measure(
     end = time.monotonic_ns()
     if stopped():
         return None
+    told(duration, len(launches))
     return Work(tuple(launches), begin, end, kernel.wrong())
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from aicalib_hw.instruments.accelerators.cpu.arithmetic import Kernel, gain
 from aicalib_hw.instruments.accelerators.cpu.cores import CoreOfHost
-from aicalib_hw.instruments.accelerators.cpu.crew import CoreWork
+from aicalib_hw.instruments.accelerators.cpu.crew import CoreWork, worked_together
 from aicalib_hw.instruments.accelerators.cpu.disturbance import HostCounters
 from aicalib_hw.instruments.accelerators.cpu.native import Plan, Spans
 from aicalib_hw.instruments.accelerators.cpu.results import Circumstances, evaluate
@@ -39,16 +40,24 @@ def core(
     by: float = 1.0,
     chain_by: float = 1.0,
     share: float = 1.0,
+    varying: Callable[[int], float] = lambda group: 1.0,
+    held_up: int = 0,
 ) -> CoreWork:
-    """Groups of four plain slices and one with the chain; those in `slowed` last longer by the factors given."""
+    """Groups of four plain slices and one with the chain; those in `slowed` last longer by the factors given.
+
+    varying: by what factor everything of a group lasts longer, because the clock is lower.
+    held_up: the last plain slice of every so many groups lasts a fifth longer, 0 = of none.
+    """
     spans, time = Spans(), begin
     for group in range(groups):
         hit = group in slowed
-        for _ in range(4):
-            length = round(PAIRS * CYCLES_A_PAIR / GHZ * (by if hit else 1.0))
+        for number in range(4):
+            length = round(PAIRS * CYCLES_A_PAIR / GHZ * (by if hit else 1.0) * varying(group))
+            if held_up and number == 3 and group % held_up == 0:
+                length += length // 5
             spans.slices.extend((time, time + length))
             time += length + 100
-        length = round(CLOCK_PAIRS * CHAIN / GHZ * (chain_by if hit else 1.0)) + STAMP_NS
+        length = round(CLOCK_PAIRS * CHAIN / GHZ * (chain_by if hit else 1.0) * varying(group)) + STAMP_NS
         spans.clocks.extend((time, time + length))
         time += length + 100
     spans.gained, spans.clock_gained = {GAIN}, {CLOCK_GAIN}
@@ -129,16 +138,60 @@ def test_a_peak_above_what_the_clock_allows_is_kept_and_not_used() -> None:
     assert result.efficiency_measured_clock == pytest.approx(1.0, abs=0.003)
 
 
-def test_clock_readings_that_confirm_nothing_count_as_disturbed() -> None:
+def with_chains(changed: Callable[[int], float], groups: range) -> CoreWork:
+    """One core whose clock slices in `groups` last longer by a factor."""
     work = core()
-    ragged = array("q", work.spans.clocks)
-    for i in range(GROUPS_A_RUN + 20):
-        start, stop = ragged[2 * i], ragged[2 * i + 1]
-        ragged[2 * i + 1] = start + round((stop - start) * 0.997**i)
-    work.spans.clocks = ragged
-    result = judged(work)
-    assert result.rejected >= 1
+    clocks = array("q", work.spans.clocks)
+    for i in groups:
+        start, stop = clocks[2 * i], clocks[2 * i + 1]
+        clocks[2 * i + 1] = start + round((stop - start) * changed(i))
+    work.spans.clocks = clocks
+    return work
+
+
+def test_a_clock_that_was_held_up_by_another_amount_each_time_is_read_low() -> None:
+    result = judged(with_chains(lambda i: 1.004 + i % 50 / 100, range(GROUPS_A_RUN + 20)))
+    assert result.rejected == 1
     assert result.peak.validity
+    assert result.efficiency_measured_clock == pytest.approx(1.0, rel=1e-6)
+
+
+def test_a_chain_that_seems_faster_than_all_work_is_no_clock() -> None:
+    result = judged(with_chains(lambda i: 0.95, range(GROUPS_A_RUN + 20)))
+    assert result.rejected == 1
+    (reasons,) = [run.reasons for run in result.peak.runs if not run.used]
+    assert "no reading that undisturbed work" in reasons[0]
+    assert result.clock is not None
+    assert float(result.clock) == pytest.approx(GHZ * 1e9, rel=1e-6)
+
+
+@pytest.mark.parametrize("known", [PER_CYCLE, None])
+def test_a_clock_that_changes_all_the_time_changes_neither_ratio_nor_operations_a_cycle(known: int | None) -> None:
+    # The clock goes up and down by 5 % within a run, as that of a shared Zen 5 does; chain and work alike.
+    wandering = core(varying=lambda group: 1.0 + 0.05 * abs(group % 100 - 50) / 50)
+    result = judged(wandering, per_cycle=known)
+    assert result.rejected == 0
+    assert result.peak.evidence["cores"][0]["operations_per_cycle"] == pytest.approx(PER_CYCLE, rel=2e-3)
+    assert result.efficiency_measured_clock == (None if known is None else pytest.approx(1.0, abs=2e-3))
+    assert value(result.peak) == pytest.approx(PER_CYCLE * GHZ * 1e9, rel=1e-3)
+
+
+def test_a_rate_above_every_clock_that_was_read_is_a_fault_and_no_peak() -> None:
+    work = core()
+    slices = array("q", work.spans.slices)
+    slices[801] = slices[800] + (slices[801] - slices[800]) * 2 // 3
+    work.spans.slices = slices
+    result = judged(work)
+    assert result.rejected == 1
+    assert "clock, time or count" in next(run.reasons[0] for run in result.peak.runs if not run.used)
+    assert value(result.peak) == pytest.approx(PER_CYCLE * GHZ * 1e9, rel=1e-6)
+
+
+def test_slices_that_were_held_up_beside_a_reading_of_the_clock_do_not_count_against_the_core() -> None:
+    # Of every second reading the work before it took a fifth longer: two neighbours that differ compare nothing.
+    result = judged(core(held_up=2))
+    assert result.rejected == 0
+    assert result.efficiency_measured_clock == pytest.approx(1.0, rel=1e-6)
 
 
 def test_more_than_a_fifth_of_disturbed_runs_makes_the_result_invalid() -> None:
@@ -200,6 +253,14 @@ def test_a_core_without_a_slice_is_no_measurement() -> None:
     work.spans = Spans()
     with pytest.raises(MeasurementInvalid, match="processor 1"):
         judged(core(0), work)
+
+
+def test_cores_that_had_no_turn_at_the_same_time_did_not_work_together() -> None:
+    none = core(1)
+    none.spans = Spans()
+    assert worked_together([core(0), core(1, begin=1234)])
+    assert not worked_together([core(0, groups=10), core(1, groups=10, begin=1_000_000_000)])
+    assert not worked_together([core(0), none])
 
 
 def test_a_busy_host_is_named_and_not_refused() -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from aicalib_hw.instruments.accelerators.cpu.slices import (
     CoreSlices,
     best_moment,
     common_window,
-    corroborated_best,
     operations_inside,
     operations_shared,
     parts_of,
@@ -125,22 +123,3 @@ def test_parts_cover_the_window_without_gap(begin: int, length: int, count: int)
     assert all(earlier[1] == later[0] for earlier, later in pairwise(parts))
     lengths = [stop - start for start, stop in parts]
     assert max(lengths) - min(lengths) <= 1
-
-
-@given(st.lists(st.floats(1.0, 2.0), min_size=3, max_size=30))
-def test_a_corroborated_best_has_two_others_beside_it(values: list[float]) -> None:
-    found = corroborated_best(values)
-    near = [value for value in values if found is not None and found * 0.998 <= value <= found]
-    assert found is None or len(near) >= 3
-    higher = sorted(value for value in values if found is None or value > found)
-    for value in higher:
-        assert sum(value * 0.998 <= other <= value for other in values) < 3
-
-
-def test_one_high_outlier_is_passed_over() -> None:
-    assert corroborated_best(np.array([3.1, 2.9, 2.899, 2.898, 2.5])) == 2.9
-
-
-def test_readings_that_disagree_confirm_nothing() -> None:
-    assert corroborated_best([3.0, 2.9, 2.8]) is None
-    assert corroborated_best([3.0, 3.0]) is None
