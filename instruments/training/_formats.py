@@ -1,8 +1,8 @@
 """What the lines of training logs say, framework by framework.
 
 Source: Megatron-LM `training_log`, MindSpeed-LLM and Primus in the same form; torchtitan `metrics.py`, 0.3.0; DeepSpeed
-`ThroughputTimer`, 0.19.8; nanoGPT `train.py`; Trainer of transformers 5.24. The lines of torchtitan, DeepSpeed and the
-Trainer were taken from runs of their code. Keys are found by name and never by
+`ThroughputTimer`, 0.19.8; nanoGPT `train.py`; Trainer of transformers 5.24. The lines of torchtitan, DeepSpeed, nanoGPT
+and the Trainer were taken from runs of their code. Keys are found by name and never by
 place, a time only with its unit. TFLOP/s and MFU are not read: no two frameworks count the same operations by them.
 """
 

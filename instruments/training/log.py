@@ -56,7 +56,7 @@ class TrainingLog(TrainingJob):
         schemes=("log",),
         wires=("file", "process"),
         simulator="training",
-        verified="the Trainer of transformers 5.24 on Linux; lines that torchtitan 0.3.0 and DeepSpeed 0.19.8 wrote",
+        verified="the Trainer of transformers 5.24 on Linux; lines of torchtitan 0.3.0, DeepSpeed 0.19.8, nanoGPT",
     )
 
     def __init__(self, address: str, *, timeout: float = 30.0, trace: Trace | None = None) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from aicalib_hw.interfaces import TrainingPlan
 
 # The forms of the frameworks' sources: Megatron-LM d98e8a64dd, nanoGPT 3adf61e1; the forks' from users' published logs;
-# the Trainer's from a run of 5.23. What torchtitan 0.3.0 (MetricsProcessor.log) and DeepSpeed 0.19.8 (ThroughputTimer)
-# themselves wrote stands below, of steps that a sleep made as long as is known.
+# the Trainer's from a run of 5.23. What torchtitan 0.3.0 (MetricsProcessor.log), DeepSpeed 0.19.8 (ThroughputTimer) and
+# nanoGPT 3adf61e1 (train.py) themselves wrote stands below, of steps whose times are known from elsewhere.
 MEGATRON = (
     " [2026-04-28 14:23:45.123456] iteration       42/    500 | consumed samples:        10752 | elapsed time per "
     "iteration (ms): 892.1 | throughput per GPU (TFLOP/s/GPU): 245.3 | learning rate: 3.000000E-04 | global batch "
@@ -73,11 +73,34 @@ TRAINER = (
     "{'loss': '7.648', 'grad_norm': '1.097', 'learning_rate': '3.75e-05', 'epoch': '0.25', "
     "'num_input_tokens_seen': 2048, 'train_runtime': '0.3181', 'train_tokens_per_second': '6439'}"
 )
+# Of a run of 1024 sequences a step that its user published: github.com/epfLLM/Megatron-LLM, issue 11.
+OF_MEGATRON = [
+    " iteration      182/  250000 | consumed samples:       186368 | elapsed time per iteration (ms): 126995.3 | "
+    "learning rate: 1.365E-05 | global batch size:  1024 | lm loss: 2.382640E+00 | loss scale: 1.0 | "
+    "grad norm: 0.227 | number of skipped iterations:   0 | number of nan iterations:   0 |",
+    " iteration      183/  250000 | consumed samples:       187392 | elapsed time per iteration (ms): 125553.7 | "
+    "learning rate: 1.372E-05 | global batch size:  1024 | lm loss: 2.471678E+00 | loss scale: 1.0 | "
+    "grad norm: 0.134 | number of skipped iterations:   0 | number of nan iterations:   0 |",
+    " iteration      184/  250000 | consumed samples:       188416 | elapsed time per iteration (ms): 127804.5 | "
+    "learning rate: 1.380E-05 | global batch size:  1024 | lm loss: 2.408367E+00 | loss scale: 1.0 | "
+    "grad norm: 0.270 | number of skipped iterations:   0 | number of nan iterations:   0 |",
+]
+OF_NANOGPT = [
+    "iter 1: loss 4.5832, time 1652.05ms, mfu -100.00%",
+    "iter 2: loss 4.5977, time 236.04ms, mfu -100.00%",
+    "iter 3: loss 4.5773, time 244.24ms, mfu -100.00%",
+    "iter 4: loss 4.5761, time 283.78ms, mfu -100.00%",
+    "iter 5: loss 4.5895, time 238.64ms, mfu 0.00%",
+    "iter 6: loss 4.5950, time 842.31ms, mfu 0.00%",
+]
+SEEN_IN_NANOGPT = (0.2365, 0.2440, 0.2839, 0.2377, 0.8431)
+"""s between the ends of those steps, by a hook of the optimizer in the same process."""
+
 SAMPLES = {
-    "megatron": [MEGATRON, WITH_ENERGY, OLDER, PRIMUS, FORK, OVERFLOW],
+    "megatron": [MEGATRON, WITH_ENERGY, OLDER, PRIMUS, FORK, OVERFLOW, *OF_MEGATRON],
     "torchtitan": [TITAN, *OF_TITAN],
     "deepspeed": [DEEPSPEED, OLD_DEEPSPEED, *OF_DEEPSPEED],
-    "nanogpt": [NANOGPT],
+    "nanogpt": [NANOGPT, *OF_NANOGPT],
     "huggingface": [TRAINER],
 }
 EACH = [(name, line) for name, lines in SAMPLES.items() for line in lines]
@@ -139,6 +162,33 @@ def test_deepspeed_counts_optimizer_steps_and_not_the_parts_of_them() -> None:
     assert "parts" in old.remark
 
 
+def tallied(framework: str, lines: list[str], plan: TrainingPlan) -> Tally:
+    """The steps of these lines."""
+    tally = Tally(FORMATS[framework], plan, "")
+    for line in lines:
+        logged = FORMATS[framework].read(plain(line))
+        assert logged is not None
+        tally.add(logged, None, line)
+    return tally
+
+
+def test_what_nanogpt_itself_wrote_is_what_was_seen_in_its_process_within_half_a_per_cent() -> None:
+    tally = tallied("nanogpt", OF_NANOGPT, TrainingPlan(8, 64))
+    assert [(span.steps, span.tokens) for span in tally.spans] == [(1, 512)] * 5
+    assert sum(span.seconds for span in tally.spans) == pytest.approx(sum(SEEN_IN_NANOGPT), rel=0.005)
+    assert tally.untold(tally.spans) == tally.spans
+
+
+def test_lines_of_a_published_run_of_megatron_give_its_steps_sequences_and_times_and_that_none_was_skipped() -> None:
+    tally = tallied("megatron", OF_MEGATRON, TrainingPlan(1024, 4096))
+    assert [(span.first, span.last, span.tokens) for span in tally.spans] == [
+        (182, 183, 1024 * 4096),
+        (183, 184, 1024 * 4096),
+    ]
+    assert [span.seconds for span in tally.spans] == pytest.approx([125.5537, 127.8045])
+    assert (tally.objections, tally.remarks, tally.untold(tally.spans)) == ((), (), [])
+
+
 @pytest.mark.parametrize(
     ("framework", "lines", "batch", "seconds"),
     [("torchtitan", OF_TITAN, 8, 0.05), ("deepspeed", OF_DEEPSPEED, 8, 0.04)],
@@ -146,11 +196,7 @@ def test_deepspeed_counts_optimizer_steps_and_not_the_parts_of_them() -> None:
 def test_what_torchtitan_and_deepspeed_themselves_wrote_gives_the_time_that_their_steps_took(
     framework: str, lines: list[str], batch: int, seconds: float
 ) -> None:
-    tally = Tally(FORMATS[framework], TrainingPlan(batch, 1024 // batch), "")
-    for line in lines:
-        logged = FORMATS[framework].read(plain(line))
-        assert logged is not None
-        tally.add(logged, None, line)
+    tally = tallied(framework, lines, TrainingPlan(batch, 1024 // batch))
     assert [span.steps for span in tally.spans] == [1] * (len(lines) - 1)
     for span in tally.spans:
         assert span.tokens == 1024
