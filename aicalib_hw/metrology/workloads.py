@@ -32,9 +32,9 @@ def of_all_workloads(parts: Sequence[Measurement]) -> Measurement:
 
     parts: one measurement of each workload, all against calibrated or all against nominal references. What causes an
     error of one reference causes it in every workload, and counts as fully correlated; what belongs to the tokens of
-    one counts by itself. A part that is not valid makes the whole INVALID, as do more than 100 % beyond the
-    uncertainty; a part without a value, or whose window has no length, leaves it without one. Raises UsageError for
-    fewer than two, for the same workload twice, and for kinds of references that are mixed.
+    one counts by itself. A part that is not valid, for the reasons that it tells itself, makes the whole INVALID, as
+    do more than 100 % beyond the uncertainty; a part without a value, or whose window has no length, leaves it without
+    one. Raises UsageError for fewer than two, for the same workload twice, and for kinds of references that are mixed.
     """
     kinds = [str(one.settings.get("workload")) for one in parts]
     variants = {one.definition.rpartition("/")[2] for one in parts}
@@ -44,7 +44,7 @@ def of_all_workloads(parts: Sequence[Measurement]) -> Measurement:
             why="it takes two workloads or more, each once, against references of one kind",
         )
     times = [one.window.duration for one in parts]
-    found = [f"{kind}: {why}" for kind, one in zip(kinds, parts, strict=True) for why in _objections(one)]
+    found = [f"that of {kind} is not valid" for kind, one in zip(kinds, parts, strict=True) if not one.validity]
     if min(times) <= 0:
         found.append("a workload whose window has no length has no part in a mean over time")
     busy = [time * float(one.value) for time, one in zip(times, parts, strict=True) if one.value and time > 0]
@@ -81,12 +81,6 @@ def of_all_workloads(parts: Sequence[Measurement]) -> Measurement:
         },
         validity=Validity(ValidityStatus.INVALID if found else ValidityStatus.VALID, tuple(dict.fromkeys(found))),
     )
-
-
-def _objections(part: Measurement) -> tuple[str, ...]:
-    if part.validity and part.value is not None:
-        return ()
-    return part.validity.reasons or ("it has no value",)
 
 
 def _components(parts: Sequence[Measurement], kinds: Sequence[str], busy: Sequence[float]) -> tuple[Component, ...]:

@@ -88,7 +88,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "request_rate": ("requests a second", "每秒请求数"),
     "arrival": ("arrival of requests", "请求到达方式"),
     "streaming": ("streamed", "流式输出"),
-    "processes": ("client processes", "客户端进程数"),
+    "processes": ("processes", "进程数"),
     "headroom": ("client proven for, times the rate", "客户端验证倍数"),
     "failure_rate": ("requests that may fail", "允许失败比例"),
     "ttft_limit": ("limit of the time to the first token", "首 token 时间上限"),
