@@ -117,6 +117,7 @@ def effective_compute(
     variant = next(iter(references.values())).variant
     value: float | None = None
     busy: dict[str, float] = {}
+    done: dict[str, float] = {}
     components: tuple[Component, ...] = ()
     found = [*(tokens.validity.reasons if not tokens.validity else ()), *reasons]
     if tokens.value is None or tokens.value <= 0:
@@ -126,6 +127,7 @@ def effective_compute(
     if tokens.value is not None and tokens.value > 0 and len(peaks) == len(shares):
         rate = units.convert(float(tokens.value), tokens.unit, "token/s")
         busy = {one: rate * operations_per_token * shares[one] / peaks[one] for one in shares}
+        done = {one: rate * operations_per_token * shares[one] * tokens.window.duration for one in shares}
         value = 100 * sum(busy.values())
         components = _components(tokens, references, busy)
         expanded = _COVERAGE * sum(standard_uncertainty(one, value, "%") ** 2 for one in components) ** 0.5
@@ -149,6 +151,7 @@ def effective_compute(
             "token_rate": tokens.value,
             "token_definition": tokens.definition,
             "operations_per_token": operations_per_token,
+            "operations": done,
             "busy_shares": busy,
             "reference_rates": {one: reference.value for one, reference in references.items()},
             "reference_sources": {one: reference.source for one, reference in references.items()},

@@ -3,7 +3,7 @@
 The definition is the project's own, in `aicalib_hw.metrology.effective`. The reference rate is measured before and
 after every run of the workload, by the same accelerators, while the workload does not run; a run between two references
 that do not agree is not usable. What the accelerators' data sheets give instead is reported beside it, under a
-definition of its own.
+definition of its own; of several workloads, what they come to over the time of them all.
 """
 
 from __future__ import annotations
@@ -22,14 +22,7 @@ from aicalib_hw.interfaces import (
     TrainingPlan,
 )
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.effective import (
-    FLOP_MODELS,
-    ModelShape,
-    Workload,
-    effective_compute,
-    inference_operations,
-    training_operations,
-)
+from aicalib_hw.metrology.effective import ModelShape, Workload, effective_compute
 from aicalib_hw.metrology.workloads import of_all_workloads
 from aicalib_hw.procedures._all_workloads import together
 from aicalib_hw.procedures._certified import certificate_of, certified
@@ -41,6 +34,7 @@ from aicalib_hw.procedures._effective_run import (
     path_of,
 )
 from aicalib_hw.procedures._kept import keeping_partial
+from aicalib_hw.procedures._operations import operations_of, other_precision
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.procedures.training import long_enough, training_plan
 from aicalib_hw.readings import Measurement
@@ -48,9 +42,6 @@ from aicalib_hw.readings import Measurement
 __all__ = ["calibrate_effective_compute", "measure_effective_compute"]
 
 _ROLES: Mapping[Workload, str] = {"training": "training_job", "inference": "inference_service"}
-_AGREEMENT = 1e-3
-_OTHER_WORK = 0.01
-"""Share by which answers may have other lengths than were asked for, or prompts come from a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,57 +216,6 @@ def asked_of(bench: Any, kind: Workload) -> TrainingPlan | InferenceLoad:
     return InferenceLoad(**given)
 
 
-def operations_of(work: Any, tokens: Measurement) -> tuple[float, tuple[str, ...]]:
-    """Return the operations of one token that `tokens` counts, and why they may be wrong.
-
-    Of a shape that the plan gives, or of what a training job tells of its own model by the same convention. Raises
-    UsageError where neither does, and for tokens of another kind than a convention is known for.
-    """
-    if work.kind == "inference":
-        asked, counted = work.asked, tokens.definition.split("/")
-        whole = inference_operations(work.shape, asked.input_tokens, asked.output_tokens)
-        of = {"output": asked.output_tokens, "total": asked.input_tokens + asked.output_tokens}
-        if counted[0] != "token" or counted[1] not in of or counted[2] == "engine-counter" or len(counted) > 4:
-            raise UsageError(
-                f"the operations of a token of {tokens.definition!r} are not known",
-                why="whose requests were answered, and how long they are, must be known of every token that counts",
-                advice="measure with requests of our own",
-            )
-        return whole / of[counted[1]], _other_work(asked, tokens.evidence)
-    told = tokens.evidence.get("flop_per_token")
-    same = str(tokens.evidence.get("flop_model", "")).replace("/", "-") == FLOP_MODELS["training"]
-    if work.shape is None:
-        if not told or not same:
-            raise UsageError(
-                "the operations of a trained token are not known",
-                why="this job does not tell the shape of its model",
-                advice="give parameters, layers and width under [plan.effective_compute]",
-            )
-        return float(told), ()
-    operations = float(training_operations(work.shape, work.asked.sequence_length))
-    if told and same and abs(float(told) / operations - 1) > _AGREEMENT:
-        return operations, (
-            f"a token takes {operations:.6g} operations by the plan's shape, and {float(told):.6g} by the job's own",
-        )
-    return operations, ()
-
-
-def _other_work(asked: InferenceLoad, told: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say why the requests took other operations than those that were asked for."""
-    found = []
-    answers = told.get("output_tokens") or {}
-    lengths = [one for one in (answers.get("least"), answers.get("most")) if one is not None]
-    if any(abs(one - asked.output_tokens) > _OTHER_WORK * asked.output_tokens for one in lengths):
-        found.append(
-            f"answers had {min(lengths)} to {max(lengths)} tokens, and the operations of a token are those of requests "
-            f"with {asked.output_tokens}"
-        )
-    cached, complete = told.get("cached_tokens") or 0, (told.get("requests") or {}).get("complete") or 0
-    if cached > _OTHER_WORK * complete * asked.input_tokens:
-        found.append(f"{cached} prompt tokens came from a cache, which is no work, and would count as such")
-    return tuple(found)
-
-
 def _long(work: _Work, bench: Any, record: Any, step: Progress) -> _Work:
     """Return the work with as many steps as last the time that the plan of training asks for; a service knows it."""
     job, duration = work.instrument, bench.settings.plan.training.duration
@@ -318,6 +258,7 @@ def _measure(
 
         tokens = certified(keep(work.measure(number, within)), work.certificate)
         operations, doubts = operations_of(work, tokens)
+        doubts += other_precision(tokens, plan.precisions)
         step(min(1.0, (number + 0.9) / plan.runs), f"{note}, the reference after")
         references.append(referred())
         counting: dict[str, Any] = {
@@ -344,6 +285,7 @@ def _measure(
             "devices": names,
             "reference_sources": told[0]["reference_sources"],
             "token_rates": [one["token_rate"] for one in told],
+            "operations": {key: [one["operations"].get(key) for one in told] for key in plan.precisions},
             "reference_rates": {key: [one["reference_rates"].get(key) for one in told] for key in plan.precisions},
             "busy_shares": {key: [one["busy_shares"].get(key) for one in told] for key in plan.precisions},
             "asked": {one.name: getattr(work.asked, one.name) for one in fields(work.asked)},

@@ -262,7 +262,8 @@ class Job(hw.TrainingJob):
     def measure_tokens(self, plan: TrainingPlan, *, progress: Any = None) -> Measurement:
         self.running = True
         self.steps.append(plan.steps)
-        return replace(workload(self._rate), evidence={"remarks": ["a job of this test"], **self._evidence})
+        evidence = {"remarks": ["a job of this test"], **self._evidence}
+        return replace(workload(self._rate), evidence=evidence, settings={"precision": plan.precision})
 
 
 class Service(hw.InferenceService):
@@ -360,6 +361,7 @@ def test_a_training_job_is_measured_between_references_and_its_share_is_the_true
     assert result.evaluation is not None
     assert abs(result.evaluation.value - 25.0) <= result.evaluation.expanded_uncertainty < 0.1
     assert (result.quantity, result.title) == ("effective_compute", "training, batch of 4 × 256")
+    assert result.measurement.evidence["operations"] == {"fp32": [pytest.approx(0.25e12)] * 3}
     assert device.measured == 4
     assert calibration.further[0].definition.endswith("/nominal")
     assert calibration.further[0].value == pytest.approx(12.5)
@@ -372,6 +374,9 @@ def test_a_job_that_tells_its_model_needs_no_shape_and_one_that_contradicts_the_
     told: dict[str, Any] = {"flop_model": "palm-6n-12lhqt/no-embed/no-causal", "flop_per_token": float(PER_TOKEN)}
     own = calibrate_effective_compute(bench_of(Watched(), Job(1e4, **told)), plan=EffectiveComputePlan())
     assert own.results[0].measurement.value == pytest.approx(100 * 1e4 * PER_TOKEN / 1e12)
+    counted = bench_of(Watched(), Job(1e4, **told, flop_per_token_counted=0.867 * PER_TOKEN))
+    (doubted,) = calibrate_effective_compute(counted, plan=EffectiveComputePlan()).results
+    assert any("and it counted" in reason for reason in doubted.validity.reasons)
     other = calibrate_effective_compute(
         bench_of(Watched(), Job(1e4, **{**told, "flop_per_token": 1.2 * PER_TOKEN})), plan=EffectiveComputePlan(**SHAPE)
     )
@@ -504,6 +509,15 @@ def test_a_bench_that_cannot_be_measured_so_is_told_what_it_lacks(
         calibrate_effective_compute(bench_of(*instruments), plan=EffectiveComputePlan(**plan))
 
 
+def test_operations_at_another_precision_than_the_job_trains_in_are_not_charged_to_it() -> None:
+    for precision, valid in ((None, True), ("fp32", True), ("bf16", False)):
+        training = TRAINING_PLAN.model_copy(update={"precision": precision})
+        bench = bench_of(Watched(), Job(1e4), training=training)
+        (result,) = calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE)).results
+        assert bool(result.validity) is valid, result.validity.reasons
+    assert "the job trains in bf16, and its operations are charged at fp32" in result.validity.reasons
+
+
 def test_a_plan_of_training_without_a_batch_is_refused_before_anything_is_measured() -> None:
     device = Watched()
     bench = bench_of(device, Job(1.0), training=bench_plans.TrainingPlan(sequence_length=256))
@@ -538,6 +552,7 @@ options = { model = "a100" }
 [instruments.service]
 driver = "openai"
 simulator = "openai"
+options = { stream_rate = 200.0, first_token = 0.05 }
 
 [load]
 source = "world"

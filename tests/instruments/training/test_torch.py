@@ -187,13 +187,13 @@ def test_a_process_that_dies_leaves_the_steps_before_marked_and_takes_the_others
 @pytest.mark.alone
 @needs_torch
 def test_an_abort_ends_all_processes_within_a_second_and_keeps_the_steps() -> None:
-    with TorchTraining(TWO) as training:
+    with TorchTraining(f"torch://local?{SMALL}") as training:
         caught: list[Measurement] = []
         thread = threading.Thread(
             target=lambda: caught.append(kept(lambda: training.measure_tokens(planned(steps=100_000))))
         )
         thread.start()
-        workers = workers_of(training)
+        workers = workers_of(training, 1)
         time.sleep(1.5)
         began = time.monotonic()
         training.abort()
