@@ -582,6 +582,19 @@ class BenchFile(Table):
         return limits
 
     @property
+    def time_remark(self) -> str:
+        """What has to be said of all times of what is simulated here, "" where its world runs in real time."""
+        rate = self.world.get("rate", 1)
+        if rate == 1:
+            return ""
+        return (
+            f"the simulated world runs {rate:g} times as fast as this host's clock, which stamps readings and windows: "
+            "durations and rates of the two do not agree"
+            if rate
+            else "the simulated world stands still until it is moved: durations by this host's clock mean nothing there"
+        )
+
+    @property
     def path(self) -> Path | None:
         """The file it was read from."""
         return self._path

@@ -225,6 +225,8 @@ class Bench:
                 self._take(name, instrument, options)
             self.instruments[name] = instrument
             instrument.open()
+            if simulated and self.settings.time_remark:
+                instrument._add_to_identity(times=self.settings.time_remark)
             expected = entry.identity.model_dump(exclude_none=True)
             if simulated:
                 expected.pop("serial", None)

@@ -58,6 +58,15 @@ class Instant:
         present = cls.now()
         return cls(present.utc_ns - (present.monotonic_ns - monotonic_ns), monotonic_ns)
 
+    @property
+    def utc(self) -> str:
+        """UTC as ISO 8601 text, to the microsecond: 2026-03-31T08:15:02.123456Z."""
+        import datetime
+
+        seconds, rest = divmod(self.utc_ns, 1_000_000_000)
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+
     def seconds_since(self, earlier: Instant) -> float:
         """Return the seconds from `earlier` to here; raise UsageError across clocks."""
         if self.clock != earlier.clock:

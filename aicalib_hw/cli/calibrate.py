@@ -163,6 +163,8 @@ def _announce(bench: Bench, plan: PlanName) -> None:
     for name, error in bench.left_out.items():
         remedy = f" ({error.advice})" if error.advice else ""
         screen.print(f"  {name}: left out, {error.what}{remedy}", markup=False, soft_wrap=True)
+    if bench.settings.time_remark and bench.simulated:
+        screen.print(f"[yellow]  {bench.settings.time_remark}[/]", soft_wrap=True)
     screen.print(f"  rule {bench.settings.decision.rule}, plan {plan}")
 
 

@@ -43,6 +43,8 @@ def run(
                         screen.print(
                             "  " + " ".join(f"{key}={value}" for key, value in environment.items()), soft_wrap=True
                         )
+                    if settings.time_remark:
+                        _screen.remarks().print(f"[yellow]{settings.time_remark}[/]", soft_wrap=True)
                     _screen.remarks().print("simulated, on loopback only; Ctrl-C ends it")
                 wait_until(math.inf)
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -101,6 +102,7 @@ class Instrument(abc.ABC):
         self.address = address
         self._lock: AbstractContextManager[object] = threading.RLock()
         self._identity: Identity | None = None
+        self._added: Mapping[str, str] = {}
 
     @classmethod
     def local_addresses(cls) -> tuple[str, ...]:
@@ -126,7 +128,17 @@ class Instrument(abc.ABC):
                 where=self.address,
                 advice="use `with open_instrument(address) as instrument:` or call open()",
             )
-        return self._identity
+        if not self._added:
+            return self._identity
+        return dataclasses.replace(self._identity, extra={**self._identity.extra, **self._added})
+
+    def _add_to_identity(self, **facts: str) -> None:
+        """Add what others know of this instrument to the `extra` of its identity, until it is closed; raises NotOpen.
+
+        It goes with every measurement that is taken from then on, into record and report.
+        """
+        _ = self.identity
+        self._added = {**self._added, **facts}
 
     def open(self) -> Self:
         """Connect, identify, and return self; raises ConnectionFailed or IdentityMismatch."""
@@ -147,6 +159,7 @@ class Instrument(abc.ABC):
         report = self._made_safe()
         with self._lock:
             self._identity = None
+            self._added = {}
             try:
                 self._disconnect()
             except Exception as error:  # noqa: BLE001 - the way out must never raise

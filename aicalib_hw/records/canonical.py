@@ -12,6 +12,7 @@ from typing import Any
 
 from aicalib_hw._plain import from_plain, to_plain
 from aicalib_hw.errors import RecordError
+from aicalib_hw.readings import Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,4 @@ def digest(content: str | bytes) -> str:
 
 def iso_utc(utc_ns: int) -> str:
     """Return ns since 1970 as ISO 8601 in UTC, to the microsecond: 2026-03-31T08:15:02.123456Z."""
-    import datetime
-
-    seconds, rest = divmod(utc_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+    return Instant(utc_ns, 0).utc

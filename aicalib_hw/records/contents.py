@@ -96,6 +96,11 @@ class RecordContents:
         return tuple(found)
 
     @property
+    def world_rate(self) -> float:
+        """Seconds of the simulated world in one of the host's clock, as the bench file had it; 1 where it had none."""
+        return float(self.bench.get("world", {}).get("rate", 1.0)) if self.simulated else 1.0
+
+    @property
     def simulated(self) -> bool:
         """True if any source is simulated; derived from what the instruments say of themselves, from nothing else."""
         return bool(self.simulated_identities)

@@ -31,8 +31,12 @@ CSV_COLUMNS = (
     "simulated",
     "started_at",
     "duration_s",
+    "world_rate",
 )
-"""Columns of `export_csv`; value, expanded uncertainty, error and MPE are in `unit`."""
+"""Columns of `export_csv`; value, expanded uncertainty, error and MPE are in `unit`.
+
+world_rate: of what is simulated, seconds of its world in one of the host's clock; 1 where the two agree.
+"""
 
 
 def export_json_lines(record: RecordContents, path: str | Path) -> Path:
@@ -57,6 +61,7 @@ def _lines(record: RecordContents) -> Iterator[dict[str, Any]]:
         "status": record.status,
         "reason": record.reason,
         "simulated": record.simulated,
+        "world_rate": record.world_rate,
         "seal": record.seal,
     }
     groups: tuple[tuple[str, tuple[Any, ...]], ...] = (
@@ -99,6 +104,7 @@ def _table(record: RecordContents) -> str:
                 str(result.measurement.identity.simulated).lower(),
                 iso_utc(window.start.utc_ns),
                 window.duration,
+                f"{record.world_rate:g}" if result.measurement.identity.simulated else None,
             )
         )
     return text.getvalue()

@@ -23,6 +23,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "These sources are simulators. No value that depends on them says anything about a real object.",
         "以下来源为仿真器。依赖于它们的任何数值均不能说明真实被校对象的情况。",
     ),
+    "times banner": (
+        "The simulated world runs {rate} times as fast as the host's clock, which stamps readings and windows: "
+        "durations and rates of the two do not agree.",
+        "仿真世界的时间为主机时钟的 {rate} 倍，而读数与时间窗由主机时钟标记：两者的时长与速率不一致。",
+    ),
     "aborted banner": ("ABORTED – the session was stopped before its end", "已中止 – 测量过程在结束前被停止"),
     "error banner": ("ENDED BY AN ERROR – the session did not come to its end", "因错误结束 – 测量过程未能正常完成"),
     "incomplete banner": (

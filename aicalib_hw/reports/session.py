@@ -42,6 +42,7 @@ class Report:
     title: str
     description: str
     simulated: tuple[str, ...]
+    times: str
     trouble: str
     problems: tuple[str, ...]
     identity: tuple[tuple[str, str], ...]
@@ -77,6 +78,7 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
         title=contents.title,
         description=str(bench.get("description", "") or ""),
         simulated=tuple(_source(identity) for identity in _each_once(contents.simulated_identities)),
+        times="" if contents.world_rate == 1 else words("times banner", rate=f"{contents.world_rate:g}"),
         trouble="" if contents.status == "complete" else words(f"{contents.status} banner"),
         problems=verification.problems,
         identity=tuple(_identity(contents, str(bench.get("name", "")), words)),

@@ -9,7 +9,10 @@ from typing import Any
 
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import LoadRun, PowerReading, PowerSettings
-from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
+from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
+
+_LEAST_OF_UPDATES = 0.8
+"""Least share of the updates' own lengths that lies between first and last on this host's clock, if both keep time."""
 
 _MOST_MISSED = 0.01
 """Share of updates that may be missed before a mean no longer stands for its window."""
@@ -28,7 +31,7 @@ def mean_power(
     """
     usable = [reading for reading in readings if not reading.status]
     reasons = objections(readings)
-    window = Window(readings[0].window.start, readings[-1].window.stop, "consecutive updates of the meter")
+    window = window_of(readings)
     values = [float(reading.active_power) for reading in usable]
     value = statistics.fmean(values) if values else None
     evidence = {
@@ -74,9 +77,14 @@ def integrated_energy(
 
     energy: J, None if the integrator did not end as it should (the reason among `reasons`).
     readings: updates taken meanwhile, which the limits of error are stated for.
+    window: from before the start until the end was seen. Where the energy holds, the time by the meter's own timer that
+    it was counted in takes its place, so that energy over window is the mean power: starting, and looking for the end,
+    take time that is not in the energy.
     """
     usable = [reading for reading in readings if not reading.status]
     reasons = objections(readings) + reasons
+    if energy is not None:
+        window = Window(window.start, _later(window.start, duration), window.rule)
     return Measurement(
         quantity="energy",
         definition="energy/active/meter-integrator",
@@ -109,7 +117,7 @@ def summed_energy(
     missed = sum(reading.missed or 0 for reading in readings)
     if missed and not any("missed" in reason for reason in reasons):
         reasons += (f"{missed} updates were missed, and their energy with them",)
-    window = Window(readings[0].window.start, readings[-1].window.stop, "consecutive updates of the meter")
+    window = window_of(readings)
     length = sum(reading.window.duration for reading in readings)
     energy = None
     if not reasons:
@@ -128,6 +136,24 @@ def summed_energy(
         validity=validity(reasons),
         load=load.achieved() if load is not None else None,
     )
+
+
+def window_of(readings: Sequence[PowerReading]) -> Window:
+    """Return the window of consecutive updates, at least one: from the start of the first to the end of the last.
+
+    Updates of one time base do not overlap. Where they do, because they were read late or because the meter's time runs
+    faster than this host's clock (in a simulated world that was told to), the length is the sum of the updates' own.
+    """
+    start, stop = readings[0].window.start, readings[-1].window.stop
+    length = sum(reading.window.duration for reading in readings)
+    if stop.seconds_since(start) >= _LEAST_OF_UPDATES * length:
+        return Window(start, stop, "consecutive updates of the meter")
+    return Window(start, _later(start, length), "consecutive updates, counted by the meter's time")
+
+
+def _later(instant: Instant, seconds: float) -> Instant:
+    after = round(seconds * 1e9)
+    return Instant(instant.utc_ns + after, instant.monotonic_ns + after, instant.clock)
 
 
 def objections(readings: Sequence[PowerReading]) -> tuple[str, ...]:

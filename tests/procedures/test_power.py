@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +23,10 @@ OpenBench = Callable[..., hw.Bench]
 SHORT = PowerPlan(loads=(0.0, 0.5, 1.0), duration=2.0, runs=3, settle=1.0, ranging_duration=1.0, energy_duration=0)
 
 
-def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(simulated_bench: OpenBench) -> None:
-    bench = simulated_bench("simulated-server")
+def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(
+    simulated_bench: OpenBench, fast_server: Path
+) -> None:
+    bench = simulated_bench(fast_server)
     stamps = Stamps(bench)
     calibration = calibrate_power(bench, plan=SHORT, progress=stamps)
     assert [result.asked_load for result in calibration.results] == [0.0, 0.5, 1.0]
@@ -38,8 +40,10 @@ def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(simul
         assert result.simulated
 
 
-def test_the_verdicts_of_the_shipped_bench_are_those_that_the_truth_demands(simulated_bench: OpenBench) -> None:
-    bench = simulated_bench("simulated-server")
+def test_the_verdicts_of_the_shipped_bench_are_those_that_the_truth_demands(
+    simulated_bench: OpenBench, fast_server: Path
+) -> None:
+    bench = simulated_bench(fast_server)
     stamps = Stamps(bench)
     *points, energy = calibrate_power(bench, progress=stamps).results
     assert (energy.quantity, energy.decision.verdict) == ("energy", Verdict.NOT_EVALUATED)
@@ -63,8 +67,10 @@ def test_the_verdicts_of_the_shipped_bench_are_those_that_the_truth_demands(simu
     assert seen == {Verdict.PASS, Verdict.FAIL, Verdict.INDETERMINATE}
 
 
-def test_the_meter_gets_its_settings_back_and_the_load_is_stopped(simulated_bench: OpenBench) -> None:
-    bench = simulated_bench("simulated-server")
+def test_the_meter_gets_its_settings_back_and_the_load_is_stopped(
+    simulated_bench: OpenBench, fast_server: Path
+) -> None:
+    bench = simulated_bench(fast_server)
     meter = bench.the("power_meter")
     before = meter.configure(auto_range=True, update_interval=0.5)
     calibrate_power(bench, plan=SHORT.model_copy(update={"update_interval": 0.25}))
@@ -74,9 +80,9 @@ def test_the_meter_gets_its_settings_back_and_the_load_is_stopped(simulated_benc
 
 
 def test_a_meter_that_dies_midway_leaves_no_load_and_loses_no_finished_run(
-    simulated_bench: OpenBench, tmp_path: Any
+    simulated_bench: OpenBench, fast_server: Path, tmp_path: Path
 ) -> None:
-    bench = simulated_bench("simulated-server")
+    bench = simulated_bench(fast_server)
     path = tmp_path / "record.sqlite"
     broken = False
 
@@ -97,8 +103,10 @@ def test_a_meter_that_dies_midway_leaves_no_load_and_loses_no_finished_run(
     assert len([one for one in contents.measurements if one.definition == "power/active/mean"]) >= SHORT.runs
 
 
-def test_two_indications_for_one_point_are_refused(simulated_bench: OpenBench, tmp_path: Any) -> None:
-    shipped = hw.open_bench("simulated-server", simulate=True)
+def test_two_indications_for_one_point_are_refused(
+    simulated_bench: OpenBench, fast_server: Path, tmp_path: Path
+) -> None:
+    shipped = hw.open_bench(fast_server, simulate=True)
     shipped.close()
     text = shipped.settings.path.read_text(encoding="utf-8") if shipped.settings.path else ""
     twice = '[[indications]]\nquantity = "power"\nload = 0.5\nvalue = 3.4\nunit = "kW"\nsource = "label"\n'
@@ -108,9 +116,9 @@ def test_two_indications_for_one_point_are_refused(simulated_bench: OpenBench, t
         calibrate_power(simulated_bench(path), plan=SHORT)
 
 
-def test_a_load_that_is_not_the_one_asked_makes_no_point_of_it(simulated_bench: OpenBench) -> None:
+def test_a_load_that_is_not_the_one_asked_makes_no_point_of_it(simulated_bench: OpenBench, fast_server: Path) -> None:
     """The world's load is taken down behind the procedure's back, as other programs of a host would."""
-    bench = simulated_bench("simulated-server")
+    bench = simulated_bench(fast_server)
 
     def disturb(done: float, note: str) -> None:
         if note.startswith("50% load, run 1"):

@@ -52,9 +52,9 @@ def test_eight_accelerators_are_measured_in_one_window_and_counted_by_the_simula
 
 @pytest.mark.alone
 def test_what_is_launched_on_the_accelerators_moves_their_telemetry_and_the_meter_alike(
-    simulated_bench: OpenBench,
+    simulated_bench: OpenBench, fast_server: Path
 ) -> None:
-    bench = simulated_bench("simulated-server")
+    bench = simulated_bench(fast_server)
     meter, npus = bench.the("power_meter"), bench.of_role("accelerator")
     simulated = [bench.simulated[f"npu{number}"] for number in range(8)]
     meter.configure(voltage_range=300.0, current_range=40.0, update_interval=0.5)
