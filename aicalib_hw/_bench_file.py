@@ -155,9 +155,11 @@ class StoragePlan(Table):
 
     size: bytes of all files together. block_size, random_block_size: bytes of a transfer in order, and at random
     places. queue_depth: transfers under way at a time, of each of `jobs`. read_share: bytes read of those of "mixed".
-    disturbance: the most that the device may carry for others in a run, as a share. path: below the tester's own.
-    verify: write and read back the whole size at each point, compared, in a pass of its own. read_only: what `path`
-    names is there already, a file or a block device, and nothing is written to it: the patterns that only read.
+    disturbance: the most that the device may carry for others in a run, as a share. steady_range, steady_trend: how far
+    the rates of the fifths of a window may range, and how much the rate may rise or fall over it, as shares. path:
+    below the tester's own. verify: write and read back the whole size at each point, compared, in a pass of its own.
+    read_only: what `path` names is there already, a file or a block device, and nothing is written to it: the patterns
+    that only read.
     """
 
     patterns: Annotated[tuple[StoragePattern, ...], Field(strict=False, min_length=1)] = (
@@ -179,6 +181,8 @@ class StoragePlan(Table):
     runs: Annotated[int, Field(ge=3)] = 3
     warm_up: Annotated[int, Field(ge=0)] = 5
     disturbance: Fraction = 0.005
+    steady_range: Annotated[float, Field(gt=0)] = 0.20
+    steady_trend: Annotated[float, Field(gt=0)] = 0.10
     verify: bool = False
     read_only: bool = False
 

@@ -32,7 +32,9 @@ class StorageJob:
     those of "mixed" (0…1). rate_limit: as fast at most, None = as fast as it goes. verify: after the
     measurement, write the whole size and read it back, compared, in a pass of its own; what comes back changed makes it
     invalid, for a reason that begins with "verification". disturbance: the most that the
-    device may carry for others, as a share of what was measured, before the measurement is invalid.
+    device may carry for others, as a share of what was measured, before the measurement is invalid. steady_range,
+    steady_trend: the most by which the rate of a fifth of the window may differ from that of another, and by which the
+    rate may rise or fall over the window, as shares of its mean, before a measurement of 10 s or more is invalid.
     """
 
     path: str
@@ -50,6 +52,8 @@ class StorageJob:
     rate_limit: float | None = None
     verify: bool = False
     disturbance: float = 0.005
+    steady_range: float = 0.20
+    steady_trend: float = 0.10
 
 
 class StorageTester(Instrument):

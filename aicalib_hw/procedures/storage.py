@@ -86,6 +86,8 @@ def _job(pattern: Any, plan: Any) -> StorageJob:
         duration=float(plan.duration),
         read_share=plan.read_share,
         disturbance=plan.disturbance,
+        steady_range=plan.steady_range,
+        steady_trend=plan.steady_trend,
     )
 
 

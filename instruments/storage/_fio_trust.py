@@ -6,28 +6,24 @@ against the counters of the block device and against what the kernel counted for
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aicalib_hw.interfaces import StorageJob
 from aicalib_hw.readings import Component
 
+from . import _steadiness as steadiness
 from ._fio_output import DIRECTIONS, Said
 from ._target import Count
 
 AGREEMENT = 0.005
 """Share by which the kernel may have counted fewer bytes than fio reports."""
 
-STEADY_RANGE = 0.20
-STEADY_SLOPE = 0.10
-"""Shares of the mean within which the rates of five rounds of a steady run range and trend (assumptions)."""
-
-_ROUNDS = 5
+_WAYS = {"sequential-read": ("read",), "random-read": ("read",), "mixed": DIRECTIONS}
+_WAYS |= {"sequential-write": ("write",), "checkpoint-write": ("write",)}
 _REPORTED_AGREEMENT = 1e-3
 _MOST_IN_FLIGHT = 1e-3
-_LEAST_DURATION = 10.0
 _SLEW = 5e-4
 _BUSY = 90.0
 _OVERRUN = 1.05
@@ -53,6 +49,9 @@ def objections(said: Said, job: StorageJob) -> tuple[str, ...]:
         found.append(f"it ran for {said.seconds:g} s, and {job.duration:g} s were asked for")
     if not timed and said.moved != job.size:
         found.append(f"{said.moved} bytes were written, and {job.size} were asked for")
+    for way in DIRECTIONS:
+        if said.bytes_of(way) and way not in _WAYS[job.pattern]:
+            found.append(f"{said.bytes_of(way)} bytes were moved as {way}, and nothing of it was asked for")
     for one in said.jobs:
         for way in DIRECTIONS:
             told = one[way]
@@ -66,6 +65,8 @@ def objections(said: Said, job: StorageJob) -> tuple[str, ...]:
     reached = min(_at_depth(one, job.queue_depth) for one in said.jobs)
     if job.rate_limit is None and reached < 50.0:
         found.append(f"the queue depth of {job.queue_depth} was reached in {reached:.1f} % of the transfers only")
+    if timed and said.seconds >= steadiness.LEAST_DURATION:
+        found += steadiness.unsteady(said, job)
     return tuple(found)
 
 
@@ -104,13 +105,21 @@ def disagreements(
 
 
 def components(said: Said, job: StorageJob, shares: Shares) -> tuple[Component, ...]:
-    """State what the rate is not known better than: time base, its steps, the queue at either end, other users."""
+    """State what the rate is not known better than: time base, its steps, queue at either end, trend, other users."""
     in_flight = job.queue_depth * job.block_size * job.jobs / said.moved
     stated = [
         ("steps of the running time", 1e-3 / said.seconds, "fio(1): runtime in whole ms, cut at either end"),
     ]
     if job.pattern != "checkpoint-write":
         stated.append(("filling and draining the queue", in_flight, "one queue of each job, moved by fewer transfers"))
+        if (trend := steadiness.trend_of(said)) is not None:
+            stated.append(
+                (
+                    "trend over the window",
+                    abs(trend) / 2,
+                    "a line through the rates of five rounds: half of what it rises",
+                )
+            )
     if shares.others:
         stated.append(
             ("others on the device", shares.others, "bytes that the device's counters have beyond those of fio")
@@ -144,32 +153,13 @@ def remarks(said: Said, job: StorageJob, memory: int) -> list[str]:
         )
     if job.pattern != "checkpoint-write" and job.queue_depth * job.block_size * job.jobs > _MOST_IN_FLIGHT * said.moved:
         found.append("the window is short for the queue: more than 0.1 % of the bytes are filling and draining it")
-    if job.pattern != "checkpoint-write" and said.seconds < _LEAST_DURATION:
-        found.append(f"a window of {job.duration:g} s shows no steady state: {_LEAST_DURATION:g} s or more do")
-    else:
-        found += unsteady(said.round_rates(_ROUNDS))
+    if job.pattern != "checkpoint-write":
+        found += steadiness.unproven(said)
     if job.pattern != "checkpoint-write" and said.seconds > _OVERRUN * job.duration:
         found.append(f"it ran for {said.seconds:g} s, and {job.duration:g} s were asked for: the device answered late")
     busiest = max(float(one.get("usr_cpu", 0)) + float(one.get("sys_cpu", 0)) for one in said.jobs)
     if busiest > _BUSY:
         found.append(f"a job kept its processor busy to more than {_BUSY:.0f} %: the processor may have been the limit")
-    return found
-
-
-def unsteady(rates: Sequence[float]) -> list[str]:
-    """Return what speaks against a steady state: how far the rates of successive rounds range, and their trend."""
-    if len(rates) < _ROUNDS:
-        return []
-    mean = statistics.fmean(rates)
-    extent = (max(rates) - min(rates)) / mean
-    slope, _ = statistics.linear_regression(range(len(rates)), rates)
-    trend = slope * (len(rates) - 1) / mean
-    found = []
-    if extent > STEADY_RANGE:
-        found.append(f"not steady: the rate ranged over more than {STEADY_RANGE:.0%} of its mean from round to round")
-    if abs(trend) > STEADY_SLOPE:
-        way = "rose" if trend > 0 else "fell"
-        found.append(f"not steady: the rate {way} by more than {STEADY_SLOPE:.0%} of its mean from begin to end")
     return found
 
 

@@ -48,15 +48,14 @@ def left_in(disk: Disk) -> list[str]:
     return [path.name for path in disk.directory.iterdir() if path.name != "lost+found"]
 
 
-def during(disk: Disk, act: Callable[[int], object], after: float = 0.6) -> threading.Thread:
-    """Do something to fio once it has run for so many seconds in its measured window."""
+def during(disk: Disk, act: Callable[[int], object]) -> threading.Thread:
+    """Do something to fio once it has written an account of its measured window, which it does each second."""
 
     def wait() -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             for number in fio_of(disk.directory):
-                if b"--time_based" in Path(f"/proc/{number}/cmdline").read_bytes():
-                    time.sleep(after)
+                if accounts(number):
                     act(number)
                     return
             time.sleep(0.05)
@@ -64,6 +63,25 @@ def during(disk: Disk, act: Callable[[int], object], after: float = 0.6) -> thre
     thread = threading.Thread(target=wait)
     thread.start()
     return thread
+
+
+def accounts(number: int) -> int:
+    """How many whole accounts in which bytes moved a fio has written; 0 of one that is not in its measured window."""
+    try:
+        command = Path(f"/proc/{number}/cmdline").read_bytes().decode().split("\0")
+        if "--time_based" not in command:
+            return 0
+        (output,) = (word.removeprefix("--output=") for word in command if word.startswith("--output="))
+        said = _fio_output.parse(0, Path(output).read_text(), "")
+    except (OSError, ValueError):
+        return 0
+    return (len(said.earlier) + 1) * bool(said.jobs) * bool(said.moved)
+
+
+def account(moved: int, runtime: int, way: str = "read", other: str = "write") -> str:
+    """One account of fio: bytes moved one way, and how many ms it had run."""
+    told = f'{{"io_bytes": {moved}, "runtime": {runtime}}}'
+    return f'{{"jobs": [{{"{way}": {told}, "{other}": {{"io_bytes": 0, "runtime": 0}}}}]}}'
 
 
 def of_real_fio(folder: Path, *options: str) -> _fio_output.Said:

@@ -1,9 +1,14 @@
-"""What fio itself takes for success and what is none: each brought about with real fio, each found."""
+"""What fio itself takes for success and what is none: each brought about with real fio, each found.
+
+Elsewhere: holes, blocks never written, page cache, mmap, memory, a file system without O_DIRECT (test_fio.py), zeros of
+a device (test_fio_block_device.py), signals, death of the parent, time-outs, a disk that fills up
+(test_fio_broken_off.py), a rate that was not steady (test_steadiness.py).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import itertools
 import socket
 import subprocess
 import time
@@ -17,9 +22,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aicalib_hw.errors import ConnectionFailed, NotSupported, OutOfRange, ProtocolError
-from tests.disks import Disk, run
+from aicalib_hw.readings import ValidityStatus
+from tests.disks import Disk, attached, require, run
 
-from .real_fio import MIB, READ, job, of_real_fio, program
+from .real_fio import MIB, READ, account, during, job, of_real_fio, program
 
 
 def test_a_full_disk_is_named(small_disk: Disk) -> None:
@@ -29,10 +35,12 @@ def test_a_full_disk_is_named(small_disk: Disk) -> None:
 
 
 def test_a_run_that_is_shorter_than_asked_is_no_measurement(disk: Disk, tmp_path: Path) -> None:
-    for options in (["--runtime=1"], ["--runtime=1", "--ramp_time=5"]):
+    for options in (["--runtime=600"], ["--runtime=600", "--ramp_time=5"]):
         said = of_real_fio(tmp_path, "--rw=read", "--bs=256k", "--size=1m", "--direct=1", *options)
         assert said.status == 0
-        assert any("were asked for" in one for one in _fio_trust.objections(said, READ)), options
+        assert said.rate
+        found = _fio_trust.objections(said, job(duration=600.0))
+        assert any("600 s were asked for" in one for one in found), options
 
 
 def test_data_that_come_back_changed_are_an_error_even_where_fio_goes_on_and_ends_with_0(
@@ -51,6 +59,23 @@ def test_data_that_come_back_changed_are_an_error_even_where_fio_goes_on_and_end
         assert any("not those that were written" in one for one in _fio_output.breakdowns(said))
 
 
+def test_a_pass_that_verifies_shares_its_time_with_reading_and_is_never_the_measured_one(
+    disk: Disk, tmp_path: Path
+) -> None:
+    options = ["--rw=write", "--bs=256k", "--size=4m", "--direct=1", "--ioengine=libaio", "--iodepth=4"]
+    said = of_real_fio(tmp_path, *options, "--time_based", "--runtime=2", "--verify=crc32c", "--do_verify=1")
+    assert _fio_output.breakdowns(said) == ()
+    assert "verification read phase" in said.remarks
+    assert said.bytes_of("read") > 0
+    writing = job("sequential-write", duration=2.0)
+    assert any("moved as read, and nothing of it was asked for" in one for one in _fio_trust.objections(said, writing))
+    with Fio(disk.address) as tester:
+        result = tester.measure_throughput(job("sequential-write", verify=True))
+    assert result.validity, result.validity.reasons
+    assert "verify" not in result.evidence["command"]
+    assert result.evidence["bytes_read"] == 0
+
+
 def test_a_queue_that_a_synchronous_engine_never_fills_is_found(disk: Disk) -> None:
     options = ["--rw=read", "--bs=256k", "--size=16m", "--direct=1", "--ioengine=psync", "--iodepth=4"]
     said = of_real_fio(disk.directory, *options, "--time_based", "--runtime=1")
@@ -67,7 +92,10 @@ def test_a_server_that_is_down_makes_no_smaller_measurement_of_the_one_that_is_u
             probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
 
-    up, down = free_port(), free_port()
+    # A port that is taken, and at which nobody listens, is down for certain.
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    up, down = free_port(), int(taken.getsockname()[1])
     (tmp_path / "job").write_text("[x]\nrw=read\nbs=64k\nsize=1m\nioengine=null\n")
     result = tmp_path / "result.json"
     with subprocess.Popen(["fio", f"--server=ip:127.0.0.1,{up}"], stdout=subprocess.DEVNULL, cwd=tmp_path) as server:
@@ -85,6 +113,7 @@ def test_a_server_that_is_down_makes_no_smaller_measurement_of_the_one_that_is_u
             ended = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
         finally:
             server.terminate()
+            taken.close()
     assert ended.returncode == 0
     assert "failed to connect" in ended.stderr + ended.stdout
     with pytest.raises(ValueError, match="client_stats"):
@@ -108,6 +137,41 @@ def test_a_directory_whose_upper_layer_lies_in_memory_is_no_storage(disk: Disk, 
             run("umount", merged)
     finally:
         run("umount", memory)
+
+
+def test_a_directory_without_a_free_inode_is_told_before_fio_is_started(tmp_path: Path) -> None:
+    require()
+    image, place = tmp_path / "image", tmp_path / "place"
+    place.mkdir()
+    run("truncate", "-s", "8M", image)
+    run("mkfs.ext4", "-q", "-N", "16", image)
+    with attached(image) as device:
+        run("mount", device, place)
+        try:
+            with Fio(f"fio://{place}?loop=yes") as tester:
+                with contextlib.suppress(OSError):
+                    for number in range(100):
+                        (place / str(number)).touch()
+                with pytest.raises(OutOfRange, match="no free inode"):
+                    tester.measure_throughput(job(size=MIB, block_size=MIB // 4))
+            with pytest.raises(OutOfRange, match="no file can be made"):
+                Fio(f"fio://{place}?loop=yes").open()
+        finally:
+            run("umount", place)
+
+
+def test_counters_that_go_away_with_their_device_meanwhile_make_no_measurement(disk: Disk, tmp_path: Path) -> None:
+    named = tmp_path / "named"
+    named.mkdir()
+    stat = named / "stat"
+    stat.write_text("0 " * 11)
+    with Fio(f"{disk.address}&device={named}") as tester:
+        thread = during(disk, lambda _: stat.unlink())
+        result = tester.measure_throughput(job(duration=3.0))
+        thread.join()
+    assert result.validity.status is ValidityStatus.INVALID
+    assert any("the device named went away meanwhile" in reason for reason in result.validity.reasons)
+    assert result.evidence["device_counted"] is None
 
 
 def test_engines_are_those_that_this_fio_has(disk: Disk, tmp_path: Path) -> None:
@@ -172,11 +236,6 @@ def test_words_before_the_json_are_kept_apart_from_it() -> None:
         _fio_output.parse(0, '{"client_stats": []}', "")
 
 
-def account(moved: int, runtime: int) -> str:
-    way = f'{{"io_bytes": {moved}, "runtime": {runtime}}}'
-    return f'{{"jobs": [{{"read": {way}, "write": {{"io_bytes": 0, "runtime": 0}}}}]}}'
-
-
 WORDS = st.text(st.characters(exclude_characters="{", exclude_categories=["Cs"]), max_size=8)
 
 
@@ -198,33 +257,6 @@ def test_of_accounts_that_break_off_anywhere_the_last_whole_one_counts(
     assert said.moved == whole[-1][0]
     assert len(said.earlier) == len(whole) - 1
     assert said.rate == pytest.approx(8 * whole[-1][0] / (whole[-1][1] / 1000))
-
-
-@given(st.lists(st.floats(0.95, 1.05), min_size=5, max_size=60), st.floats(1e3, 1e11))
-def test_rates_within_a_tenth_of_each_other_do_not_range_too_far(rates: list[float], scale: float) -> None:
-    assert not any("ranged" in one for one in _fio_trust.unsteady([scale * rate for rate in rates]))
-
-
-@pytest.mark.parametrize(("slope", "word"), [(-0.015, "fell"), (0.015, "rose")])
-def test_a_rate_with_a_trend_is_not_steady(slope: float, word: str) -> None:
-    rates = [1e9 * (1 + slope * second) for second in range(10)]
-    assert any(word in one for one in _fio_trust.unsteady(rates))
-    assert _fio_trust.unsteady([1e9] * 10) == []
-
-
-@given(st.lists(st.integers(700, 1300), min_size=6, max_size=80), st.integers(1, 10**9))
-def test_rounds_share_out_all_that_was_moved_whatever_their_lengths(lengths: list[int], a_millisecond: int) -> None:
-    times = list(itertools.accumulate(lengths))
-    said = _fio_output.parse(0, "".join(account(a_millisecond * time, time) for time in times), "")
-    rates = said.round_rates(5)
-    assert 1 <= len(rates) <= 5
-    assert rates == [pytest.approx(8000 * a_millisecond)] * len(rates)
-    assert said.interval_rates == [pytest.approx(8000 * a_millisecond)] * len(lengths)
-    assert _fio_trust.unsteady(rates) == []
-
-
-def test_one_slow_second_of_ten_is_not_steady() -> None:
-    assert any("ranged" in one for one in _fio_trust.unsteady([1e9] * 9 + [0.7e9]))
 
 
 def test_the_deficit_of_a_device_enters_the_budget_and_too_large_a_one_forbids_the_result(
