@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-_SET_CHILD_SUBREAPER = 36
+_SET_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
 _LOOK_EVERY = 0.02
 _ENDS_WITHIN = 0.6
 _NOT_FOUND = 127
@@ -44,7 +44,12 @@ def _run(arguments: list[str]) -> int:
     os.putenv("PYTHONUNBUFFERED", "1")
     try:
         # Where orphans are not adopted, the program's group is all that can be ended, and must not hold the guard.
-        program = subprocess.Popen(arguments, stdin=subprocess.PIPE, process_group=None if adopting else 0)
+        program = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            process_group=None if adopting else 0,
+            preexec_fn=_die_with_parent if adopting else None,
+        )
     except OSError as error:
         os.write(2, f"{arguments[0]}: {error.strerror}\n".encode())
         return _NOT_FOUND
@@ -68,7 +73,16 @@ def _adopt_orphans() -> bool:
     """Become the parent of what loses its own among the descendants; False where the system has no such thing."""
     if not sys.platform.startswith("linux"):
         return False
-    return bool(ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    return _prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> bool:
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == 0)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends (PR_SET_PDEATHSIG), be it the guard that was killed."""
+    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _signal_group(number: int, kind: signal.Signals) -> None:

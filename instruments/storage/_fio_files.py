@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from pathlib import Path
 
 from aicalib_hw.interfaces import StorageJob
 
+from ._left_behind import Claim
 from ._target import Target, require_space
-
-_NAME = "aicalib-fio-"
-_LOCK = ".lock"
 
 
 class MeasuredFiles:
     """The files of one shape (place, size, number) that lie on the disk, and whether all of them was written.
 
-    Beside them lies a file that is locked (flock(2)) as long as this program lives: by that files are known whose
-    program has died. It is not one of theirs, as fio makes a file anew to which it writes first.
+    The mark that says whose they are lies beside them, as fio makes a file anew to which it writes first.
     """
 
     def __init__(self) -> None:
         self._paths: list[Path] = []
-        self._lock: tuple[Path, int] | None = None
+        self._claim: Claim | None = None
         self._shape: tuple[str, int, int] | None = None
 
     def options(self, job: StorageJob, target: Target, *, fresh: bool) -> list[str]:
@@ -37,11 +31,8 @@ class MeasuredFiles:
         if fresh or not self.filled(job, target):
             self.remove()
             require_space(target.path, job.size)
-            name = f"{_NAME}{secrets.token_hex(4)}"
-            mark = target.path / f"{name}{_LOCK}"
-            self._lock = mark, os.open(mark, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            _lock(self._lock[1])
-            self._paths = [target.path / f"{name}.{number}" for number in range(job.jobs)]
+            self._claim = Claim(target.path)
+            self._paths = [target.path / f"{self._claim.name}.{number}" for number in range(job.jobs)]
         stem = self._paths[0].name.rpartition(".")[0]
         return [f"--filename_format={stem}.$jobnum", f"--size={job.size // job.jobs}"]
 
@@ -66,40 +57,10 @@ class MeasuredFiles:
                 failures.append(f"removing {path}: {error}")
         self._paths = [path for path in self._paths if path.exists()]
         self._shape = None
-        if self._lock is not None and not failures:
-            mark, file = self._lock
-            self._lock = None
-            with contextlib.suppress(OSError):
-                mark.unlink()
-            os.close(file)
+        if self._claim is not None and not failures:
+            self._claim.drop()
+            self._claim = None
         return removed, tuple(failures)
-
-
-def remove_left_behind(directory: Path) -> int:
-    """Remove the files in `directory` that programs which have died made for measuring; return how many.
-
-    What cannot be removed is left to whoever can.
-    """
-    removed = 0
-    for mark in directory.glob(f"{_NAME}*{_LOCK}"):
-        with contextlib.suppress(OSError):
-            file = os.open(mark, os.O_RDWR)
-            try:
-                _lock(file)
-                for path in directory.glob(f"{mark.stem}.[0-9]*"):
-                    path.unlink()
-                    removed += 1
-                mark.unlink()
-            finally:
-                os.close(file)
-    return removed
-
-
-def _lock(file: int) -> None:
-    """Lock an open file for as long as it is open; raises OSError while another holds it."""
-    import fcntl  # only where fio runs at all
-
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _shape(job: StorageJob, target: Target) -> tuple[str, int, int]:

@@ -6,12 +6,14 @@ by force leaves what it had done until then.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from aicalib_hw.errors import (
     InstrumentError,
     InstrumentReportedError,
     MissingProgram,
+    NotPermitted,
 )
 from aicalib_hw.identity import SIMULATION_MARK, Identity
 from aicalib_hw.interfaces import Progress, StorageJob
@@ -30,6 +33,7 @@ from aicalib_hw.transport.process import Finished, Process, find_program
 
 from . import _fio_job as job_of
 from ._fio_output import Said, parse, read
+from ._left_behind import Claim
 
 OLDEST = (3, 33)
 """First version whose JSON is known to have all that is read here."""
@@ -118,8 +122,8 @@ class FioProgram:
         A run that is ended by force comes back with the error and what fio had done until then. Raises
         InstrumentReportedError for a run that did not begin. What cannot be read as fio's JSON is kept as it is.
         """
-        with tempfile.TemporaryDirectory(prefix="aicalib-fio-") as work:
-            result = Path(work) / "result.json"
+        with _work_folder() as work:
+            result = work / "result.json"
             command = (self._path, f"--output={result}", *_common(job, expected), *options)
             error: InstrumentError | None = None
             status, errors = -int(signal.SIGKILL), ""
@@ -188,6 +192,28 @@ class FioProgram:
                 f"{self._path} cannot be run", where=self._path, why=ended.errors.strip()[:400], advice=INSTALL
             )
         return ended.output
+
+
+@contextlib.contextmanager
+def _work_folder() -> Iterator[Path]:
+    """A folder for what fio writes, which a later program removes should this one be killed."""
+    place = Path(tempfile.gettempdir())
+    try:
+        claim = Claim(place)
+        folder = place / claim.name
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise NotPermitted(
+            f"what fio says cannot be kept in {place}",
+            where=str(place),
+            why=str(error),
+            advice="make room there, or name another folder for temporary files: TMPDIR",
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        claim.drop()
 
 
 def _moved(result: Path) -> int:

@@ -11,12 +11,13 @@ import errno
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aicalib_hw.errors import ConnectionFailed, NotPermitted, NotSupported, OutOfRange
+
+from ._left_behind import Claim
 
 SECTOR = 512
 """Bytes of a sector in the kernel's counters, whatever the device's own sectors are."""
@@ -158,8 +159,13 @@ def require_direct(path: Path) -> None:
     made_here = path.is_dir()
     try:
         if made_here:
-            with tempfile.NamedTemporaryFile(dir=path, prefix="aicalib-fio-") as made:
-                os.close(os.open(made.name, os.O_RDWR | os.O_DIRECT))
+            claim = Claim(path)
+            made = path / f"{claim.name}.0"
+            try:
+                os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_DIRECT, 0o600))
+            finally:
+                made.unlink(missing_ok=True)
+                claim.drop()
         else:
             os.close(os.open(path, os.O_RDONLY | os.O_DIRECT))
     except PermissionError as error:
@@ -174,8 +180,8 @@ def require_direct(path: Path) -> None:
             raise OutOfRange(
                 f"no file can be made in {path}",
                 where=str(path),
-                why=str(error),
-                advice="make room, or name a directory on another disk; an existing file can be read without writing",
+                why=os.strerror(error.errno),
+                advice="name a directory with room that may be written; an existing file is read without writing",
             ) from error
         if error.errno != errno.EINVAL:
             raise ConnectionFailed(

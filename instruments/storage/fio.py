@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -40,9 +41,10 @@ from aicalib_hw.transport.process import find_program
 from . import _fio_job as job_of
 from ._existing import held, never_written, require_allowed, require_written, writes, zeros
 from ._fio_evaluation import Counted, measurement_of
-from ._fio_files import MeasuredFiles, remove_left_behind
+from ._fio_files import MeasuredFiles
 from ._fio_output import breakdowns
 from ._fio_program import INSTALL, Ended, FioProgram
+from ._left_behind import remove_left_behind
 from ._target import Target, counted_for_children, require_direct, target_at
 
 _FILL_BLOCK = 1 << 20
@@ -95,9 +97,10 @@ class Fio(StorageTester):
         if sys.platform != "linux":
             raise ConnectionFailed("storage is measured under Linux only", where=self.address)
         target = self._target(self._place.path)
-        require_direct(target.path)
+        remove_left_behind(Path(tempfile.gettempdir()))
         if target.path.is_dir():
             self._left_behind = remove_left_behind(target.path)
+        require_direct(target.path)
 
     def _opened(self) -> None:
         self._engines = self._program.engines()
