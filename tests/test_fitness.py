@@ -45,6 +45,7 @@ def nowhere(kind: Any) -> str:
         "nvidia": "nvidia://0",
         "opencl": "opencl://0/0",
         "torch": "torch://local",
+        "transformers": "transformers://local",
     }
     return of_this_machine.get(schemes[0], f"{schemes[0]}://192.0.2.1")
 

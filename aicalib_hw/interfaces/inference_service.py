@@ -81,4 +81,8 @@ class InferenceService(Instrument):
 
     @abc.abstractmethod
     def measure_tokens(self, load: InferenceLoad, *, progress: Progress | None = None) -> Measurement:
-        """Apply `load` and return token/s; TTFT, TPOT and goodput stand in the evidence."""
+        """Apply `load` and return token/s; TTFT, TPOT and goodput stand in the evidence.
+
+        `client_on_same_host` in the evidence is True where the client shares the service's processors: such a value
+        gets no verdict.
+        """

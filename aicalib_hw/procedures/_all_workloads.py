@@ -7,6 +7,7 @@ from typing import Any
 
 from aicalib_hw.metrology import Result
 from aicalib_hw.metrology.workloads import of_all_workloads
+from aicalib_hw.procedures._apart import why_unjudged
 from aicalib_hw.procedures._point import largest_components, make_point
 from aicalib_hw.readings import Measurement
 
@@ -32,6 +33,7 @@ def together(bench: Any, measured: Sequence[Sequence[Measurement]], record: Any 
                 for key in ("workload_seconds", "workload_values")
             },
         },
+        unjudged=why_unjudged(one for runs in measured for one in runs),
     )
     if record is not None:
         record.result(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aicalib_hw import definitions, units
@@ -13,7 +14,7 @@ from aicalib_hw.metrology import Evaluation, Indication, Result
 from aicalib_hw.metrology.budget import RESOLUTION, evaluate, type_a
 from aicalib_hw.metrology.clocks import SHARED
 from aicalib_hw.metrology.decision import decide
-from aicalib_hw.metrology.result import PermissibleError
+from aicalib_hw.metrology.result import PermissibleError, Verdict
 from aicalib_hw.metrology.scatter import remarks
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
 
@@ -47,13 +48,15 @@ def make_point(
     load: float | None = None,
     asked_load: float | None = None,
     reasons: Sequence[str] = (),
+    unjudged: str = "",
 ) -> Result:
     """Return the result of runs that measured the same: mean, budget, error, decision.
 
     measured: one measurement a run, of one definition and unit. components: type B, of their mean.
-    reasons: why the point is not valid although its runs may be. Type A comes from the usable runs;
-    a point with fewer than two, or with more than a fifth unusable, is INVALID and has no verdict. What the runs
-    betray (a stray one, a drift, scatter) is added to the `remarks` of the evidence; nothing is left out for it.
+    reasons: why the point is not valid although its runs may be. unjudged: why a valid one gets no verdict. Type A
+    comes from the usable runs; a point with fewer than two, or with more than a fifth unusable, is INVALID and has no
+    verdict. What the runs betray (a stray one, a drift, scatter) is added to the `remarks` of the evidence; nothing is
+    left out for it.
     """
     first = measured[0]
     definitions.require_same(*(one.definition for one in measured))
@@ -99,13 +102,22 @@ def make_point(
     evaluation = None
     if value is not None and validity:
         evaluation = evaluate(value, first.unit, (type_a(values, first.unit), *stated))
-    return decided(bench, combined, evaluation, title=title, asked_load=asked_load)
+    return decided(bench, combined, evaluation, title=title, asked_load=asked_load, unjudged=unjudged)
 
 
 def decided(
-    bench: Any, measured: Measurement, evaluation: Evaluation | None, *, title: str, asked_load: float | None
+    bench: Any,
+    measured: Measurement,
+    evaluation: Evaluation | None,
+    *,
+    title: str,
+    asked_load: float | None,
+    unjudged: str = "",
 ) -> Result:
-    """Return the result of an evaluated measurement: what the platform indicates of it, and the decision."""
+    """Return the result of an evaluated measurement: what the platform indicates of it, and the decision.
+
+    unjudged: why there is none although the measurement is valid; error and uncertainty are stated all the same.
+    """
     indication = indication_of(bench, measured.quantity, measured.definition, asked_load)
     permissible = permissible_error_of(bench, measured.quantity)
     decision = decide(
@@ -116,6 +128,8 @@ def decided(
         quantity=measured.quantity,
         validity=measured.validity,
     )
+    if unjudged and measured.validity:
+        decision = replace(decision, verdict=Verdict.NOT_EVALUATED, reason=unjudged, conformance_probability=None)
     return Result(
         quantity=measured.quantity,
         definition=measured.definition,

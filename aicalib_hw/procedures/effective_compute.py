@@ -25,6 +25,7 @@ from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.effective import ModelShape, Workload, effective_compute
 from aicalib_hw.metrology.workloads import of_all_workloads
 from aicalib_hw.procedures._all_workloads import together
+from aicalib_hw.procedures._apart import why_unjudged
 from aicalib_hw.procedures._certified import certificate_of, certified
 from aicalib_hw.procedures._effective_run import (
     between,
@@ -267,6 +268,8 @@ def _measure(
             "shares": plan.precisions,
         }
         one = between(tokens, references[-2], references[-1], drift=plan.drift, reasons=doubts, **counting)
+        # what a client on the host of its service took from it is missing here as well
+        one = replace(one, evidence={**one.evidence, "client_on_same_host": bool(why_unjudged([tokens]))})
         measured.append(keep(one))
         if nominal is not None:
             beside = [effective_compute(tokens, nominal, reasons=doubts, **counting)]
@@ -291,5 +294,6 @@ def _measure(
             "asked": {one.name: getattr(work.asked, one.name) for one in fields(work.asked)},
             "remarks": list(dict.fromkeys(remark for one in told for remark in one["remarks"])),
         },
+        unjudged=why_unjudged(measured),
     )
     return result, measured, beside

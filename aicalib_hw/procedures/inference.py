@@ -14,6 +14,7 @@ from typing import Any
 from aicalib_hw.interfaces import InferenceLoad, InferenceService, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import clock_evidence, time_base
+from aicalib_hw.procedures._apart import why_unjudged
 from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
 from aicalib_hw.procedures._kept import keeping_partial
 from aicalib_hw.procedures._normalised import NORMALISED, scaled, times
@@ -143,12 +144,13 @@ def _measure(
     after = clock_evidence()
     components = with_time_base(measured, time_base(after))
     evidence = {**_told(measured), "host_clock_before": to_plain(before), "host_clock_after": to_plain(after)}
-    results = [make_point(bench, measured, title=point.title, components=components, evidence=evidence)]
+    how: dict[str, Any] = {"evidence": evidence, "unjudged": why_unjudged(measured)}
+    results = [make_point(bench, measured, title=point.title, components=components, **how)]
     if plan.parameters is not None:
         normalised = [times(run, plan.parameters) for run in measured]
         title = f"{point.title}, times {plan.parameters:.4g} parameters"
         wider = [scaled(one, plan.parameters) for one in components]
-        results.append(make_point(bench, normalised, title=title, components=wider, evidence=evidence))
+        results.append(make_point(bench, normalised, title=title, components=wider, **how))
     return results
 
 
@@ -171,6 +173,7 @@ def _told(measured: Sequence[Measurement]) -> dict[str, Any]:
     for key in ("coalesced_share", "events_per_token", "engine_counters", "requests", "client", "proof"):
         if any(key in one for one in told):
             found[key] = [one.get(key) for one in told]
+    found["client_on_same_host"] = any(one.get("client_on_same_host") for one in told)
     found["manner"] = told[0].get("manner")
     found["remarks"] = list(dict.fromkeys(remark for one in told for remark in one.get("remarks", ())))
     return found

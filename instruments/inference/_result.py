@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from aicalib_hw.errors import Aborted, AicalibError
 from aicalib_hw.identity import Identity
@@ -18,14 +17,16 @@ from ._evaluation import Evaluated, partial_rate
 from ._manner import Manner
 from ._proof import Proof
 
-_LOCAL = ("127.0.0.1", "::1", "localhost")
 _PROMPT_LENGTH = 0.01
 """Share by which the length of a prompt may be another than was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """All that a measurement tells besides what came. clean: takes the key out of a text. notes: for its reader."""
+    """All that a measurement tells besides what came. clean: takes the key out of a text. notes: for its reader.
+
+    same_host: whether the client shares the processors of the service.
+    """
 
     identity: Identity
     place: Served
@@ -34,6 +35,7 @@ class Told:
     proof: Proof
     clean: Callable[[str], str]
     notes: Sequence[str]
+    same_host: bool
 
     @property
     def definition(self) -> str:
@@ -110,7 +112,7 @@ class Told:
 
     def _remarks(self) -> list[str]:
         remarks = [self.clean(note) for note in self.notes if note]
-        if urlsplit(self.place.base).hostname in _LOCAL:
+        if self.same_host:
             remarks.append(
                 "client and service share this host's processors: this is no calibration of the service alone"
             )
@@ -121,6 +123,7 @@ class Told:
     def _facts(self, seen: Seen) -> dict[str, Any]:
         manner = self.manner
         return {
+            "client_on_same_host": self.same_host,
             "client": {
                 "processes": len(seen.efforts),
                 "cpu_per_event_s": seen.cpu_per_event,

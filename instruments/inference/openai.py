@@ -45,7 +45,7 @@ from aicalib_hw.trace import Trace
 from aicalib_hw.transport.http import JsonLink
 
 from . import _evaluation as evaluation
-from ._address import key_in, served_at
+from ._address import is_this_host, key_in, served_at
 from ._crew import Crew
 from ._cross_check import CrossCheck
 from ._job import Job
@@ -62,6 +62,9 @@ _SLOWEST = 0.5
 
 _BYTES_OF_A_TOKEN = 8192
 _SOUNDING = 3.0
+_SOUNDED = 0.5
+"""s for which the rate is sounded once every slot is warm: the first answers of an engine are its slowest."""
+
 _MARGIN = 1.25
 """What a sounding, or a load like this one before, may miss of the rate of a load that has settled."""
 
@@ -347,14 +350,16 @@ class OpenAIService(InferenceService):
             try:
                 crew.go()
                 crew.wait_for_first(self.timeout)
-                crew.wait_until_warm(_SOUNDING)
+                warm = crew.wait_until_warm(_SOUNDING)
+                if warm is not None:
+                    crew.wait(_SOUNDED)
                 crew.cut()
                 seen = crew.collect(self.timeout)
             finally:
                 self._crew = None
         if seen.gone:
             raise self._refusals.of_load(seen, manner.model)
-        rate, _, _ = evaluation.partial_rate(seen, 0)
+        rate, _, _ = evaluation.partial_rate(seen, warm or 0)
         return _MARGIN * (rate or 0.0)
 
     def _prove(self, rate: float, load: InferenceLoad, report: Progress) -> Proof:
@@ -374,7 +379,8 @@ class OpenAIService(InferenceService):
         counted = CrossCheck.begun(self._page, manner.model, self._pause)
         longest = self.timeout + load.output_tokens / _SLOWEST
         notes = (*self._notes.values(), counted.remark)
-        told = Told(self.identity, self._place, manner, load, proof, self._refusals.clean, notes)
+        same_host = is_this_host(urlsplit(self._place.base).hostname or "")
+        told = Told(self.identity, self._place, manner, load, proof, self._refusals.clean, notes, same_host)
         report(0.15, "warming up")
         with self._crew_for(manner, load, closed=load.arrival == "closed") as crew:
             self._crew = crew

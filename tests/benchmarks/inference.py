@@ -22,9 +22,9 @@ from pathlib import Path
 
 from aicalib_hw.instruments.inference._crew import Crew
 from aicalib_hw.instruments.inference._job import Job
+from aicalib_hw.instruments.inference.engine import tiny_model
 
 from aicalib_hw import registry
-from tests.instruments.inference import tiny_model
 
 STREAMS = 64
 TOKENS = 100

@@ -22,6 +22,7 @@ from aicalib_hw.readings import Measurement, ValidityStatus
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 from aicalib_hw.reports import write_report
+from tests.instruments.inference.service import Habits, Service
 
 BENCH = """
 [bench]
@@ -214,6 +215,27 @@ def test_the_command_calibrates_inference_and_fails_a_service_that_boasts(
     trace = (tmp_path / "out" / "trace.jsonl").read_text(encoding="utf-8")
     assert "/models" in trace
     assert len(read_record(tmp_path / "out" / "record.sqlite").measurements) >= 3
+
+
+def test_a_service_on_the_host_of_its_client_is_measured_and_gets_no_verdict(tmp_path: Path) -> None:
+    with Service(Habits(gap=0.01)) as service:
+        path = tmp_path / "here.toml"
+        text = BENCH.format(options="", certificate="", indication=300.0).replace("[world]\nrate = 1.0\n", "")
+        where = text.index('simulator = "openai"')
+        line = text.index("\n", text.index("options", where))
+        path.write_text(f'{text[:where]}address = "{service.address}"{text[line:]}')
+        with hw.open_bench(path) as bench:
+            plan = bench.settings.plan.inference.model_copy(update={"parameters": 1000})
+            calibration = calibrate_inference(bench, plan=plan)
+    for result in calibration.results:
+        assert not result.simulated
+        assert result.validity, result.validity
+        assert result.evaluation is not None
+        assert result.decision.verdict is Verdict.NOT_EVALUATED
+        assert "one host's processors" in result.decision.reason
+        assert result.measurement.evidence["client_on_same_host"] is True
+    assert calibration.results[0].decision.error is not None
+    assert any("share this host's processors" in note for note in calibration.notes)
 
 
 def test_a_plan_without_a_point_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import ssl
 import subprocess
 import threading
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aicalib_hw.instruments.inference._address import is_this_host
 
 import aicalib_hw as hw
 from aicalib_hw.errors import (
@@ -308,6 +311,17 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_named_
     assert found.evidence["requests"]["complete"] > 0
     with pytest.raises(UsageError, match="certificate"):
         measured(service, options="?certificate=/nowhere/here.pem")
+
+
+def test_whether_client_and_service_share_a_host_is_told_by_its_own_addresses() -> None:
+    for own in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
+        assert is_this_host(own), own
+    # a host without a way out has no such address
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect(("192.0.2.1", 9))
+        assert is_this_host(way.getsockname()[0])
+    for other in ("192.0.2.1", "2001:db8::1", "no-such-name.invalid"):
+        assert not is_this_host(other), other
 
 
 def test_nothing_there_and_something_else_there_are_told_apart() -> None:

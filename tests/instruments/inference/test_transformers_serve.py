@@ -2,73 +2,46 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
-import socket
-import subprocess
+import importlib
 import sys
+import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aicalib_hw.instruments.inference._engine import MADE, Engine, launched_by
 
 import aicalib_hw as hw
+from aicalib_hw.errors import Aborted, ConnectionLost, MissingExtra, NotSupported, OutOfRange, UsageError
 from aicalib_hw.interfaces import InferenceLoad
+from aicalib_hw.readings import Measurement, to_plain
 
-from .tiny_model import library
-
-NEEDED = ("torch", "transformers", "fastapi", "openai")
-TINY_MODEL = Path(__file__).with_name("tiny_model.py")
+LOCAL = "transformers://local"
+LOAD = InferenceLoad("", 40, 24, concurrency=2, warm_up=0.2, duration=1.5)
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Base URL and model of a running engine."""
-    program = shutil.which("transformers", path=str(Path(sys.executable).parent))
-    if program is None or any(importlib.util.find_spec(name) is None for name in NEEDED):
-        pytest.skip("no engine to measure: pip install torch==2.13.0 'transformers[serving]'")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path]]:
+    """The driver, opened, and the folder in which its engine's files lie."""
     folder = tmp_path_factory.mktemp("engine")
-    model = str(folder / "tiny")
-    # One thread: more than there are processors make such a small model slower by a factor of eight.
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home")}
-    subprocess.run([sys.executable, str(TINY_MODEL), model], check=True, env=offline, capture_output=True, timeout=100)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        program,
-        "serve",
-        model,
-        "--device",
-        "cpu",
-        "--dtype",
-        "float32",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    log = folder / "log"
-    with (
-        log.open("wb") as file,
-        subprocess.Popen(command, env=offline, stdout=file, stderr=subprocess.STDOUT) as server,
-    ):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(folder))
         try:
-            deadline = time.monotonic() + 100
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                    break
-                except OSError:
-                    assert server.poll() is None, log.read_text()
-                    assert time.monotonic() < deadline, log.read_text()
-                    time.sleep(0.3)
-            yield f"http://127.0.0.1:{port}/v1", model
-        finally:
-            server.terminate()
+            instrument = hw.open_instrument(LOCAL)
+        except MissingExtra as missing:
+            pytest.skip(f"no engine to measure: {missing.advice}")
+        with instrument:
+            yield instrument, folder
+
+
+@pytest.fixture(scope="module")
+def engine(serving: tuple[Any, Path]) -> tuple[str, str]:
+    """Base URL and model of a running engine."""
+    instrument, _ = serving
+    instrument.measure_tokens(LOAD)
+    return f"{instrument._engine.base}/v1", instrument._engine.model
 
 
 @pytest.mark.timeout(240)
@@ -77,9 +50,8 @@ def test_a_real_engine_is_measured_and_its_tokens_are_counted_to_the_last(
     engine: tuple[str, str], endpoint: str
 ) -> None:
     base, model = engine
-    load = InferenceLoad(model, 40, 24, concurrency=2, warm_up=0.2, duration=1.5)
-    with hw.open_instrument(f"openai+{base}?endpoint={endpoint}") as service:
-        found = service.measure_tokens(load)
+    with hw.open_instrument(f"openai+{base}?endpoint={endpoint}&model={model}") as service:
+        found = service.measure_tokens(LOAD)
     assert not found.identity.simulated
     assert found.definition == "token/output/usage-counted/steady-window"
     assert found.value is not None
@@ -100,7 +72,7 @@ def test_the_vendors_client_counts_a_prompt_of_ours_as_we_do(engine: tuple[str, 
     from aicalib_hw.instruments.inference._prompts import prompts_of
 
     base, model = engine
-    client: Any = library("openai").OpenAI(base_url=base, api_key="none", timeout=60)
+    client: Any = importlib.import_module("openai").OpenAI(base_url=base, api_key="none", timeout=60)
 
     def ask(text: str) -> int:
         return int(client.completions.create(model=model, prompt=text, max_tokens=1).usage.prompt_tokens)
@@ -109,3 +81,76 @@ def test_the_vendors_client_counts_a_prompt_of_ours_as_we_do(engine: tuple[str, 
         prompts = prompts_of(wanted, ask)
         assert prompts.exact
         assert ask(prompts.example) == wanted
+
+
+@pytest.mark.timeout(240)
+def test_an_engine_started_here_is_told_from_a_service_of_others_and_leaves_nothing(serving: tuple[Any, Path]) -> None:
+    """Last in this file: it ends the engine of the others."""
+    instrument, folder = serving
+    assert instrument.identity.model == "transformers serve"
+    assert not instrument.identity.simulated
+    assert instrument.identity.firmware
+    with pytest.raises(OutOfRange, match="other"):
+        instrument.measure_tokens(InferenceLoad("other", 40, 24))
+    with pytest.raises(NotSupported):
+        instrument.read()
+    found = instrument.measure_tokens(LOAD)
+    assert isinstance(found, Measurement)
+    assert found.identity == instrument.identity
+    assert found.settings["model"] == MADE
+    assert any("random weights" in one for one in found.evidence["remarks"])
+    assert any("share this host's processors" in one for one in found.evidence["remarks"])
+    assert str(folder) not in str(to_plain(found))
+    process = instrument._engine._process
+    threading.Timer(0.5, instrument.abort).start()
+    with pytest.raises(Aborted):
+        instrument.measure_tokens(InferenceLoad("", 40, 24, duration=600))
+    assert list(folder.iterdir())
+    assert instrument.release().actions == ("the engine was stopped",)
+    assert not process.running
+    assert list(folder.iterdir()) == []
+    assert not instrument.release().actions
+
+
+def interpreter(folder: Path, body: str) -> str:
+    """A program that stands where an interpreter is expected."""
+    file = folder / "python"
+    file.write_text(f"#!/bin/sh\n{body}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_an_interpreter_without_an_engine_says_in_one_line_how_to_get_it(tmp_path: Path) -> None:
+    bare = interpreter(tmp_path, f'exec {sys.executable} -S "$@"')
+    with pytest.raises(MissingExtra) as missing:
+        hw.open_instrument(f"{LOCAL}?python={bare}")
+    assert "torch" in missing.value.why
+    assert "pip install torch 'transformers[serving]'" in missing.value.advice
+
+
+def test_an_engine_that_ends_or_never_serves_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(files))
+    aborted = threading.Event()
+    ending = interpreter(tmp_path, "touch left-over; echo cannot serve today; exit 3")
+    with pytest.raises(ConnectionLost, match="cannot serve today"):
+        Engine(launched_by(f"{LOCAL}?python={ending}"), None).start(60.0, aborted)
+    assert list(files.iterdir()) == []
+    hanging = Engine(launched_by(f"{LOCAL}?python={interpreter(tmp_path, 'touch left-over; sleep 60')}"), None)
+    threading.Timer(0.5, aborted.set).start()
+    began = time.monotonic()
+    with pytest.raises(Aborted):
+        hanging.start(60.0, aborted)
+    assert time.monotonic() - began < 10
+    assert not hanging.running
+    assert list(files.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["/path", "?threads=0", "?threads=two", "?device=tpu", "?dtype=int8", "?endpoint=images", "?speed=1", "?x"],
+)
+def test_an_address_that_makes_no_sense_is_refused(options: str) -> None:
+    with pytest.raises(UsageError):
+        launched_by(f"{LOCAL}{options}")
