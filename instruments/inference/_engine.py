@@ -166,7 +166,7 @@ class Engine:
 
 
 def _command(how: Launched, **more: Any) -> list[str]:
-    settings = {**asdict(how), **more, "make": not how.model}
+    settings = {**asdict(how), **more, "make": not how.model, "prepared": False}
     return [how.python, str(_SCRIPT), json.dumps(settings)]
 
 

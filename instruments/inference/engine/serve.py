@@ -27,6 +27,9 @@ def tell(**said: Any) -> None:
 
 def main(settings: dict[str, Any]) -> None:
     """Tell the versions; serve unless that was all that was asked."""
+    if settings["prepared"]:
+        serve(settings)
+        return
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         tell(missing=missing)
@@ -34,9 +37,20 @@ def main(settings: dict[str, Any]) -> None:
     tell(transformers=version("transformers"), torch=version("torch"))
     if settings["ask_only"]:
         return
-    home = str(Path("home").absolute())
     # More threads than there are processors make a small model slower by a factor of eight.
-    os.environ.update(HF_HUB_OFFLINE="1", HF_HOME=home, OMP_NUM_THREADS=str(settings["threads"]))
+    prepared = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(Path("home").absolute()),
+        "OMP_NUM_THREADS": str(settings["threads"]),
+    }
+    for name, value in prepared.items():
+        os.putenv(name, value)
+    again = json.dumps({**settings, "prepared": True})
+    os.execv(sys.executable, [sys.executable, __file__, again])  # which begins with what was put into the environment
+
+
+def serve(settings: dict[str, Any]) -> None:
+    """Make the model where none is named, and serve it."""
     if settings["make"]:
         importlib.import_module("tiny_model").make(Path(settings["model"]))
     command = ["transformers", "serve", settings["model"], "--device", settings["device"], "--dtype", settings["dtype"]]
