@@ -2,8 +2,9 @@
 
 Theory is operations a cycle of the known processor times the clock measured in the same run. Prints
 the conditions and whether the bar is met: ratio 0.998 to 1.003, its spread (standard deviation over mean)
-below 0.2 %, not below likwid-bench and OpenBLAS run in turn. The spread of the peak itself is shown beside
-it: it contains what the clock of the processor really did.
+below 0.2 %, not below likwid-bench and OpenBLAS run in turn. Results that say they are invalid are counted
+and claim nothing; a quarter at least must be valid. The spread of the peak itself is shown beside it: it
+contains what the clock of the processor really did.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from . import peers
 
 RATIO = (0.998, 1.003)
 SPREAD = 0.002
+LEAST_VALID = 0.25
 PEERS_EVERY = 5
 
 Precision = Literal["fp64", "fp32"]
@@ -64,21 +66,22 @@ class Row:
 
     def report(self) -> bool:
         """Print one line; True if the bar is met."""
-        peaks = [float(r.peak.value) for r in self.results if r.peak.value is not None]
-        ratios = [r.efficiency_measured_clock for r in self.results if r.efficiency_measured_clock is not None]
+        valid = [r for r in self.results if r.peak.validity]
+        peaks = [float(r.peak.value) for r in valid if r.peak.value is not None]
+        ratios = [r.efficiency_measured_clock for r in valid if r.efficiency_measured_clock is not None]
         shares = [r.share for r in self.results if r.share is not None]
         clocks = [float(r.clock) / 1e9 for r in self.results if r.clock is not None]
         sustained = [float(r.sustained.value) for r in self.results if r.sustained.value is not None]
-        invalid = sum(not r.peak.validity for r in self.results)
+        invalid = len(self.results) - len(valid)
         rejected, runs = sum(r.rejected for r in self.results), sum(r.peak.evidence["runs"] for r in self.results)
         spread = statistics.stdev(ratios) / statistics.mean(ratios) if len(ratios) > 1 else 0.0
         of_peaks = statistics.stdev(peaks) / statistics.mean(peaks) if len(peaks) > 1 else 0.0
         best_peer = max([*self.likwid, *self.openblas], default=0.0)
         met = (
-            len(ratios) == len(self.results)
+            len(ratios) == len(valid) >= max(2, LEAST_VALID * len(self.results))
             and all(RATIO[0] <= ratio <= RATIO[1] for ratio in ratios)
             and spread < SPREAD
-            and max(peaks) >= best_peer
+            and max(peaks, default=0.0) >= best_peer
         )
         shown_ratios = (
             f"{statistics.median(ratios):.4f} ({min(ratios):.4f} to {max(ratios):.4f})" if ratios else "unknown"
@@ -86,10 +89,11 @@ class Row:
         clock = f"{statistics.median(clocks):.4f}" if clocks else "-"
         print(
             f"{self.precision} {self.instruction_set:9} {self.cores} core{'s' if self.cores > 1 else ' '} "
-            f"peak {statistics.median(peaks) / 1e9:9.3f} GFLOP/s  ratio {shown_ratios}  "
+            f"peak {statistics.median(peaks or [0.0]) / 1e9:9.3f} GFLOP/s  ratio {shown_ratios}  "
             f"spread {spread:.4%} (of the peak {of_peaks:.2%})  clock {clock} GHz  "
             f"sustained {statistics.median(sustained) / 1e9:9.3f}  "
-            f"share {statistics.median(shares):.3f}  runs not used {rejected}/{runs}, invalid {invalid}/{len(peaks)}  "
+            f"share {statistics.median(shares):.3f}  runs not used {rejected}/{runs}, "
+            f"invalid {invalid}/{len(self.results)}  "
             f"likwid {_best(self.likwid)}  OpenBLAS {_best(self.openblas)}  {'met' if met else 'NOT MET'}",
             flush=True,
         )

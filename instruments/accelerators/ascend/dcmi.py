@@ -50,7 +50,10 @@ _MOST_CARDS = 64
 _MOST_DEVICES = 128
 CLOCK_HBM, CLOCK_NOW, CLOCK_RATED = 6, 7, 9
 UTILISATION_AICORE = 2
-_DIE_OF_THE_PROCESSOR = 1
+_DIES = {"dcmi": (1,), "dcmiv2": (2, 1)}
+"""Kinds of die whose number serves as UUID. Where the newer calls are used only the second kind has one."""
+
+_INVALID = -8001
 _MEGABYTE = 2.0**20
 """What DCMI calls MB: a processor with 64 GiB of high-bandwidth memory tells 65536."""
 
@@ -341,9 +344,18 @@ class Device:
 
     def _die(self) -> Any:
         name = "get_device_die_id" if self.dcmi.newer else "get_device_die_v2"
-        die = Die()
-        called = self._ask(lambda: self._call(name, c_int(_DIE_OF_THE_PROCESSOR), byref(die)))
-        return None if called is None else die
+        for kind in _DIES[self._prefix]:
+            die = Die()
+            try:
+                self._call(name, c_int(kind), byref(die))
+            except NotSupported:
+                continue
+            except InstrumentReportedError as error:
+                if error.code != _INVALID:
+                    raise
+            else:
+                return die
+        return None
 
     def _power(self) -> float | _NoValue:
         tenths = c_int()

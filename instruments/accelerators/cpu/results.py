@@ -25,7 +25,7 @@ from .arithmetic import gain
 from .crew import CoreWork
 from .disturbance import HostCounters
 from .evidence import busy_signs, gather
-from .runs import RunResult, Timeline, cut_into_runs, judge
+from .runs import MOST_RATIO, RunResult, Timeline, cut_into_runs, judge
 from .slices import common_window, operations_inside, operations_shared
 
 MOST_REJECTED = 0.2
@@ -203,12 +203,15 @@ def _wrong_results(work: Sequence[CoreWork]) -> list[str]:
 
 
 def _efficiency(best: RunResult | None, timelines: Sequence[Timeline], per_cycle: int | None) -> float | None:
-    """Operations a cycle, measured where clock and work lie side by side, over the table's: mean of the cores."""
+    """Operations a cycle, measured where clock and work lie side by side, over the table's: mean of the cores.
+
+    None where a core has too few readings, or most of them are low: more than can be done is no efficiency.
+    """
     found = [timeline.readings().median_per_cycle() for timeline in timelines if timeline.clock_cycles]
-    known = [one for one in found if one is not None]
-    if best is None or per_cycle is None or len(known) < len(timelines):
+    if best is None or per_cycle is None or len(found) < len(timelines):
         return None
-    return statistics.mean(known) / per_cycle
+    known = [one for one in found if one is not None and one <= MOST_RATIO * per_cycle]
+    return statistics.mean(known) / per_cycle if len(known) == len(timelines) else None
 
 
 def _of_maximum(best: RunResult | None, per_cycle: int | None, clock: float | None) -> float | None:

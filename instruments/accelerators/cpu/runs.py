@@ -30,7 +30,7 @@ MOST_CLOCK = 1.01
 
 ALIKE = 0.002
 DIRECT_NS = 50_000
-LEAST_READINGS = 3
+LEAST_READINGS = 5
 RUN_S = 0.1
 MOST_RUNS = 60
 
@@ -112,7 +112,7 @@ class ClockReadings:
     per_cycle: Values
 
     def median_per_cycle(self) -> float | None:
-        """Operations a cycle of this core, None with fewer than three readings."""
+        """Operations a cycle of this core, None with fewer than five readings."""
         return statistics.median(self.per_cycle.tolist()) if len(self.at) >= LEAST_READINGS else None
 
     def between(self, begin: int, end: int) -> ClockReadings:

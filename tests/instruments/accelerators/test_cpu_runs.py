@@ -194,6 +194,12 @@ def test_slices_that_were_held_up_beside_a_reading_of_the_clock_do_not_count_aga
     assert result.efficiency_measured_clock == pytest.approx(1.0, rel=1e-6)
 
 
+def test_a_clock_that_was_read_low_most_of_the_time_gives_no_efficiency_and_no_valid_rate() -> None:
+    result = judged(core(slowed=range(GROUPS * 2 // 3), chain_by=1.02))
+    assert result.efficiency_measured_clock is None
+    assert not result.peak.validity
+
+
 def test_more_than_a_fifth_of_disturbed_runs_makes_the_result_invalid() -> None:
     result = judged(core(slowed=range(3 * GROUPS_A_RUN + 20), chain_by=1.02))
     assert result.rejected > 0.2 * len(result.peak.runs)
