@@ -29,20 +29,15 @@ from aicalib_hw.interfaces.instrument import DriverInfo, Progress, Setting
 from aicalib_hw.readings import Instant
 
 from ..computing import ComputingAccelerator
-from . import disturbance, gemm, native
-from .arithmetic import Kernel
+from . import gemm
 from .calibration import SLICES_PER_CLOCK
-from .crew import Crew, worked_together
-from .host import ADDRESS, Host, unit_of
+from .host import ADDRESS, Host
+from .kernel_run import KernelRun
 from .load import CpuLoad
 from .processor import StatedClock
-from .results import Circumstances, evaluate
 from .telemetry import Telemetry
 
-_MOST_WARM_UP_S = 0.2
 _FRESH_S = 0.1
-_MOST_BEGINS = 5
-"""How often a measurement is begun for which others left some core no turn at all."""
 
 
 class CpuAccelerator(ComputingAccelerator):
@@ -82,7 +77,7 @@ class CpuAccelerator(ComputingAccelerator):
         self._instruction_set = instruction_set
         self._host: Host | None = None
         self._measured_clock: dict[str, float] = {}
-        self._control: native.Control | None = None
+        self._run: KernelRun | None = None
 
     @classmethod
     def local_addresses(cls) -> tuple[str, ...]:
@@ -180,7 +175,8 @@ class CpuAccelerator(ComputingAccelerator):
                     progress=progress,
                 )
             else:
-                result = self._measure_kernel(host, host.kernel(precision, path), duration, stop, ready, progress)
+                run = KernelRun(host, host.kernel(precision, path), self.identity)
+                result = self._measure_kernel(run, duration, stop, ready, progress)
             if result is None or stop.is_set():
                 raise Aborted("the measurement was aborted", where=self.address)
         if path == "vector" and result.clock is not None:
@@ -229,55 +225,21 @@ class CpuAccelerator(ComputingAccelerator):
         return Telemetry(self._opened_host().cores, self.identity)
 
     def _measure_kernel(
-        self,
-        host: Host,
-        kernel: Kernel,
-        duration: float,
-        stop: threading.Event,
-        ready: Ready | None,
-        progress: Progress | None,
+        self, run: KernelRun, duration: float, stop: threading.Event, ready: Ready | None, progress: Progress | None
     ) -> PeakMeasurement | None:
-        processors = tuple(core.processor for core in host.cores)
-        quota_file = host.quota.source if host.quota else ""
-        warm_up = min(duration / 5, _MOST_WARM_UP_S)
-        for _ in range(_MOST_BEGINS):
-            before = disturbance.count(processors, quota_file=quota_file)
-            self._control = control = native.Control()
-            try:
-                if stop.is_set():
-                    return None
-                work = Crew(kernel, host.cores, control).work(duration, warm_up=warm_up, ready=ready, progress=progress)
-            finally:
-                self._control = None
+        self._run = run
+        try:
+            # An abort from before `_run` was set has reached its event only.
             if stop.is_set():
                 return None
-            # Those that began together with others have ended by now as well, and are not to be had again.
-            if ready is not None or worked_together(work):
-                break
-        about = Circumstances(
-            identity=self.identity,
-            unit=unit_of(kernel.precision),
-            definition=f"flop/{kernel.precision}-accumulate-{kernel.accumulator}/vector",
-            per_cycle=host.operations_per_cycle(kernel),
-            maximum_clock=host.stated_clock("maximum").hertz,
-            host=disturbance.difference(before, disturbance.count(processors, quota_file=quota_file)),
-            settings={
-                "precision": kernel.precision,
-                "accumulator": kernel.accumulator,
-                "path": "vector",
-                "instruction_set": kernel.instruction_set,
-                "cores": len(host.cores),
-                "duration": duration,
-                "slices_per_clock": SLICES_PER_CLOCK,
-            },
-            others=host.evidence(),
-        )
-        return evaluate(work, duration, about)
+            return run.measure(duration, ready=ready, progress=progress)
+        finally:
+            self._run = None
 
     def _interrupt(self) -> None:
-        control = self._control
-        if control is not None:
-            control.stop()
+        run = self._run
+        if run is not None:
+            run.stop()
 
 
 def _is_gemm(precision: str, path: str) -> bool:

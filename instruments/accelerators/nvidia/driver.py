@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from aicalib_hw.errors import AicalibError, NotOpen, NotSupported, OutOfRange, UsageError
+from aicalib_hw.errors import NotOpen, NotSupported, UsageError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces.accelerator import (
     AcceleratorCapabilities,
@@ -32,6 +32,7 @@ from aicalib_hw.readings import Instant
 
 from ..offload import EDGE, Circumstances, MultiplyingAccelerator, PreparedKernel
 from . import nvml, theory
+from .clock_lock import ClockLock
 from .rates import Rates
 from .sample import Round
 
@@ -43,9 +44,9 @@ class NvidiaAccelerator(MultiplyingAccelerator):
 
     address: "nvidia://0" counts as NVML does, by PCI address. implementation: "wgmma" or "mma.sync" for the path
     "matrix", None = the better one that the device has. seed: of the random matrix operands. edge: m = n = k of
-    cuBLASLt's product, a multiple of 16. foreign_processes: what
-    to do when others compute on the device: "refuse" makes the result invalid, "allow" only says so (in a container
-    NVML may know this very process by another number). timeout, trace: accepted as in every driver.
+    cuBLASLt's product, a multiple of 16. foreign_processes: what to do when others compute on the device: "refuse"
+    makes the result invalid, "allow" only says so (in a container NVML may know this very process by another number).
+    timeout, trace: accepted as in every driver.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
@@ -86,7 +87,7 @@ class NvidiaAccelerator(MultiplyingAccelerator):
         self._round: Round | None = None
         self._rates: Rates | None = None
         self._measured_clock: dict[tuple[str, str], float] = {}
-        self._locked_mhz: int | None = None
+        self._clock_lock: ClockLock | None = None
 
     @classmethod
     def local_addresses(cls) -> tuple[str, ...]:
@@ -102,13 +103,14 @@ class NvidiaAccelerator(MultiplyingAccelerator):
         try:
             self._device = nvml.Device(self._nvml, self._name)
             self._round = Round(self._device)
+            self._clock_lock = ClockLock(self._device, self.address)
             self._rates = Rates(self.address, self._device, self._implementation)
         except BaseException:
             self._disconnect()
             raise
 
     def _disconnect(self) -> None:
-        self._rates = self._device = self._round = None
+        self._rates = self._device = self._round = self._clock_lock = None
         if self._nvml is not None:
             self._nvml.close()
         self._nvml = None
@@ -170,36 +172,21 @@ class NvidiaAccelerator(MultiplyingAccelerator):
         formula = f"{units} multiprocessors x {per_cycle} FLOP/cycle x {stated / 1e9:.4f} GHz, dense"
         return Peak(units * per_cycle * stated, "FLOP/s", formula, source, stated, per_cycle)
 
-    @contextmanager
-    def lock_clocks(self, frequency: float) -> Iterator[None]:
+    def lock_clocks(self, frequency: float) -> AbstractContextManager[None]:
         """Hold the multiprocessors' clock at `frequency` Hz and let it go on exit; throttling may still undercut it.
 
         Raises OutOfRange, naming the nearest clocks there are, NotPermitted without root, NotSupported.
         """
-        device, wanted = self._here(), round(frequency / 1e6)
-        known = device.supported_clocks()
-        if known and wanted not in known:
-            near = sorted(known, key=lambda mhz: abs(mhz - wanted))[:2]
-            raise OutOfRange(
-                f"the device has no clock of {wanted} MHz",
-                where=self.address,
-                advice=f"nearest: {' and '.join(map(str, sorted(near)))} MHz; it has {known[0]} to {known[-1]} MHz",
-            )
-        device.lock_clock(wanted)
-        self._locked_mhz = wanted
-        try:
-            yield
-        finally:
-            if self._locked_mhz is not None:
-                self._locked_mhz = None
-                device.unlock_clock()
+        self._here()
+        assert self._clock_lock is not None
+        return self._clock_lock.held(frequency)
 
     def snapshot(self) -> Mapping[str, Setting]:
         """Return the settings in force: locked clock, power limit (W), persistence, MIG, implementation, seed."""
-        device, now = self._here(), Instant.now()
+        device, now, locked = self._here(), Instant.now(), self._locked_mhz
         limit = device.nvml.ask(device.nvml.api.nvmlDeviceGetEnforcedPowerLimit, device.handle)
         shown = {
-            "locked clock": Setting(None if self._locked_mhz is None else self._locked_mhz * 1e6, "Hz", now, "driver"),
+            "locked clock": Setting(None if locked is None else locked * 1e6, "Hz", now, "driver"),
             "MIG": Setting(device.is_divided(), "", now, "instrument"),
             "implementation": Setting(self._implementation or "best", "", now, "driver"),
             "seed": Setting(self._seed, "1", now, "driver"),
@@ -212,16 +199,7 @@ class NvidiaAccelerator(MultiplyingAccelerator):
     def release(self) -> ReleaseReport:
         """Stop every load and let go of a clock that was locked here; idempotent; never raises."""
         report = super().release()
-        if self._locked_mhz is not None and self._device is not None:
-            try:
-                self._device.unlock_clock()
-            except AicalibError as error:
-                return report + ReleaseReport(
-                    failures=(f"the clock stays locked at {self._locked_mhz} MHz: {error.what}",)
-                )
-            report += ReleaseReport((f"let go of the clock locked at {self._locked_mhz} MHz",))
-            self._locked_mhz = None
-        return report
+        return report if self._clock_lock is None else report + self._clock_lock.let_go()
 
     def _prepare(
         self, support: PrecisionSupport, stopped: Callable[[], bool]
@@ -270,6 +248,10 @@ class NvidiaAccelerator(MultiplyingAccelerator):
 
     def _strangers(self) -> tuple[str, ...]:
         return tuple(f"process {pid}" for pid in self._here().processes() if pid != os.getpid())
+
+    @property
+    def _locked_mhz(self) -> int | None:
+        return None if self._clock_lock is None else self._clock_lock.mhz
 
     def _computes(self) -> Rates:
         self._here()

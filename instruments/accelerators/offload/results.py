@@ -36,6 +36,7 @@ HOST_LATENCY_S = 0.02
 
 MOST_THROTTLED = 0.05
 _SETTLED_NS = 20_000_000
+_PAUSE_NS = 2_000_000
 MOST_CLOCK_SPREAD = 0.01
 STEADY_K_PER_S = 0.5
 MOST_RUNS = 60
@@ -89,8 +90,7 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
     best = max(work.launches, key=lambda launch: launch.operations / launch.duration if launch.duration > 0 else 0.0)
     peak = best.operations / best.duration
     sustained = work.operations / work.device_seconds
-    # Before the first launch and after the last the device idles, and lowers its clock within a millisecond.
-    working = seen.during(work.host_begin_ns + _SETTLED_NS, work.host_end_ns)
+    working = _while_working(seen, work)
     clock = statistics.mean(working.clocks) if working.clocks else None
     broken = _reasons_against_any_rate(work, about, clock, sustained)
     too_fast = _above_theory(about, max(working.clocks, default=None), peak)
@@ -157,6 +157,31 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
         rejected=0,
         energy=seen.energy,
     )
+
+
+def _while_working(seen: Observation, work: Work) -> Observation:
+    """What was seen while one launch followed the other, from 20 ms after each pause on; if nothing, all of the run.
+
+    A device that a busy host keeps waiting idles, and lowers its clock within a millisecond.
+    """
+    origin = _origin_ns(work)
+    stretches: list[list[int]] = []
+    for launch in work.launches:
+        begin, end = (origin + round(at * 1e9) for at in (launch.begin, launch.begin + launch.duration))
+        if stretches and begin - stretches[-1][1] <= _PAUSE_NS:
+            stretches[-1][1] = max(end, stretches[-1][1])
+        else:
+            stretches.append([begin, end])
+    parts = [seen.during(begin + _SETTLED_NS, end) for begin, end in stretches]
+    samples = tuple(sample for part in parts for sample in part.samples)
+    if samples:
+        return Observation(samples, seen.lost)
+    return seen.during(work.host_begin_ns + _SETTLED_NS, work.host_end_ns)
+
+
+def _origin_ns(work: Work) -> int:
+    """When the device's clock was 0, on the host's, as the first launch began."""
+    return work.host_begin_ns - round(work.launches[0].begin * 1e9)
 
 
 def _reasons_against_any_rate(work: Work, about: Circumstances, clock: float | None, sustained: float) -> list[str]:
@@ -256,7 +281,7 @@ def _runs(work: Work) -> tuple[Run, ...]:
         begin, end = part[0].begin, part[-1].begin + part[-1].duration
         if end <= begin:
             continue
-        origin = work.host_begin_ns - round(work.launches[0].begin * 1e9)
+        origin = _origin_ns(work)
         window = Window(
             Instant.at_monotonic(origin + round(begin * 1e9)),
             Instant.at_monotonic(origin + round(end * 1e9)),

@@ -31,7 +31,8 @@ pytest.importorskip("aicalib_hw._native", reason="needs a C compiler when instal
 
 pytestmark = pytest.mark.alone
 SHORT = 0.3
-TRIES = 20
+TURNS = (SHORT, SHORT, SHORT, 1.0, 3.0, 6.0, 6.0)
+"""How long to measure until others have left enough of the cores: three turns of 0.3 s do where they leave half."""
 
 
 @pytest.fixture
@@ -45,15 +46,18 @@ def rate(measurement: Measurement) -> float:
     return float(measurement.value)
 
 
-def best_moment(cpu: CpuAccelerator, precision: Any) -> float:
-    """Fastest moment of several short measurements, with a confirmed clock or without: no slice is ever too fast."""
-    moments: list[float] = []
-    for turn in range(TRIES):
-        runs = cpu.measure_peak(precision, duration=SHORT).peak.runs
-        moments += [float(run.value) for run in runs if run.value is not None]
-        if turn >= 2 and moments:
+def best_moment(cpu: CpuAccelerator, precision: Any, enough: float = 0.0) -> float:
+    """Fastest moment of three short measurements or, until there is one faster than `enough`, of more and longer ones.
+
+    With a confirmed clock or without: no slice is ever too fast.
+    """
+    best = 0.0
+    for turn, duration in enumerate(TURNS):
+        runs = cpu.measure_peak(precision, duration=duration).peak.runs
+        best = max([best, *(float(run.value) for run in runs if run.value is not None)])
+        if turn >= 2 and best > enough:
             break
-    return max(moments)
+    return best
 
 
 def aborted_after(cpu: CpuAccelerator, delay: float, work: Callable[[], object]) -> float:
@@ -118,22 +122,24 @@ def test_two_cores_work_at_the_same_time(cpu: CpuAccelerator) -> None:
         alone = best_moment(one, "fp32")
     cores = cpu.measure_peak("fp32", duration=SHORT).peak.evidence["cores"]
     assert len({core["processor"] for core in cores}) == cpu.capabilities.units
-    assert best_moment(cpu, "fp32") > 1.2 * alone
+    assert best_moment(cpu, "fp32", 1.2 * alone) > 1.2 * alone > 0
 
 
 def test_wider_precisions_are_no_faster(cpu: CpuAccelerator) -> None:
-    assert best_moment(cpu, "fp32") > 1.2 * best_moment(cpu, "fp64")
+    wider = best_moment(cpu, "fp64")
+    assert best_moment(cpu, "fp32", 1.2 * wider) > 1.2 * wider > 0
 
 
 def test_the_peak_stays_near_what_clock_and_table_allow(cpu: CpuAccelerator) -> None:
     if cpu.theoretical_peak("fp32").operations_per_cycle is None:
         assert cpu.measure_peak("fp32", duration=SHORT).efficiency_measured_clock is None
         return
-    found: list[float] = []
-    patience = time.monotonic() + 30.0
-    while time.monotonic() < patience and max(found, default=0.0) < 0.97:
-        found.append(cpu.measure_peak("fp32", duration=SHORT).efficiency_measured_clock or 0.0)
-    assert 0.97 < max(found) <= 1.003
+    found = 0.0
+    for duration in TURNS:
+        found = max(found, cpu.measure_peak("fp32", duration=duration).efficiency_measured_clock or 0.0)
+        if found > 0.97:
+            break
+    assert 0.97 < found <= 1.003
 
 
 def test_the_theory_at_the_measured_clock_follows_the_measurement(cpu: CpuAccelerator) -> None:

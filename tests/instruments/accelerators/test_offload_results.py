@@ -188,6 +188,23 @@ def test_the_clock_of_an_idle_device_before_and_after_the_launches_does_not_coun
     assert result.peak.validity
 
 
+def test_the_clock_of_a_device_that_the_host_kept_waiting_in_between_does_not_count() -> None:
+    def sample(at_s: float, clock: float) -> TelemetryReading:
+        at = Instant(0, round(at_s * 1e9))
+        window = Window(at, at, "one sample")
+        return TelemetryReading(window=window, clock=Reading(clock, "Hz", Status.VALID, window, SOMEBODY))
+
+    # Ten launches of 0.1 s with 0.2 s of waiting after each: it works from 1.0 to 1.1 s, from 1.3 to 1.4 s …
+    work = ten_launches(gap=0.2)
+    seen_then = Observation((sample(1.05, 1.25e9), sample(1.2, 0.3e9), sample(1.31, 0.8e9), sample(1.35, 1.25e9)))
+    result = evaluate(work, seen_then, ABOUT)
+    assert result.clock is not None
+    assert float(result.clock) == pytest.approx(1.25e9)
+    assert result.peak.validity
+    never = evaluate(work, Observation((sample(1.2, 0.3e9),)), ABOUT)
+    assert not never.peak.validity
+
+
 def test_the_clock_is_known_to_half_a_step_and_its_scatter_and_the_limit_of_a_rate_is_wider_by_it() -> None:
     steady = evaluate(ten_launches(), seen(*[1e9] * 9), replace(ABOUT, clock_step=15e6))
     assert steady.clock is not None
