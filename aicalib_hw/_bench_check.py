@@ -1,18 +1,24 @@
-"""What types cannot say of a bench file: that its drivers and simulators exist, and know what they are given."""
+"""What can be known of a bench file without opening anything: every mistake in it, all at once."""
 
 from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from aicalib_hw import registry
-from aicalib_hw._bench_errors import nearest, rejected
-from aicalib_hw._bench_file import BenchFile, InstrumentEntry
-from aicalib_hw.errors import BenchError
+from aicalib_hw import discovery, registry
+from aicalib_hw._bench_errors import nearest, problems_of
+from aicalib_hw._bench_file import BenchFile, IndicationEntry, InstrumentEntry, LoadEntry, Plans
+from aicalib_hw._bench_found import EVERY_ONE
+from aicalib_hw._bench_simulation import make_instrument, make_world
+from aicalib_hw._bench_statements import contradictions
+from aicalib_hw.errors import AicalibError, BenchError, MissingExtra, MissingProgram, Problem
+
+Installed = Mapping[str, Mapping[str, registry.Entry]]
+"""Drivers and simulators by group and name, looked up once: the look-up reads files of every distribution."""
 
 WORLD_LOAD = "world"
 
@@ -23,18 +29,32 @@ _SECRETS = {"password", "api_key"}
 """What no bench file may hold: it is kept with the records that are made with it."""
 
 
-def check_instruments(settings: BenchFile) -> None:
-    """Raise BenchError for an unknown driver, simulator, setting, or source of load; opens nothing."""
-    for name, entry in settings.instruments.items():
-        _require_known(settings, f"instruments.{name}.driver", entry.driver, registry.DRIVERS)
-        if entry.simulator is not None:
-            _require_known(settings, f"instruments.{name}.simulator", entry.simulator, registry.SIMULATORS)
-            _require_fitting(settings, name, entry)
-        if entry.driver_options:
-            driver_options_of(entry, registry.driver(entry.driver), settings.origin, name)
-        if entry.settings:
-            settings_of(entry, registry.driver(entry.driver), settings.origin, name)
-    _check_load(settings)
+def problems_in(data: Mapping[str, Any], origin: str) -> list[Problem]:
+    """Return every mistake in the tables of a bench file, in the order of the file; opens nothing.
+
+    A table that cannot be read hides no mistake in another one.
+    """
+    try:
+        BenchFile.model_validate(data)
+        found: list[Problem] = []
+    except ValidationError as error:
+        found = problems_of(error, BenchFile)
+    installed = {group: registry.entries(group) for group in (registry.DRIVERS, registry.SIMULATORS)}
+    tables = _table(data, "instruments")
+    entries = {name: _sound(InstrumentEntry, table) for name, table in tables.items()}
+    for name, entry in entries.items():
+        found += _of_names(name, tables[name], installed)
+        if entry is not None:
+            found += _of_instrument(name, entry, installed)
+    found += _of_world(data, origin, installed)
+    load = _sound(LoadEntry, data.get("load"))
+    if load is not None:
+        found += _of_load(load, {name: _role(entry, installed) for name, entry in entries.items()})
+    listed = data.get("indications")
+    indications = [_sound(IndicationEntry, entry) for entry in listed] if isinstance(listed, list) else []
+    plan = _sound(Plans, data.get("plan", {}))
+    found += contradictions(indications, plan)
+    return sorted(found, key=lambda problem: _place(problem, list(data)))
 
 
 def driver_options_of(entry: InstrumentEntry, kind: Any, origin: str, name: str) -> Mapping[str, Any]:
@@ -42,43 +62,50 @@ def driver_options_of(entry: InstrumentEntry, kind: Any, origin: str, name: str)
 
     Raises BenchError for what it does not take, and for a secret.
     """
-    place: tuple[int | str, ...] = ("instruments", name, "driver_options")
-    secret = next(iter(_SECRETS & entry.driver_options.keys()), None)
-    if secret is not None:
-        raise BenchError(
-            f"a bench file may not hold {secret!r}",
-            where=f"{origin}: instruments.{name}.driver_options.{secret}",
-            why="it is kept with every record that is made with it",
-            advice="give it to the driver in a script",
-        )
-    timeout = {} if entry.timeout is None else {"timeout": entry.timeout}
-    model = _model("driver_options", _constructor_keywords(kind))
-    try:
-        return timeout | model.model_validate(entry.driver_options).model_dump(exclude_unset=True)
-    except ValidationError as error:
-        raise rejected(origin, error, model, prefix=place) from error
+    found, problems = _driver_options(entry, kind, name)
+    if problems:
+        raise BenchError.of_problems(origin, problems)
+    return found
 
 
 def settings_of(entry: InstrumentEntry, kind: Any, origin: str, name: str) -> Mapping[str, Any]:
     """Return the `settings` of an instrument as its driver's `configure()` takes them; raises BenchError."""
-    place: tuple[int | str, ...] = ("instruments", name, "settings")
-    model = _settings_model(kind)
-    if model is None:
-        raise BenchError(
-            f"the driver {entry.driver} has no settings",
-            where=f"{origin}: instruments.{name}.settings",
-            advice="remove the table",
+    found, problems = _settings(entry, kind, name)
+    if problems:
+        raise BenchError.of_problems(origin, problems)
+    return found
+
+
+def _driver_options(entry: InstrumentEntry, kind: Any, name: str) -> tuple[Mapping[str, Any], list[Problem]]:
+    timeout = {} if entry.timeout is None else {"timeout": entry.timeout}
+    problems = [
+        Problem(
+            f"a bench file may not hold {secret!r}",
+            f"instruments.{name}.driver_options.{secret}",
+            "it is kept with every record that is made with it",
+            "give it to the driver in a script",
         )
-    try:
-        return model.model_validate(entry.settings).model_dump(exclude_unset=True)
-    except ValidationError as error:
-        raise rejected(origin, error, model, prefix=place) from error
+        for secret in sorted(_SECRETS & entry.driver_options.keys())
+    ]
+    given = {key: value for key, value in entry.driver_options.items() if key not in _SECRETS}
+    found, further = _accepted(given, _model("driver_options", _constructor_keywords(kind)), name)
+    return {**timeout, **found}, problems + further
 
 
-def _settings_model(kind: Any) -> type[BaseModel] | None:
-    """The keywords of `configure()` as a table, from its signature and type hints; None for a driver without it."""
+def _settings(entry: InstrumentEntry, kind: Any, name: str) -> tuple[Mapping[str, Any], list[Problem]]:
     configure = getattr(kind, "configure", None)
-    return None if configure is None else _model("settings", _keywords(configure))
+    if configure is not None:
+        return _accepted(entry.settings, _model("settings", _keywords(configure)), name)
+    key = f"instruments.{name}.settings"
+    return {}, [Problem(f"the driver {entry.driver} has no settings", key, advice="remove the table")]
+
+
+def _accepted(given: Mapping[str, Any], model: type[BaseModel], name: str) -> tuple[Mapping[str, Any], list[Problem]]:
+    """What the model of a table of an instrument makes of it, and every mistake in it."""
+    try:
+        return model.model_validate(given).model_dump(exclude_unset=True), []
+    except ValidationError as error:
+        return {}, problems_of(error, model, prefix=("instruments", name, model.__name__))
 
 
 def _constructor_keywords(kind: Any) -> Mapping[str, Any]:
@@ -108,45 +135,134 @@ def _model(name: str, fields: Mapping[str, Any]) -> type[BaseModel]:
     return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
-def _require_known(settings: BenchFile, key: str, name: str, group: str) -> None:
-    known = [known for known in registry.entries(group) if known != registry.WORLD]
-    if name in known:
+def _of_instrument(name: str, entry: InstrumentEntry, installed: Installed) -> Iterator[Problem]:
+    """What is wrong with an entry whose keys are sound: settings, address, options."""
+    kind = _loaded(entry.driver, installed[registry.DRIVERS])
+    if kind is not None:
+        if entry.settings:
+            yield from _settings(entry, kind, name)[1]
+        options, wrong = _driver_options(entry, kind, name)
+        yield from wrong
+        if entry.address is not None and not wrong:
+            yield from _of_address(name, entry, kind, options)
+    simulator = _loaded(entry.simulator, installed[registry.SIMULATORS])
+    if simulator is None or kind is None:
         return
-    kind = "driver" if group == registry.DRIVERS else "simulator"
-    raise BenchError(
-        f"unknown {kind} {name!r}",
-        where=f"{settings.origin}: {key}",
-        why=f"installed {kind}s: {', '.join(known) or 'none'}",
-        advice=nearest(name, known),
-    )
-
-
-def _require_fitting(settings: BenchFile, name: str, entry: InstrumentEntry) -> None:
-    simulates = registry.simulator(str(entry.simulator)).simulates
-    if simulates != entry.driver:
-        raise BenchError(
+    if simulator.simulates != entry.driver:
+        yield Problem(
             f"the simulator {entry.simulator!r} does not answer to the driver {entry.driver!r}",
-            where=f"{settings.origin}: instruments.{name}.simulator",
-            why=f"it simulates {simulates!r}",
-            advice="name the simulator of that driver; `aicalib drivers` shows which",
+            f"instruments.{name}.simulator",
+            f"it simulates {simulator.simulates!r}",
+            "name the simulator of that driver; `aicalib drivers` shows which",
         )
+    else:
+        yield from _of_options(name, entry, simulator, installed)
 
 
-def _check_load(settings: BenchFile) -> None:
-    if settings.load is None or settings.load.source == WORLD_LOAD:
+def _of_names(name: str, entry: object, installed: Installed) -> Iterator[Problem]:
+    """Which of the driver and simulator that an entry names nobody has installed."""
+    if not isinstance(entry, Mapping):
         return
-    source = settings.load.source
-    if source in settings.instruments and _role(settings.instruments[source]) == "accelerator":
+    for key, group in (("driver", registry.DRIVERS), ("simulator", registry.SIMULATORS)):
+        named = entry.get(key)
+        known = [known for known in installed[group] if known != registry.WORLD]
+        if isinstance(named, str) and named and named not in known:
+            advice = nearest(named, known) or f"install the distribution that has this {key}"
+            yield Problem(
+                f"unknown {key} {named!r}", f"instruments.{name}.{key}", f"no {key} of that name is installed", advice
+            )
+
+
+def _of_address(name: str, entry: InstrumentEntry, kind: Any, options: Mapping[str, Any]) -> Iterator[Problem]:
+    """What keeps the driver from taking the address: constructing one does no I/O, and refuses what it cannot mean."""
+    address, key = str(entry.address), f"instruments.{name}.address"
+    schemes = kind.DRIVER.schemes
+    if "://" in address and address.partition("://")[0] not in schemes:
+        scheme = address.partition("://")[0]
+        wanted = " or ".join(f"{one}://…" for one in schemes) or "TCPIP::HOST::INSTR or another VISA resource name"
+        yield Problem(
+            f"address = {_quoted(address)} is none of the driver {entry.driver}",
+            key,
+            f"it begins with {scheme}://",
+            f"write {wanted}",
+        )
         return
-    accelerators = [name for name, entry in settings.instruments.items() if _role(entry) == "accelerator"]
-    role = _role(settings.instruments[source]) if source in settings.instruments else ""
-    raise BenchError(
+    if address.endswith(EVERY_ONE):
+        return
+    try:
+        if "://" not in address and not schemes:
+            discovery.require_resource_name(address)
+        kind(address, **options)
+    except (MissingExtra, MissingProgram):
+        return  # of this machine, and not of the file
+    except AicalibError as error:
+        yield Problem(f"address = {_quoted(address)} cannot be used: {error.what}", key, error.why, error.advice)
+
+
+def _of_options(name: str, entry: InstrumentEntry, simulator: Any, installed: Installed) -> Iterator[Problem]:
+    """What the simulator cannot make of its options: constructing one serves nothing yet."""
+    try:
+        world = make_world({}, "", installed[registry.SIMULATORS][registry.WORLD].load())
+        make_instrument(simulator, world, name, entry, "")
+    except MissingExtra:
+        return
+    except BenchError as error:
+        yield from error.problems
+    except AicalibError as error:
+        yield Problem(error.what, f"instruments.{name}.options", error.why, error.advice)
+
+
+def _of_world(data: Mapping[str, Any], origin: str, installed: Installed) -> list[Problem]:
+    factory = installed[registry.SIMULATORS].get(registry.WORLD)
+    if "world" not in data or factory is None:
+        return []
+    try:
+        make_world(_table(data, "world"), origin, factory.load())
+    except BenchError as error:
+        return list(error.problems)
+    return []
+
+
+def _of_load(load: LoadEntry, roles: Mapping[str, str | None]) -> Iterator[Problem]:
+    source = load.source
+    if source == WORLD_LOAD or (source in roles and roles[source] in (None, "accelerator")):
+        return
+    role = roles.get(source)
+    yield Problem(
         f"{source!r} cannot load the platform",
-        where=f"{settings.origin}: load.source",
-        why=f"it is a {role}" if role else "no instrument of this bench has that name",
-        advice=nearest(source, [*accelerators, WORLD_LOAD]),
+        "load.source",
+        f"it is a {role}" if role else "no instrument of this bench has that name",
+        nearest(source, [*(name for name, role in roles.items() if role == "accelerator"), WORLD_LOAD]),
     )
 
 
-def _role(entry: InstrumentEntry) -> str:
-    return str(registry.driver(entry.driver).DRIVER.role)
+def _role(entry: InstrumentEntry | None, installed: Installed) -> str | None:
+    kind = _loaded(entry.driver, installed[registry.DRIVERS]) if entry is not None else None
+    return None if kind is None else str(kind.DRIVER.role)
+
+
+def _loaded(name: str | None, known: Mapping[str, registry.Entry]) -> Any | None:
+    entry = known.get(name) if name is not None else None
+    return None if entry is None or name == registry.WORLD else entry.load()
+
+
+def _sound(model: type[Any], data: object) -> Any | None:
+    """The table as its model has it, None if it is not there or not sound."""
+    try:
+        return model.model_validate(data)
+    except ValidationError:
+        return None
+
+
+def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = data.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _place(problem: Problem, tables: list[str]) -> int:
+    table = problem.key.partition(".")[0].partition("[")[0]
+    return tables.index(table) if table in tables else len(tables)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'

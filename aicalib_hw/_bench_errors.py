@@ -1,4 +1,4 @@
-"""From a rejected table to a message that names file, key, value, cause and what to do."""
+"""From a rejected table to its mistakes, each with key, value, cause and what to do."""
 
 from __future__ import annotations
 
@@ -12,36 +12,48 @@ from typing import Annotated, Any, Union
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aicalib_hw.errors import BenchError
+from aicalib_hw.errors import BenchError, Problem
 
 Location = tuple[int | str, ...]
 
-_MORE = 3
-"""How many further problems of the same file are named beside the first."""
+_NEAR = 0.5
+"""How alike two words must be, 0…1, for one to be taken for a slip of the other."""
 
 
 def rejected(
     file: str, error: ValidationError, model: type[BaseModel] | None = None, *, prefix: Location = ()
 ) -> BenchError:
-    """Return the BenchError for what pydantic found in the table at `prefix` of `file`.
+    """Return the BenchError for what pydantic found in the table at `prefix` of `file`; see `problems_of`."""
+    return BenchError.of_problems(file, problems_of(error, model, prefix=prefix))
+
+
+def problems_of(
+    error: ValidationError, model: type[BaseModel] | None = None, *, prefix: Location = ()
+) -> list[Problem]:
+    """Return every mistake that pydantic found in the table at `prefix`, in the order in which they stand.
 
     model: the class that was validated, so that the nearest known key can be named; None = unknown.
     """
-    # A misspelt key comes first: that another one is missing usually follows from it.
-    found = sorted(error.errors(include_url=False), key=lambda details: details["type"] != "extra_forbidden")
-    first, *others = (_problem(details, model, prefix) for details in found)
-    what, key, why, advice = first
-    if others:
-        named = "; ".join(f"{what} at {key}" for what, key, _, _ in others[:_MORE])
-        more = f"; and {len(others) - _MORE} more" if len(others) > _MORE else ""
-        why = f"{why + '; ' if why else ''}further problems: {named}{more}"
-    return BenchError(what, where=f"{file}: {key}", why=why, advice=advice)
+    found = error.errors(include_url=False)
+    misspelt = [(details["loc"][:-1], str(details["loc"][-1])) for details in found if _is_unknown(details)]
+
+    def follows(details: ErrorDetails) -> bool:
+        """True for what another mistake explains: a key missing as it is misspelt, a list short of its wrong items."""
+        if details["type"] == "too_short":
+            return bool(len(details["input"]) >= details.get("ctx", {})["min_length"])
+        *table, key = details["loc"] or ("",)
+        return details["type"] == "missing" and any(
+            tuple(table) == place and difflib.get_close_matches(word, [str(key)], cutoff=_NEAR)
+            for place, word in misspelt
+        )
+
+    return [_problem(details, model, prefix) for details in found if not follows(details)]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return advice for a word that is not among `known`: the nearest ones, or all of them."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=_NEAR)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known: {', '.join(words)}" if words else ""
@@ -58,32 +70,49 @@ def key_text(location: Location) -> str:
     return text or "the file"
 
 
-def _problem(details: ErrorDetails, model: type[BaseModel] | None, prefix: Location) -> tuple[str, str, str, str]:
+def _problem(details: ErrorDetails, model: type[BaseModel] | None, prefix: Location) -> Problem:
     local: Location = details["loc"]
+    context = details.get("ctx", {})
+    kind, value, message = details["type"], details["input"], details["msg"].removeprefix("Value error, ")
+    if "key" in context:  # what a table's own check found wrong is one of its keys
+        local = (*local, context["key"])
+        value = context.get("value", value.get(context["key"]) if isinstance(value, Mapping) else value)
     key = key_text(prefix + local)
     last = str(local[-1]) if local else ""
-    kind, value, message = details["type"], details["input"], details["msg"]
-    if kind == "extra_forbidden":
+    table = key_text(prefix + local[:-1])
+    if _is_unknown(details):
         advice = nearest(last, _known_keys(model, local[:-1])) or f"remove {key}"
-        table = key_text(prefix + local[:-1])
-        return f"unknown key {last!r}", key, f"{table} has no such key; its value is {_shown(value)}", advice
+        return Problem(f"unknown key {last!r}", key, f"{table} has no such key; its value is {_shown(value)}", advice)
     if kind == "missing":
-        table = key_text(prefix + local[:-1])
-        return f"key {last!r} is missing", key, f"{table} cannot be used without it", f"add {last} = …"
-    context = details.get("ctx", {})
+        return Problem(f"key {last!r} is missing", key, f"{table} cannot be used without it", f"add {last} = …")
     advice = str(context.get("advice", ""))
-    shown = key_text(prefix) if not local else f"{last} = {_shown(value)}" if _is_short(value) else last
+    called = key_text(local[-2:] if local and isinstance(local[-1], int) else local[-1:]) if local else key_text(prefix)
+    shown = f"{called} = {_shown(value)}" if local and _is_short(value) else called
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        advice = f"one of {', '.join(choices)}"
+        near = difflib.get_close_matches(str(value), choices, n=1, cutoff=_NEAR)
+        advice = f"did you mean {near[0]!r}? " if near and len(choices) > 2 else ""
+        advice += f"one of {', '.join(choices)}"
         if last == "[key]":
-            return f"unknown name {value!r}", key, "only these names have a meaning here", advice
-        return f"{shown} is no choice", key, "only these have a meaning here", advice
+            return Problem(f"unknown name {value!r}", key, "only these names have a meaning here", advice)
+        return Problem(f"{shown} is no choice", key, "only these have a meaning here", advice)
     if kind == "closed_table":
-        return message, key, "only what stands in the project's table is known here", advice
+        return Problem(message, key, "only what stands in the project's table is known here", advice)
     if kind.endswith(("_type", "_parsing")):
-        return f"{shown} has the wrong type", key, message, advice or _spelling(kind)
-    return f"{shown} cannot be used", key, message, advice or f"change {key}"
+        return Problem(f"{shown} has the wrong type", key, message, advice or _spelling(kind))
+    return Problem(f"{shown} cannot be used", key, message, advice or _within(context, value) or f"change {key}")
+
+
+def _within(context: Mapping[str, Any], value: object) -> str:
+    """What to write instead of a share that was given in percent; "" for anything else."""
+    limit = context.get("le", context.get("lt"))
+    if limit == 1 and isinstance(value, (int, float)) and 1 < value <= 100:
+        return f"a share is written from 0 to 1: {value / 100:g} for {value:g} %"
+    return ""
+
+
+def _is_unknown(details: ErrorDetails) -> bool:
+    return details["type"] in ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def _is_short(value: object) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +20,7 @@ from aicalib_hw.interfaces import accelerator
 from aicalib_hw.interfaces.accelerator import Precision
 from aicalib_hw.interfaces.network_tester import Layer
 from aicalib_hw.interfaces.storage_tester import StoragePattern
+from aicalib_hw.metrology.indications import CONDITIONS, FAMILIES
 from aicalib_hw.metrology.result import OF_ONE_DEFINITION, Indication, PermissibleError, Rule
 from aicalib_hw.metrology.transducers import ARC_MINUTE, Transducer
 
@@ -43,25 +44,29 @@ SPECIFICATION_DURATION = 60.0
 SPECIFICATION_RUNS = 6
 
 
-def _one_of(table: Mapping[str, object], noun: str) -> AfterValidator:
+def _one_of(table: Mapping[str, object], noun: str, advise: Callable[[str], str]) -> AfterValidator:
     """Accept the keys of a closed table; the message names the nearest one."""
 
     def check(symbol: str) -> str:
         if symbol not in table:
             message = f"unknown {noun} {symbol!r}"
-            raise PydanticCustomError("closed_table", "{what}", {"what": message, "advice": nearest(symbol, table)})
+            raise PydanticCustomError("closed_table", "{what}", {"what": message, "advice": advise(symbol)})
         return symbol
 
     return AfterValidator(check)
 
 
-Unit = Annotated[str, _one_of(units.UNITS, "unit")]
-DefinitionId = Annotated[str, _one_of(definitions.DEFINITIONS, "definition")]
+Unit = Annotated[str, _one_of(units.UNITS, "unit", units.advice_for)]
+DefinitionId = Annotated[
+    str,
+    _one_of(definitions.DEFINITIONS, "definition", lambda symbol: nearest(symbol, definitions.DEFINITIONS)),
+]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 Text = Annotated[str, Field(min_length=1)]
+Direction = Literal["forward", "backward", "both"]
 
 
 class Table(BaseModel):
@@ -134,7 +139,7 @@ class NetworkPlan(Table):
         9018,
     )
     layer: Literal["L1", "L2-fcs", "L2-nofcs"] = "L2-fcs"
-    directions: Annotated[tuple[Literal["forward", "backward", "both"], ...], Field(strict=False, min_length=1)] = (
+    directions: Annotated[tuple[Direction, ...], Field(strict=False, min_length=1)] = (
         "forward",
         "backward",
     )
@@ -503,14 +508,27 @@ class LoadEntry(Table):
 
 
 class IndicationEntry(Table):
-    """`[[indications]]`: what the platform says of itself, under `load` (0…1, left out = any)."""
+    """`[[indications]]`: what the platform says of itself, under `load` (0…1, left out = any).
+
+    concurrency, request_rate: of an inference service, requests under way and requests/s that it is said of. direction:
+    of a port, as the plan calls it.
+    """
 
     quantity: Quantity
     value: Annotated[float, Field(allow_inf_nan=False)]
     unit: Unit
     source: Text
     load: Fraction | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    request_rate: Positive | None = None
+    direction: Direction | None = None
     definition: DefinitionId | None = None
+
+    @property
+    def conditions(self) -> Mapping[str, Any]:
+        """The conditions that it is said of, by name; one left out may be anything."""
+        names = dict.fromkeys(name for of in CONDITIONS.values() for name in of)
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @model_validator(mode="after")
     def _unit_of_the_quantity(self) -> IndicationEntry:
@@ -524,13 +542,47 @@ class IndicationEntry(Table):
             )
         return self
 
+    @model_validator(mode="after")
+    def _definition_of_the_quantity(self) -> IndicationEntry:
+        if self.definition is None:
+            return self
+        if not self.definition.startswith(FAMILIES[self.quantity]):
+            raise PydanticCustomError(
+                "definition_of_another",
+                "{definition} is no definition of {quantity}",
+                {"key": "definition", "definition": self.definition, "quantity": self.quantity,
+                 "advice": f"those of {self.quantity} begin with {' or '.join(FAMILIES[self.quantity])}"},
+            )  # fmt: skip
+        stated = definitions.require(self.definition).unit
+        if units.require(stated).dimension != units.require(self.unit).dimension:
+            raise PydanticCustomError(
+                "unit_of_definition",
+                "what {definition} counts is stated in {stated}",
+                {"key": "unit", "definition": self.definition, "stated": stated,
+                 "advice": f"give it in {stated}, or name another definition"},
+            )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_of_the_quantity(self) -> IndicationEntry:
+        known = CONDITIONS.get(self.quantity, ())
+        for name in self.conditions:
+            if name not in known:
+                raise PydanticCustomError(
+                    "condition_of_another",
+                    "points of {quantity} are not told apart by {name}, so it would never be held against one",
+                    {"key": name, "name": name, "quantity": self.quantity,
+                     "advice": f"leave it out; of {self.quantity} one may say {' or '.join(known) or 'nothing more'}"},
+                )  # fmt: skip
+        return self
+
     def indication(self) -> Indication:
         """Return it as the data that decisions use."""
         return Indication(self.value, self.unit, self.source, self.load)
 
 
 class PermissibleErrorEntry(Table):
-    """`[permissible_errors.QUANTITY]`: ± value, a ratio if relative (0.05 = 5 %), else in `unit`."""
+    """`[permissible_errors.QUANTITY]`: ± value, a ratio below 1 if relative (0.05 = 5 %), else in `unit`."""
 
     value: Positive
     kind: Literal["relative", "absolute"]
@@ -542,6 +594,19 @@ class PermissibleErrorEntry(Table):
         if self.kind == "relative" and units.require(self.unit).dimension != "ratio":
             raise PydanticCustomError(
                 "unit_of_kind", "a relative error is a ratio", {"advice": "leave unit out: value = 0.05 means 5 %"}
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _below_all_of_the_value(self) -> PermissibleErrorEntry:
+        """± 100 % and more passes whatever is indicated: what was meant is a percentage."""
+        ratio = units.convert(self.value, self.unit, "1") if self.kind == "relative" else 0.0
+        if ratio >= 1:
+            percent = f'value = {self.value / 100:g}, or unit = "%"' if self.unit == "1" else "a value below 100 %"
+            raise PydanticCustomError(
+                "error_of_everything",
+                "a relative error is a ratio, and {percent} % of the value would pass whatever is indicated",
+                {"key": "value", "percent": f"{100 * ratio:g}", "advice": f"write {percent}"},
             )
         return self
 
@@ -582,7 +647,7 @@ class BenchFile(Table):
     ) -> dict[Quantity, PermissibleErrorEntry]:
         for quantity, limit in limits.items():
             if limit.kind == "absolute":
-                _require_dimension(quantity, limit.unit)
+                _require_dimension(quantity, limit.unit, key=f"{quantity}.unit")
         return limits
 
     @property
@@ -609,12 +674,12 @@ class BenchFile(Table):
         return str(self._path) if self._path is not None else f"bench {self.bench.name}"
 
 
-def _require_dimension(quantity: str, unit: str) -> None:
+def _require_dimension(quantity: str, unit: str, *, key: str = "unit") -> None:
     allowed = _DIMENSIONS[quantity]
     if units.require(unit).dimension not in allowed:
         fitting = ", ".join(entry.symbol for entry in units.UNITS.values() if entry.dimension in allowed)
         raise PydanticCustomError(
             "unit_of_quantity",
-            "{unit} is not a unit of {quantity}",
-            {"unit": unit, "quantity": quantity, "advice": f"units of {quantity}: {fitting}"},
+            "{value} is not a unit of {quantity}",
+            {"key": key, "value": unit, "quantity": quantity, "advice": f"units of {quantity}: {fitting}"},
         )

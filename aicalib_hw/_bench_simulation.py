@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from aicalib_hw import registry
 from aicalib_hw._bench_errors import rejected
-from aicalib_hw._bench_file import BenchFile
+from aicalib_hw._bench_file import BenchFile, InstrumentEntry
 from aicalib_hw.errors import AicalibError, MissingExtra
 
 
@@ -39,12 +39,15 @@ class Simulation:
         addresses: dict[str, str] = {}
         left_out: dict[str, AicalibError] = {}
         with contextlib.ExitStack() as started:
-            self.world = self._make_world()
+            self.world = make_world(self._settings.world, self._settings.origin, registry.simulator(registry.WORLD))
             started.callback(self.world.stop)
             self.world.start()
             for name in self.names:
                 try:
-                    instruments[name] = self._make_instrument(name)
+                    entry = self._settings.instruments[name]
+                    instruments[name] = make_instrument(
+                        registry.simulator(str(entry.simulator)), self.world, name, entry, self._settings.origin
+                    )
                 except MissingExtra as error:
                     if not self._settings.instruments[name].optional:
                         raise
@@ -72,27 +75,28 @@ class Simulation:
     ) -> None:
         self.stop()
 
-    def _make_world(self) -> Any:
-        factory = registry.simulator(registry.WORLD)
-        try:
-            return factory.from_settings(self._settings.world)
-        except ValidationError as error:
-            raise rejected(self._settings.origin, error, _model_of(factory, error), prefix=("world",)) from error
 
-    def _make_instrument(self, name: str) -> Any:
-        entry = self._settings.instruments[name]
-        place = f"{self._settings.origin}: instruments.{name}"
-        kind = registry.simulator(str(entry.simulator))
-        options = getattr(kind, "Options", None)
-        try:
-            if options is not None:
-                options.model_validate(entry.options)
-            return kind(self.world, name, **entry.options)
-        except ValidationError as error:
-            raise rejected(self._settings.origin, error, options, prefix=("instruments", name, "options")) from error
-        except AicalibError as error:
-            error.where = f"{place}.options, {error.where}" if error.where else f"{place}.options"
-            raise
+def make_world(settings: Mapping[str, Any], origin: str, factory: Any) -> Any:
+    """Return the world that a `[world]` table describes, not started; raises BenchError for what it does not know."""
+    try:
+        return factory.from_settings(settings)
+    except ValidationError as error:
+        raise rejected(origin, error, _model_of(factory, error), prefix=("world",)) from error
+
+
+def make_instrument(kind: Any, world: Any, name: str, entry: InstrumentEntry, origin: str) -> Any:
+    """Return a simulator for an entry in this world, not started; raises BenchError for options it cannot take."""
+    options = getattr(kind, "Options", None)
+    try:
+        if options is not None:
+            options.model_validate(entry.options)
+        return kind(world, name, **entry.options)
+    except ValidationError as error:
+        raise rejected(origin, error, options, prefix=("instruments", name, "options")) from error
+    except AicalibError as error:
+        place = f"{origin}: instruments.{name}.options"
+        error.where = f"{place}, {error.where}" if error.where else place
+        raise
 
 
 def _model_of(factory: Any, error: ValidationError) -> type[BaseModel] | None:

@@ -16,10 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from aicalib_hw._bench_check import check_instruments
-from aicalib_hw._bench_errors import nearest, rejected
+from aicalib_hw._bench_check import problems_in
+from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import (
     BenchFile,
     ComputePlan,
@@ -122,7 +120,10 @@ def find_bench(name_or_path: str | Path) -> Path:
 
 
 def load_bench(name_or_path: str | Path) -> BenchFile:
-    """Read and check a bench file without opening anything; raises BenchError naming file, key, value and cause."""
+    """Read and check a bench file without opening anything.
+
+    Raises BenchError with every mistake in `problems`, each with key, value, cause and what to do.
+    """
     path = find_bench(name_or_path)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -135,12 +136,11 @@ def load_bench(name_or_path: str | Path) -> BenchFile:
             why=str(error),
             advice="correct the line; https://toml.io shows the grammar",
         ) from error
-    try:
-        settings = BenchFile.model_validate(data)
-    except ValidationError as error:
-        raise rejected(str(path), error, BenchFile) from error
+    problems = problems_in(data, str(path))
+    if problems:
+        raise BenchError.of_problems(str(path), problems)
+    settings = BenchFile.model_validate(data)
     settings._path = path
-    check_instruments(settings)
     return settings
 
 

@@ -7,6 +7,8 @@ status that the command line returns for it: 2 for bad use or bad input, 3 for a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 
@@ -57,8 +59,43 @@ class UnitError(UsageError):
     """A unit that the closed table does not hold, or two units of different dimension."""
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a bench file: what, at which key, why, and what to do; the last two may be empty."""
+
+    what: str
+    key: str
+    why: str = ""
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.what}" + "".join(f"; {text}" for text in (self.why, self.advice) if text)
+
+
 class BenchError(UsageError):
-    """A bench file that cannot be used; names file, key, value and cause."""
+    """A bench file that cannot be used; names file, key, value and cause.
+
+    problems: every mistake of the file where it is the file that is wrong, the first of them in what, where, why and
+    advice if it is the only one.
+    """
+
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of_problems(cls, file: str, problems: Sequence[Problem]) -> Self:
+        """Build the error for the mistakes of `file`, of which there is at least one."""
+        first, *others = problems
+        if not others:
+            error = cls(first.what, where=f"{file}: {first.key}", why=first.why, advice=first.advice)
+        else:
+            error = cls(
+                f"{len(problems)} mistakes in the bench file",
+                where=file,
+                why="\n".join(str(problem) for problem in problems),
+                advice="correct them all; `aicalib bench check` shows whether any is left",
+            )
+        error.problems = tuple(problems)
+        return error
 
 
 class UnknownDriver(UsageError):

@@ -8,6 +8,7 @@ one is ignored with a warning in the log.
 
 from __future__ import annotations
 
+import difflib
 import logging
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -54,7 +55,13 @@ class Entry:
 def entries(group: str) -> dict[str, Entry]:
     """Return the entries of `group` by name, built-in ones first."""
     found: dict[str, Entry] = {}
-    points = [Entry(point.name, _distribution(point), point) for point in entry_points(group=group)]
+    names: dict[int, str] = {}
+    points = []
+    for point in entry_points(group=group):
+        # a distribution parses all of its metadata for its name, and shares one object among its many entries
+        if id(point.dist) not in names:
+            names[id(point.dist)] = point.dist.name if point.dist is not None else "?"
+        points.append(Entry(point.name, names[id(point.dist)], point))
     for entry in sorted(points, key=lambda entry: (not entry.built_in, entry.distribution, entry.name)):
         holder = found.setdefault(entry.name, entry)
         if holder.distribution != entry.distribution:
@@ -101,10 +108,14 @@ def driver_for_address(address: str) -> Any | None:
         if scheme in kind.DRIVER.schemes:
             return kind
     known = sorted({scheme for kind in drivers().values() for scheme in kind.DRIVER.schemes})
+    over = [one for one in known if one.endswith(f"+{scheme}")]  # http is what some families are reached over
+    near = over or difflib.get_close_matches(scheme, known, n=1, cutoff=0.5)
+    rest = address.partition("://")[2]
+    meant = f"did you mean {' or '.join(f'{one}://{rest}' for one in near)}? " if near else ""
     raise UnknownDriver(
         f"no driver for addresses that begin with {scheme!r}",
         where=address,
-        advice=f"known schemes: {', '.join(known)}; VISA instruments are written as TCPIP::HOST::INSTR",
+        advice=f"{meant}known schemes: {', '.join(known)}; VISA instruments are written as TCPIP::HOST::INSTR",
     )
 
 
@@ -122,16 +133,14 @@ def driver_for_identity(identity: Any) -> Any:
     )
 
 
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "?"
-
-
 def _find(group: str, name: str) -> Entry:
     known = entries(group)
     try:
         return known[name]
     except KeyError:
         kind = "driver" if group == DRIVERS else "simulator"
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}? " if near else ""
         raise UnknownDriver(
-            f"unknown {kind} {name!r}", advice=f"installed {kind}s: {', '.join(known) or 'none'}"
+            f"unknown {kind} {name!r}", advice=f"{meant}installed {kind}s: {', '.join(known) or 'none'}"
         ) from None

@@ -6,6 +6,8 @@ converting between them is a mistake that no calibration may make silently.
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -107,9 +109,37 @@ def require(symbol: str) -> Unit:
     try:
         return UNITS[symbol]
     except KeyError:
-        near = [known for known in UNITS if known.lower() == symbol.lower()]
-        advice = f"did you mean {near[0]!r}?" if near else f"known units: {', '.join(UNITS)}"
-        raise UnitError(f"unknown unit {symbol!r}", advice=advice) from None
+        raise UnitError(f"unknown unit {symbol!r}", advice=advice_for(symbol)) from None
+
+
+def advice_for(symbol: str) -> str:
+    """Return what may have been meant by a symbol that the table lacks: FLOPS is FLOP/s, Gbps is Gbit/s."""
+    plain = _plainly(symbol)
+    for meant in (plain, f"{plain}/s"):
+        alike = [known for known in UNITS if _plainly(known) == meant]
+        if alike:  # MW and mW are alike: the one that agrees in more letters
+            return f"did you mean {max(alike, key=lambda known: _agreeing(known, symbol))!r}?"
+    near = difflib.get_close_matches(symbol, UNITS, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known units: {', '.join(UNITS)}"
+
+
+def _agreeing(one: str, other: str) -> int:
+    return sum(first == second for first, second in zip(one, other, strict=False))
+
+
+def _plainly(symbol: str) -> str:
+    """A unit as it is written by many: without case, plural and the stroke before the second."""
+    found = _PER_SECOND.fullmatch(symbol.replace(" ", ""))
+    if found is None:
+        return symbol.replace(" ", "").casefold()
+    counted = found["counted"] if found["counted"] in ("b", "B") else found["counted"].casefold()
+    counted = {"b": "bit", "B": "byte"}.get(counted, counted)
+    return f"{found['prefix'].casefold()}{counted}/s"
+
+
+_PER_SECOND = re.compile(
+    r"(?P<prefix>[kmgtpe]?)(?P<counted>flop|op|token|frame|bit|b)(s?/s(ec(ond)?)?|s?ps|s)", re.IGNORECASE
+)
 
 
 def convert(value: float, unit: str, to: str) -> float:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import logging
 import sys
+from typing import Any
 
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from aicalib_hw.cli import _screen
-from aicalib_hw.errors import AicalibError, InstrumentError
+from aicalib_hw.errors import AicalibError, BenchError, InstrumentError, Problem
 from aicalib_hw.trace import redacted
 
 FAULT_OF_THE_PROGRAM = 70
@@ -39,19 +41,44 @@ def show(error: Exception) -> int:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+    problems = known.problems if isinstance(known, BenchError) else ()
+    several = len(problems) > 1
     for word, text in (
         ("what", known.what),
         ("where", known.where),
         ("why", known.why),
         ("what to do", known.advice),
     ):
-        if text:
+        if text and not (several and word in ("why", "what to do")):
             table.add_row(word, Text(redacted(text) if "://" in text else text))
+    if several:
+        rows = Table.grid(padding=(0, 1))
+        rows.add_column(justify="right", no_wrap=True)
+        rows.add_column(overflow="fold")
+        for number, problem in enumerate(problems, 1):
+            rows.add_row(f"{number}.", _problem(problem))
+        table.add_row("why", rows)
+        table.add_row("what to do", known.advice)
     for note in getattr(error, "__notes__", ()):
         table.add_row("besides", Text(note))
     title = "an instrument failed" if isinstance(known, InstrumentError) and status == 3 else "error"
     _screen.remarks().print(Panel(table, title=title, border_style="red", title_align="left"))
     return status
+
+
+def _problem(problem: Problem) -> Text:
+    """One mistake of a bench file in two lines: key and what is wrong; cause and what to do."""
+    text = Text.assemble((problem.key, "bold"), f"  {problem.what}")
+    below = "; ".join(said for said in (problem.why, problem.advice) if said)
+    return text.append(f"\n{below}", style="dim") if below else text
+
+
+def as_plain(error: AicalibError) -> dict[str, Any]:
+    """Return an error as JSON data; `problems` has every mistake of a bench file."""
+    plain: dict[str, Any] = {"what": error.what, "where": error.where, "why": error.why, "advice": error.advice}
+    if isinstance(error, BenchError):
+        plain["problems"] = [dataclasses.asdict(problem) for problem in error.problems]
+    return plain
 
 
 def _as_known(error: Exception) -> AicalibError | None:

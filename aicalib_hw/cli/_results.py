@@ -13,7 +13,7 @@ from rich.text import Text
 from aicalib_hw import units
 from aicalib_hw.metrology import Calibration, Result, Verdict
 from aicalib_hw.metrology.budget import rounded
-from aicalib_hw.metrology.result import OF_ONE_DEFINITION
+from aicalib_hw.metrology.indications import declaration
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -144,29 +144,14 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     declared = {r.quantity for c in calibrations for r in c.results if r.indication is not None}
     names = (f"{r.quantity} as {r.definition}" if r.quantity in declared else r.quantity for r in missing)
     quantities = ", ".join(dict.fromkeys(names))
-    example = missing[0]
     lines = [
         "",
         f"Not evaluated: the bench declares no indication of {quantities}. For a verdict, copy {bench_file}",
         "and add to it what the platform says of itself, as in",
         "",
-        "  [[indications]]",
-        f'  quantity = "{example.quantity}"',
-        "  value = …",
-        f'  unit = "{_base_unit(example)}"',
-        '  source = "data sheet"',
+        *(f"  {line}" for line in declaration(missing[0]).splitlines()),
     ]
-    if example.asked_load is not None:
-        lines.insert(6, f"  load = {example.asked_load:g}")
-    kinds = {result.definition for result in missing if result.quantity == example.quantity}
-    if len(kinds) > 1 or example.quantity in declared or example.quantity in OF_ONE_DEFINITION:
-        lines.insert(6, f'  definition = "{example.definition}"')
     return "\n".join(lines)
-
-
-def _base_unit(result: Result) -> str:
-    value = result.evaluation.value if result.evaluation is not None else 0.0
-    return units.display(value, result.measurement.unit)[1]
 
 
 def as_plain(calibrations: Sequence[Calibration]) -> list[dict[str, Any]]:

@@ -65,10 +65,16 @@ def check(
 ) -> None:
     """Check a bench file, all of it, without opening any instrument."""
     from aicalib_hw.bench import load_bench
-    from aicalib_hw.cli import _screen
+    from aicalib_hw.cli import _problems, _screen
+    from aicalib_hw.errors import BenchError
     from aicalib_hw.trace import redacted
 
-    settings = load_bench(bench)
+    try:
+        settings = load_bench(bench)
+    except BenchError as error:
+        if as_json:
+            _screen.print_json(_problems.as_plain(error))
+        raise
     if as_json:
         instruments = {
             name: {
@@ -86,4 +92,6 @@ def check(
     for name, entry in settings.instruments.items():
         where = redacted(entry.address) if entry.address else f"simulator {entry.simulator}"
         screen.print(f"  {name}: {entry.driver} at {where}", markup=False, soft_wrap=True)
-    screen.print(f"  rule {settings.decision.rule}, {len(settings.indications)} indications", markup=False)
+    said = len(settings.indications)
+    counted = "1 indication" if said == 1 else f"{said or 'no'} indications"
+    screen.print(f"  rule {settings.decision.rule}, {counted}", markup=False)

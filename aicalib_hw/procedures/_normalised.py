@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from aicalib_hw.metrology.indications import NORMALISED
 from aicalib_hw.readings import Component, Measurement
 
-NORMALISED = "/parameter-normalised"
-"""Ends the definition of a rate that was multiplied by the parameters of the model."""
+__all__ = ["NORMALISED", "scaled", "times"]
 
 
 def times(run: Measurement, parameters: int) -> Measurement:

@@ -10,11 +10,12 @@ from typing import Any
 
 from aicalib_hw import definitions, units
 from aicalib_hw.errors import UsageError
-from aicalib_hw.metrology import Evaluation, Indication, Result
+from aicalib_hw.metrology import Decision, Evaluation, Indication, Result, Verdict
 from aicalib_hw.metrology.budget import RESOLUTION, evaluate, type_a
 from aicalib_hw.metrology.clocks import SHARED
 from aicalib_hw.metrology.decision import decide
-from aicalib_hw.metrology.result import PermissibleError, Verdict
+from aicalib_hw.metrology.indications import conditions_of, fitting
+from aicalib_hw.metrology.result import PermissibleError
 from aicalib_hw.metrology.scatter import remarks
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
 
@@ -23,8 +24,6 @@ MOST_UNUSED = 0.2
 
 MOST_RUNS = 5 / 3
 """A point is measured with at most so many times the planned runs, and with five where fewer are planned."""
-
-_LOAD_TOLERANCE = 0.005
 
 
 def worth_repeating(measured: Sequence[Measurement], planned: int) -> bool:
@@ -47,6 +46,7 @@ def make_point(
     evidence: Mapping[str, Any],
     load: float | None = None,
     asked_load: float | None = None,
+    conditions: Mapping[str, Any] | None = None,
     reasons: Sequence[str] = (),
     unjudged: str = "",
 ) -> Result:
@@ -102,7 +102,9 @@ def make_point(
     evaluation = None
     if value is not None and validity:
         evaluation = evaluate(value, first.unit, (type_a(values, first.unit), *stated))
-    return decided(bench, combined, evaluation, title=title, asked_load=asked_load, unjudged=unjudged)
+    return decided(
+        bench, combined, evaluation, title=title, asked_load=asked_load, conditions=conditions, unjudged=unjudged
+    )
 
 
 def decided(
@@ -112,22 +114,26 @@ def decided(
     *,
     title: str,
     asked_load: float | None,
+    conditions: Mapping[str, Any] | None = None,
     unjudged: str = "",
 ) -> Result:
     """Return the result of an evaluated measurement: what the platform indicates of it, and the decision.
 
-    unjudged: why there is none although the measurement is valid; error and uncertainty are stated all the same.
+    conditions: what tells this point from others of its definition, besides the load. unjudged: why there is no
+    decision although the measurement is valid; error and uncertainty are stated all the same. Indications that
+    contradict each other, or cannot be compared, take nothing of what was measured: there is then no verdict, with
+    the reason.
     """
-    indication = indication_of(bench, measured.quantity, measured.definition, asked_load)
-    permissible = permissible_error_of(bench, measured.quantity)
-    decision = decide(
-        evaluation,
-        indication,
-        permissible,
-        bench.settings.decision.rule,
-        quantity=measured.quantity,
-        validity=measured.validity,
-    )
+    rule, permissible = bench.settings.decision.rule, permissible_error_of(bench, measured.quantity)
+    indication: Indication | None = None
+    try:
+        indication = indication_of(bench, measured.quantity, measured.definition, asked_load, conditions)
+        decision = decide(
+            evaluation, indication, permissible, rule, quantity=measured.quantity, validity=measured.validity
+        )
+    except UsageError as error:
+        said = (error.what, error.why, error.advice)
+        decision = Decision(rule, Verdict.NOT_EVALUATED, "; ".join(text for text in said if text))
     if unjudged and measured.validity:
         decision = replace(decision, verdict=Verdict.NOT_EVALUATED, reason=unjudged, conformance_probability=None)
     return Result(
@@ -143,6 +149,7 @@ def decided(
         permissible_error=permissible,
         load=measured.load,
         asked_load=asked_load,
+        conditions=dict(conditions or {}),
     )
 
 
@@ -191,31 +198,27 @@ def _limit(permissible: PermissibleError | None, value: float | None, unit: str)
     return units.convert(permissible.value, permissible.unit, unit)
 
 
-def indication_of(bench: Any, quantity: str, definition: str, load: float | None) -> Indication | None:
+def indication_of(
+    bench: Any, quantity: str, definition: str, load: float | None, conditions: Mapping[str, Any] | None = None
+) -> Indication | None:
     """Return what the platform indicates for this point, None if the bench declares nothing that fits.
 
     One without a definition speaks of every point of its quantity; of compute, of the precision of the bench's plan
     alone. Raises UsageError if two declared indications fit equally well.
     """
-    fitting = [
-        entry
-        for entry in bench.settings.indications
-        if entry.quantity == quantity
-        and _speaks_of(entry, definition, bench)
-        and (entry.load is None or (load is not None and abs(entry.load - load) <= _LOAD_TOLERANCE))
-    ]
-    exact = [entry for entry in fitting if entry.load is not None] or fitting
-    if len(exact) > 1:
+    settings = bench.settings
+    found = fitting(
+        settings.indications,
+        quantity,
+        definition,
+        conditions_of(load, conditions or {}),
+        precision=settings.plan.compute.precision,
+    )
+    if len(found) > 1:
         raise UsageError(
-            f"{len(exact)} indications of {quantity} fit one point",
-            where=f"{bench.settings.origin}: indications",
-            advice="tell them apart by load or definition",
+            f"{len(found)} indications of {quantity} fit one point",
+            where=f"{settings.origin}: indications",
+            why="they say " + " and ".join(f"{one.value:g} {one.unit} ({one.source})" for one in found),
+            advice="leave one, or tell them apart by definition and condition",
         )
-    return exact[0].indication() if exact else None
-
-
-def _speaks_of(entry: Any, definition: str, bench: Any) -> bool:
-    if entry.definition is not None:
-        return bool(entry.definition == definition)
-    precision = definition.split("/")[1].partition("-")[0]
-    return bool(entry.quantity != "compute" or precision == bench.settings.plan.compute.precision)
+    return found[0].indication() if found else None

@@ -7,7 +7,7 @@ parameters of the model stands beside it where the plan names them: the ranges o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,10 +31,11 @@ _TIMES = ("ttft_s", "tpot_s", "itl_s", "latency_s", "dispatch_lag_s", "loop_lag_
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """One point: its title, and the load that is applied."""
+    """One point: its title, the load that is applied, and what of it tells this point from the others."""
 
     title: str
     load: InferenceLoad
+    conditions: Mapping[str, Any]
 
 
 def calibrate_inference(
@@ -97,12 +98,13 @@ def _points(service: InferenceService, plan: Any) -> list[_Point]:
         parameters=plan.parameters,
     )
     if not service.capabilities.takes_load:
-        return [_Point("engine counters", base)]
+        return [_Point("engine counters", base, {})]
     lengths = f"{plan.input_tokens} + {plan.output_tokens} tokens"
     points = [
         _Point(
             f"{number} at a time, {lengths}",
             replace(base, concurrency=number, processes=min(plan.processes, number)),
+            {"concurrency": number},
         )
         for number in plan.concurrency
     ]
@@ -110,6 +112,7 @@ def _points(service: InferenceService, plan: Any) -> list[_Point]:
         _Point(
             f"{rate:g} requests/s, {lengths}",
             replace(base, arrival=plan.arrival, request_rate=rate, processes=plan.processes),
+            {"request_rate": float(rate)},
         )
         for rate in plan.request_rates
     ]
@@ -144,7 +147,11 @@ def _measure(
     after = clock_evidence()
     components = with_time_base(measured, time_base(after))
     evidence = {**_told(measured), "host_clock_before": to_plain(before), "host_clock_after": to_plain(after)}
-    how: dict[str, Any] = {"evidence": evidence, "unjudged": why_unjudged(measured)}
+    how: dict[str, Any] = {
+        "evidence": evidence,
+        "conditions": point.conditions,
+        "unjudged": why_unjudged(measured),
+    }
     results = [make_point(bench, measured, title=point.title, components=components, **how)]
     if plan.parameters is not None:
         normalised = [times(run, plan.parameters) for run in measured]

@@ -28,10 +28,11 @@ _MOST_LOSS = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """One point: its title, and the streams that run at a time."""
+    """One point: its title, the streams that run at a time, and the direction as the plan calls it."""
 
     title: str
     streams: tuple[Stream, ...]
+    direction: str
 
 
 def calibrate_network(
@@ -114,7 +115,7 @@ def _points(tester: NetworkTester, plan: Any, pair: tuple[PortInfo, PortInfo]) -
         for direction in plan.directions:
             streams = chosen[direction]
             way = "both ways" if len(streams) > 1 else streams[0].name
-            points.append(_Point(f"{way}, layer 4" if layer_4 else f"{way}, {size} B", streams))
+            points.append(_Point(f"{way}, layer 4" if layer_4 else f"{way}, {size} B", streams, direction))
     return points
 
 
@@ -156,6 +157,7 @@ def _measure(
         bench,
         measured,
         title=point.title,
+        conditions={"direction": point.direction},
         components=largest_components(measured),
         evidence={
             "streams": [run.evidence.get("streams") for run in measured],

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import aicalib_hw
-from aicalib_hw import units
-from aicalib_hw.metrology.result import OF_ONE_DEFINITION, Calibration, Result, Verdict
+from aicalib_hw.metrology.indications import declaration
+from aicalib_hw.metrology.result import Calibration, Result, Verdict
 from aicalib_hw.readings import Instant, Validity, ValidityStatus
 from aicalib_hw.records.canonical import canonical_json, digest, iso_utc
 from aicalib_hw.records.contents import Event, RecordContents
@@ -86,7 +86,7 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
         other=tuple(beside(measurement, words) for measurement in _others(contents)),
         other_plots=tuple(_other_plots(contents, words)),
         missing=_points(missing, words),
-        declarations=tuple(_declaration(result, missing, words) for result in _one_a_quantity(missing)),
+        declarations=tuple(_declaration(result, words) for result in _one_a_quantity(missing)),
         rule=words.known(f"rule {contents.rule}"),
         equipment=tuple(item(one, contents.started, words) for one in contents.equipment),
         assumptions=tuple(words.assumptions(tuple(dict.fromkeys(q.key for q in quantities)))),
@@ -186,18 +186,9 @@ def _one_a_quantity(results: list[Result]) -> list[Result]:
     return list({result.quantity: result for result in reversed(results)}.values())[::-1]
 
 
-def _declaration(result: Result, missing: list[Result], words: Words) -> str:
-    """The lines of the bench file that would bring a verdict; with the definition where the quantity has several."""
-    unit = result.measurement.unit
-    if result.evaluation is not None:
-        _, unit = units.display(result.evaluation.value, result.evaluation.unit)
-    lines = ["[[indications]]", f'quantity = "{result.quantity}"']
-    if result.asked_load is not None:
-        lines.append(f"load = {float(result.asked_load)!r}")
-    several = len({one.definition for one in missing if one.quantity == result.quantity}) > 1
-    if several or result.quantity in OF_ONE_DEFINITION:
-        lines.append(f'definition = "{result.definition}"')
-    return "\n".join([*lines, "value = …", f'unit = "{unit}"', f'source = "…"  # {words("declared by")}'])
+def _declaration(result: Result, words: Words) -> str:
+    """The lines of the bench file that would bring a verdict to this very point."""
+    return f"{declaration(result)}  # {words('declared by')}"
 
 
 def _clocks(contents: RecordContents, words: Words) -> Iterator[tuple[str, ...]]:

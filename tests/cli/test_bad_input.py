@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -56,6 +57,99 @@ def test_an_unknown_unit(aicalib: Command) -> None:
 def test_an_unknown_driver(aicalib: Command) -> None:
     ended = aicalib("calibrate", bench(METER.replace('driver = "yokogawa-wt300"', 'driver = "yokogawa-wt30"')))
     assert_told(ended, 2, what="yokogawa-wt30", where="instruments.meter.driver", what_to_do="yokogawa-wt300")
+
+
+WRONG = """
+[bench]
+nme = "lab"
+[decision]
+rule = "jjf1095"
+[instruments.meter]
+driver = "yokogawa-wt301"
+adress = "TCPIP::1.2.3.4::INSTR"
+[instruments.second]
+driver = "yokogawa-wt300"
+address = "192.168.1.7"
+simulator = "yokogawa-wt300"
+options = { modle = "WT310E" }
+[instruments.third]
+driver = "yokogawa-wt300"
+simulator = "yokogawa-wt300"
+options = { model = "WT310F" }
+settings = { voltage_rang = 300 }
+[instruments.service]
+driver = "openai"
+address = "http://127.0.0.1:8000"
+[instruments.port]
+driver = "iperf3"
+address = "iperf3://127.0.0.1?parallell=2"
+[load]
+source = "second"
+[[indications]]
+quantity = "compute"
+value = 1
+unit = "TFLOPS"
+source = "label"
+[[indications]]
+quantity = "power"
+value = 1
+unit = "V"
+source = "label"
+[[indications]]
+quantity = "power"
+load = 50
+value = 1
+unit = "W"
+source = "label"
+[permissible_errors.power]
+value = 2
+kind = "relative"
+source = "annex"
+[plan.power]
+loads = [0, 25]
+durations = 3
+[world]
+sed = 4
+"""
+MISTAKES = {
+    "bench.nme": "did you mean 'name'?",
+    "decision.rule": "did you mean 'jjf1094'?",
+    "instruments.meter.driver": "did you mean 'yokogawa-wt300'?",
+    "instruments.meter.adress": "did you mean 'address'?",
+    "instruments.second.address": "TCPIP::192.168.1.7::INSTR",
+    "instruments.second.options.modle": "did you mean 'model'?",
+    "instruments.third.options.model": "one of WT310, WT310E",
+    "instruments.third.settings.voltage_rang": "did you mean 'voltage_range'?",
+    "instruments.service.address": "openai+http://",
+    "instruments.port.address": "parallel",
+    "load.source": "it is a power_meter",
+    "indications[0].unit": "did you mean 'TFLOP/s'?",
+    "indications[1].unit": "units of power: W",
+    "indications[2].load": "0.5 for 50 %",
+    "permissible_errors.power.value": "write value = 0.02",
+    "plan.power.loads[1]": "0.25 for 25 %",
+    "plan.power.durations": "did you mean 'duration'?",
+    "world.sed": "did you mean 'seed'?",
+}
+
+
+def test_every_mistake_of_a_file_is_told_with_key_cause_and_what_to_do(
+    aicalib: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    name = bench(WRONG)
+    for verb in (("calibrate",), ("bench", "check"), ("simulate",)):
+        ended = aicalib(*verb, name)
+        assert ended.status == 2
+        assert f"{len(MISTAKES)} mistakes" in ended.screen["what"]
+        for key, text in MISTAKES.items():
+            assert f"{key}  " in ended.err
+            assert text in ended.err
+    ended = aicalib("bench", "check", name, "--json")
+    assert ended.status == 2
+    told = {one["key"]: " ".join(map(str, one.values())) for one in json.loads(ended.out)["problems"]}
+    assert told.keys() == MISTAKES.keys()
+    assert [text for key, text in MISTAKES.items() if text not in told[key]] == []
 
 
 def test_an_unreachable_address(aicalib: Command) -> None:

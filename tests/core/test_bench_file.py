@@ -76,7 +76,7 @@ def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | Powe
         ({"plan": {"compute": {"precision": "fp23"}}}, "plan.compute.precision", "no choice", "fp64"),
         ({"plan": {"power": {"runs": 1}}}, "plan.power.runs", "cannot be used", ""),
         ({"plan": {"power": {"loads": [0, 0.5, 0.5]}}}, "plan.power.loads", "cannot be used", "once"),
-        ({"plan": {"power": {"loads": [50]}}}, "plan.power.loads[0]", "cannot be used", ""),
+        ({"plan": {"power": {"loads": [50]}}}, "plan.power.loads[0]", "loads[0] = 50 cannot be used", "0.5 for 50 %"),
         ({"plan": {"storage": {"duration": 2.5}}}, "plan.storage.duration", "wrong type", "whole numbers"),
         ({"plan": {"storage": {"patterns": ["mixed", "mixed"]}}}, "plan.storage.patterns", "cannot be used", "once"),
         ({"plan": {"storage": {"read_only": True, "patterns": ["mixed"]}}}, "plan.storage", "cannot be used", "verify"),
@@ -93,7 +93,24 @@ def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | Powe
             "cannot be used",
             "settings",
         ),
-        ({"permissible_errors": {"powr": {}}}, "permissible_errors.powr", "unknown name", "power"),
+        (
+            {"permissible_errors": {"powr": {"value": 0.05, "kind": "relative", "source": "s"}}},
+            "permissible_errors.powr",
+            "unknown name",
+            "power",
+        ),
+        (
+            {"permissible_errors": {"power": {"value": 2, "kind": "relative", "source": "s"}}},
+            "permissible_errors.power.value",
+            "value = 2 cannot be used",
+            "write value = 0.02",
+        ),
+        (
+            {"permissible_errors": {"power": {"value": 150, "kind": "relative", "unit": "%", "source": "s"}}},
+            "permissible_errors.power.value",
+            "value = 150 cannot be used",
+            "below 100 %",
+        ),
         (
             {"permissible_errors": {"power": {"value": 0.05, "kind": "relative", "unit": "W", "source": "s"}}},
             "permissible_errors.power",
@@ -102,8 +119,8 @@ def test_the_specification_plan_is_six_runs_of_a_minute(plan: ComputePlan | Powe
         ),
         (
             {"permissible_errors": {"power": {"value": 5, "kind": "absolute", "unit": "V", "source": "s"}}},
-            "permissible_errors",
-            "cannot be used",
+            "permissible_errors.power.unit",
+            'unit = "V" cannot be used',
             "kW",
         ),
     ],
@@ -128,12 +145,21 @@ def indication(**changed: Any) -> dict[str, Any]:
     ("changed", "key", "text"),
     [
         ({"unit": "Wat"}, "indications[0].unit", "unknown unit 'Wat'"),
-        ({"unit": "V"}, "indications[0]", "V is not a unit of power"),
+        ({"unit": "V"}, "indications[0].unit", "V is not a unit of power"),
+        ({"quantity": "compute", "unit": "TFLOPS"}, "indications[0].unit", "did you mean 'TFLOP/s'?"),
         ({"value": "400"}, "indications[0].value", 'value = "400" has the wrong type'),
         ({"value": float("nan")}, "indications[0].value", "finite"),
         ({"quantity": "speed"}, "indications[0].quantity", "compute, power"),
         ({"load": 25.0}, "indications[0].load", "25.0"),
         ({"definition": "power/active"}, "indications[0].definition", "'power/active/mean'"),
+        ({"definition": "rate/storage/mixed"}, "indications[0].definition", "no definition of power"),
+        (
+            {"quantity": "compute", "unit": "TFLOP/s", "definition": "flop/int8-accumulate-int32/vector/sustained"},
+            "indications[0].unit",
+            "stated in OP/s",
+        ),
+        ({"concurrency": 4}, "indications[0].concurrency", "of power one may say load"),
+        ({"quantity": "compute", "unit": "TFLOP/s", "load": 1.0}, "indications[0].load", "never be held against"),
         ({"quantity": "network", "unit": "Gbit/s"}, "indications[0]", "without definition"),
         ({"quantity": "storage", "unit": "Gbit/s"}, "indications[0]", "rate/storage/sequential-read"),
     ],
@@ -240,8 +266,9 @@ def test_what_no_driver_knows_is_refused_before_anything_is_opened(
 ) -> None:
     with pytest.raises(BenchError) as caught:
         loaded(tmp_path, LEAST_TOML.replace('driver = "yokogawa-wt300"', line))
-    assert caught.value.where == f"{tmp_path / 'lab.toml'}: {key}"
-    assert text in str(caught.value)
+    assert caught.value.where.startswith(str(tmp_path / "lab.toml"))
+    (problem,) = [one for one in caught.value.problems if one.key == key]
+    assert text in str(problem)
 
 
 @pytest.mark.parametrize(("source", "why"), [("meter", "power_meter"), ("cpu0", "no instrument")])

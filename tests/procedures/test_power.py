@@ -10,7 +10,7 @@ import pytest
 import aicalib_hw as hw
 from aicalib_hw import units
 from aicalib_hw.bench import PowerPlan
-from aicalib_hw.errors import InstrumentError, UsageError
+from aicalib_hw.errors import InstrumentError
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.procedures import calibrate_power
 from aicalib_hw.records import read_record
@@ -103,17 +103,18 @@ def test_a_meter_that_dies_midway_leaves_no_load_and_loses_no_finished_run(
     assert len([one for one in contents.measurements if one.definition == "power/active/mean"]) >= SHORT.runs
 
 
-def test_two_indications_for_one_point_are_refused(
-    simulated_bench: OpenBench, fast_server: Path, tmp_path: Path
+def test_indications_that_contradict_each_other_take_nothing_of_what_was_measured(
+    simulated_bench: OpenBench, fast_server: Path
 ) -> None:
-    shipped = hw.open_bench(fast_server, simulate=True)
-    shipped.close()
-    text = shipped.settings.path.read_text(encoding="utf-8") if shipped.settings.path else ""
-    twice = '[[indications]]\nquantity = "power"\nload = 0.5\nvalue = 3.4\nunit = "kW"\nsource = "label"\n'
-    path = tmp_path / "twice.toml"
-    path.write_text(text + 2 * f"\n{twice}", encoding="utf-8")
-    with pytest.raises(UsageError, match="fit one point"):
-        calibrate_power(simulated_bench(path), plan=SHORT)
+    bench = simulated_bench(fast_server)
+    said = next(one for one in bench.settings.indications if one.quantity == "power" and one.load == 0.5)
+    other = said.model_copy(update={"value": 3.4, "source": "label"})
+    bench.settings = bench.settings.model_copy(update={"indications": (*bench.settings.indications, other)})
+    results = {result.asked_load: result for result in calibrate_power(bench, plan=SHORT).results}
+    assert results[0.5].decision.verdict is Verdict.NOT_EVALUATED
+    assert "3.4 kW (label)" in results[0.5].decision.reason
+    assert results[0.5].evaluation is not None
+    assert results[1.0].decision.verdict is not Verdict.NOT_EVALUATED
 
 
 def test_a_load_that_is_not_the_one_asked_makes_no_point_of_it(simulated_bench: OpenBench, fast_server: Path) -> None:

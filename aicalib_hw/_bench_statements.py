@@ -1,0 +1,62 @@
+"""Whether the indications of a bench file can be held against its plan: each against a point, and each point one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from aicalib_hw._bench_errors import nearest
+from aicalib_hw._bench_file import IndicationEntry, Plans
+from aicalib_hw.errors import Problem
+from aicalib_hw.metrology.indications import contradict
+
+
+def contradictions(indications: Sequence[IndicationEntry | None], plan: Plans | None) -> Iterator[Problem]:
+    """Yield what keeps indications from being decided on; None stands for one that is not sound by itself.
+
+    Two that speak of the same point, one that is said of a condition that the plan never applies, and one that leaves
+    open which of several loads of a service it is said of.
+    """
+    if plan is None:
+        return
+    placed = [(index, entry) for index, entry in enumerate(indications) if entry is not None]
+    for (first, one), (second, other) in combinations(placed, 2):
+        if contradict(one, other, precision=plan.compute.precision):
+            yield Problem(
+                f"two indications of {one.quantity} speak of the same point",
+                f"indications[{second}]",
+                f"indications[{first}] says {one.value:g} {one.unit} of it already, and this one {other.value:g} "
+                f"{other.unit}",
+                "leave one, or tell them apart by definition and condition",
+            )
+    for index, entry in placed:
+        yield from _unapplied(index, entry, plan)
+
+
+def _unapplied(index: int, entry: IndicationEntry, plan: Plans) -> Iterator[Problem]:
+    inference = plan.inference
+    applied: dict[str, tuple[str, Sequence[object]]] = {
+        "load": ("plan.power.loads", plan.power.loads),
+        "concurrency": ("plan.inference.concurrency", inference.concurrency),
+        "request_rate": ("plan.inference.request_rates", inference.request_rates),
+        "direction": ("plan.network.directions", plan.network.directions),
+    }
+    for name, value in entry.conditions.items():
+        key, values = applied[name]
+        if value not in values:
+            yield Problem(
+                f"{name} = {value!r} is never applied".replace("'", '"'),
+                f"indications[{index}].{name}",
+                f"{key} has {', '.join(str(one) for one in values) or 'none'}, so there is no point that it speaks of",
+                nearest(str(value), [str(one) for one in values]) or f"add {value} to {key}",
+            )
+    loads = len(inference.concurrency) + len(inference.request_rates)
+    if entry.quantity == "inference" and not entry.conditions and loads > 1:
+        named = [f"concurrency = {one}" for one in inference.concurrency]
+        named += [f"request_rate = {one:g}" for one in inference.request_rates]
+        yield Problem(
+            "it is not said of which load of the service this indication is",
+            f"indications[{index}]",
+            f"the plan applies {loads}, and a rate under one would be held against all of them",
+            f"add {' or '.join(named)}",
+        )
