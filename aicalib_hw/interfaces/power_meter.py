@@ -39,7 +39,8 @@ class PowerSettings:
     """Settings in force, as read back. V, A, s; ratios are primary / secondary; None = not provided.
 
     voltage_range, current_range: one value for all elements, or one each where they differ.
-    averaging: number of updates averaged, 1 = off.
+    averaging: number of updates averaged, 1 = off. sensor_ratio: mV/A of the external sensor at each current input,
+    None = current enters directly; the meter multiplies by it, and `current_range` is in amperes of the sensor's input.
     """
 
     elements: tuple[int, ...]
@@ -53,6 +54,7 @@ class PowerSettings:
     vt_ratio: tuple[float, ...] | None
     line_filter: bool | None
     averaging: int | None
+    sensor_ratio: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class Reference:
         if missing and capabilities.auto_range:
             changes["auto_range"] = True
         settings = self.meter.configure(**changes)
+        self._require_direct_input(settings)
         if self.fixed:
             settings = self.meter.configure(**self.fixed)
         interval = settings.update_interval or 0.0
@@ -222,6 +223,15 @@ class Reference:
                 ((name, value),) = step.items()
                 failures.append(f"{name} = {value}: {error.what if isinstance(error, AicalibError) else error}")
         return [f"{self.name}: a setting of the meter could not be given back: {failure}" for failure in failures]
+
+    def _require_direct_input(self, settings: PowerSettings) -> None:
+        if settings.sensor_ratio is not None:
+            raise UsageError(
+                "the meter takes its current from an external sensor of voltage output",
+                where=self.where,
+                why="a range chosen here would switch it to its direct input, and nobody stated the sensor's limits",
+                advice="use its direct input, through transducers of current output and ct_ratio where needed",
+            )
 
     def _require_known_transducers(self, settings: PowerSettings) -> None:
         for kind, ratios in (("current", settings.ct_ratio), ("voltage", settings.vt_ratio)):

@@ -31,6 +31,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "wiring": ("wiring", "接线方式"),
     "crest_factor": ("crest factor", "波峰因数"),
     "line_filter": ("line filter", "线路滤波"),
+    "sensor_ratio": ("external current sensor, mV/A", "外部电流传感器，mV/A"),
     "frequency_filter": ("frequency filter", "频率滤波"),
     "mode": ("mode", "测量模式"),
     "synchronisation": ("synchronisation source", "同步源"),

@@ -64,9 +64,9 @@ def _element(reading: PowerReading, index: int, model: str) -> dict[str, float]:
         range_limit = tables.OLD_RANGE_LIMIT
     ratio_i = settings.ct_ratio[index] if settings.ct_ratio else 1.0
     ratio_u = settings.vt_ratio[index] if settings.vt_ratio else 1.0
-    heating = (
-        tables.SELF_HEATING_VOLTAGE * (voltage / ratio_u) ** 2 + tables.SELF_HEATING_CURRENT * (current / ratio_i) ** 2
-    )
+    heating = tables.SELF_HEATING_VOLTAGE * (voltage / ratio_u) ** 2
+    if settings.sensor_ratio is None:  # no current heats the meter where it sees the voltage of a sensor
+        heating += tables.SELF_HEATING_CURRENT * (current / ratio_i) ** 2
     parts = {
         "accuracy of reading": power * band.reading(frequency / 1000),
         "accuracy of range": range_limit * crest * full,

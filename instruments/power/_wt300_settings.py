@@ -15,6 +15,7 @@ from aicalib_hw.scpi.session import ScpiSession
 
 from . import _wt300_tables as tables
 from ._choices import require_one_of, require_ratio
+from ._yokogawa_values import amperes
 
 AVERAGING = (1, 8, 16, 32, 64)
 RATIO = (0.001, 9999.0)
@@ -62,6 +63,7 @@ class Settings:
             },
         }
         self.rms = (True,) * model.elements
+        self._sensors: tuple[float | None, ...] = (None,) * model.elements
         self.questions = tuple(self._asked.values())
         self.range_questions = (":INPut:VOLTage:RANGe?", ":INPut:CURRent:RANGe?")
 
@@ -83,7 +85,8 @@ class Settings:
         """Return the ranges of all elements, V and A at the meter's input, from the answers to `range_questions`."""
         voltage, current = answers
         count = self._model.elements
-        return (NUMBER.decode(voltage),) * count, tuple(self._amperes(current, e) for e in range(1, count + 1))
+        self._sensors = tuple(self._sensor_ratio(current, element) for element in range(1, count + 1))
+        return (NUMBER.decode(voltage),) * count, tuple(amperes(current, ratio) for ratio in self._sensors)
 
     def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings:
         """Return the settings in force from the answers to `range_questions` and `questions`."""
@@ -108,6 +111,7 @@ class Settings:
             vt_ratio=ratios("VT"),
             line_filter=BOOLEAN.decode(taken["line filter"]),
             averaging=INTEGER.decode(taken["averaging count"]) if BOOLEAN.decode(taken["averaging"]) else 1,
+            sensor_ratio=self._sensors if any(self._sensors) else None,
         )
 
     def snapshot(self) -> Mapping[str, Setting]:
@@ -161,7 +165,8 @@ class Settings:
 
     def select_sensor(self, voltage_range: float, millivolts_per_ampere: float) -> None:
         """Measure current as the voltage of an external sensor: range in V, ratio in mV/A (0.001 to 9999)."""
-        require_one_of("external range", voltage_range, tables.EXTERNAL_RANGES, "V")
+        factor = tables.CREST_FACTORS[self.crest_factor]
+        require_one_of("external range", voltage_range, tuple(full * factor for full in tables.EXTERNAL_RANGES), "V")
         if not RATIO[0] <= millivolts_per_ampere <= RATIO[1]:
             raise OutOfRange(
                 f"a ratio of {millivolts_per_ampere:g} mV/A cannot be set",
@@ -174,17 +179,11 @@ class Settings:
             for element in range(1, self._model.elements + 1):
                 self.session.command(f":INPut:CURRent:SRATio:ELEMent{element} {number_text(millivolts_per_ampere)}")
 
-    def _amperes(self, text: str, element: int) -> float:
-        """Full scale in A; of a sensor, the volts of its range by its ratio, asked only where there is one."""
-        kind, _, volts = text.partition(",")
-        if not volts:
-            return NUMBER.decode(text)
-        if not "EXTERNAL".startswith(kind.strip().upper()):
-            raise ProtocolError(f"{text!r} is no current range")
-        return NUMBER.decode(volts) / NUMBER.decode(self._sensor_ratio(element)) * 1000
-
-    def _sensor_ratio(self, element: int) -> str:
-        return self.session.query(f":INPut:CURRent:SRATio:ELEMent{element}?")
+    def _sensor_ratio(self, current_range: str, element: int) -> float | None:
+        """mV/A of an element's external sensor; None for direct input, of which it is not asked."""
+        if "," not in current_range:
+            return None
+        return NUMBER.decode(self.session.query(f":INPut:CURRent:SRATio:ELEMent{element}?"))
 
     def _check(self, given: Mapping[str, Any]) -> None:
         """Raise OutOfRange for what this model does not have, before anything is sent."""

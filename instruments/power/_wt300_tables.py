@@ -39,7 +39,10 @@ MODELS: dict[str, Model] = {
 }
 
 EXTERNAL_RANGES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0)
-"""V of an external current sensor: up to 2 V with option /EX2, from 2.5 V with /EX1; the meter refuses the others."""
+"""V of an external current sensor: up to 2 V with option /EX2, from 2.5 V with /EX1; the meter refuses the others.
+
+At crest factor 3; half of each at 6 and 6A, as on the WT3000: for this family by analogy.
+"""
 
 WIRINGS = {"1P2W": "P1W2", "1P3W": "P1W3", "3P3W": "P3W3", "3P4W": "P3W4", "3V3A": "V3A3"}
 """Our name → spelling on the wire."""

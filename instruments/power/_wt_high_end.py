@@ -92,6 +92,7 @@ class HighEndMeter(YokogawaMeter):
     ) -> None:
         """Measure current by external sensors: range in V and ratio in mV/A, on these elements or on all.
 
+        `components` are those of the meter alone: what the sensor adds is for who knows it.
         Raises OutOfRange before the wire, InstrumentReportedError for what the instrument refuses.
         """
         with self._lock:

@@ -75,8 +75,9 @@ def _element(
     parts = {
         "accuracy of reading": power * band.reading(frequency / 1000),
         "accuracy of range": band.range * crest * full,
-        "self-heating": power * accuracy.self_heating * (current / ratio) ** 2,
     }
+    if not (settings.sensor_ratio and settings.sensor_ratio[index]):  # else no current heats the element's shunt
+        parts["self-heating"] = power * accuracy.self_heating * (current / ratio) ** 2
     if apparent > power:
         parts["power factor"] = influence * math.sqrt(apparent**2 - power**2)
     return parts

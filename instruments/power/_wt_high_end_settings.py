@@ -15,6 +15,7 @@ from aicalib_hw.scpi.session import ScpiSession
 
 from . import _wt_high_end_tables as tables
 from ._choices import require_one_of, require_ratio
+from ._yokogawa_values import amperes
 
 _CREST = choice({"3": "3", "6": "6"})
 _WIRING = choice(tables.WIRINGS)
@@ -58,6 +59,7 @@ class Settings:
         if not always_rms:
             self._groups["mode"] = ":INPut:CURRent:MODE"
         self.rms = (True,) * len(self._elements)
+        self._sensors: tuple[float | None, ...] = (None,) * len(self._elements)
         self.questions = (
             ":INPut:WIRing?",
             ":INPut:CFACtor?",
@@ -84,8 +86,10 @@ class Settings:
     def ranges(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the ranges of all elements, V and A at the meter's input, from the answers to `range_questions`."""
         count = len(self._elements)
-        current = zip(answers[count:], self._elements, strict=True)
-        return tuple(map(NUMBER.decode, answers[:count])), tuple(self._amperes(text, e) for text, e in current)
+        current = answers[count:]
+        self._sensors = tuple(self._sensor_ratio(text, e) for text, e in zip(current, self._elements, strict=True))
+        full = tuple(amperes(text, ratio) for text, ratio in zip(current, self._sensors, strict=True))
+        return tuple(map(NUMBER.decode, answers[:count])), full
 
     def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings:
         """Return the settings in force from the answers to `range_questions` and `questions`."""
@@ -108,6 +112,7 @@ class Settings:
             vt_ratio=tuple(NUMBER.decode(text) if on else 1.0 for text, on in zip(of["VT"], scaled, strict=True)),
             line_filter=any(text.strip().upper() != "OFF" for text in of["line filter"]),
             averaging=INTEGER.decode(average_count) if BOOLEAN.decode(averaging) else 1,
+            sensor_ratio=self._sensors if any(self._sensors) else None,
         )
 
     def snapshot(self) -> Mapping[str, Setting]:
@@ -228,15 +233,11 @@ class Settings:
         yield f"{header}:ELEMent1?"
         yield from (f"ELEMent{element}?" for element in self._elements[1:])
 
-    def _amperes(self, text: str, element: int) -> float:
-        """Full scale in A; of a sensor, the volts of its range by its ratio, asked only where there is one."""
-        kind, _, volts = text.partition(",")
-        if not volts:
-            return NUMBER.decode(text)
-        if not "EXTERNAL".startswith(kind.strip().upper()):
-            raise ProtocolError(f"{text!r} is no current range")
-        ratio = self.session.query(f":INPut:CURRent:SRATio:ELEMent{element}?")
-        return NUMBER.decode(volts) / NUMBER.decode(ratio) * 1000
+    def _sensor_ratio(self, current_range: str, element: int) -> float | None:
+        """mV/A of an element's external sensor; None for direct input, of which it is not asked."""
+        if "," not in current_range:
+            return None
+        return NUMBER.decode(self.session.query(f":INPut:CURRent:SRATio:ELEMent{element}?"))
 
     def _ratio(self, word: str, element: int) -> str:
         return self.session.query(f":INPut:SCALing:{word}:ELEMent{element}?")

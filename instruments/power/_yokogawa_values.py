@@ -12,7 +12,7 @@ from aicalib_hw.errors import ProtocolError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import ElementReading, PowerSettings
 from aicalib_hw.readings import Reading, Status, Window
-from aicalib_hw.scpi.codec import measured
+from aicalib_hw.scpi.codec import NUMBER, measured
 
 from . import _evaluation
 
@@ -36,6 +36,19 @@ class Shown:
         voltage = self.voltage[index] * (in_force.vt_ratio[index] if in_force.vt_ratio else 1.0)
         current = self.current[index] * (in_force.ct_ratio[index] if in_force.ct_ratio else 1.0)
         return {"U": voltage, "I": current, "P": voltage * current}
+
+
+def amperes(current_range: str, millivolts_per_ampere: float | None) -> float:
+    """Return the full scale of a current range, A; of an external sensor, the volts of its range by its ratio.
+
+    Raises ProtocolError for what is no current range.
+    """
+    kind, _, volts = current_range.partition(",")
+    if millivolts_per_ampere is None:
+        return NUMBER.decode(current_range)
+    if not "EXTERNAL".startswith(kind.strip().upper()):
+        raise ProtocolError(f"{current_range!r} is no current range")
+    return NUMBER.decode(volts) / millivolts_per_ampere * 1000
 
 
 def nonsense(taken: Mapping[tuple[str, str], str], element: int) -> Status:

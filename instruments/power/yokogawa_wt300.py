@@ -87,6 +87,7 @@ class YokogawaWT300(YokogawaMeter):
     def select_sensor(self, voltage_range: float, millivolts_per_ampere: float) -> None:
         """Measure current by an external sensor (option /EX1 or /EX2): its range in V and its ratio in mV/A.
 
+        `components` are those of the meter alone: what the sensor adds is for who knows it.
         Raises OutOfRange before the wire, InstrumentReportedError where the option is missing.
         """
         with self._lock:

@@ -40,8 +40,9 @@ for line in sys.stdin:
     began = time.thread_time()
     for _ in range(reads):
         read()
-    print((time.thread_time() - began) / reads, flush=True)
-    meter.adapter.connection.close()
+    took = (time.thread_time() - began) / reads
+    meter.adapter.connection.close()  # before it is this program's turn again: the meter serves one link
+    print(took, flush=True)
 """
 
 

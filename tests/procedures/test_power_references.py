@@ -285,6 +285,14 @@ def test_a_transducer_that_the_meter_does_not_scale_by_is_refused(opened: OpenBe
     assert "ct_ratio" in refused.value.advice
 
 
+def test_a_sensor_that_somebody_left_selected_is_refused_before_a_range_would_switch_it_off(opened: OpenBench) -> None:
+    bench = opened('options = { model = "WT310E", sensor_ratio = 10.0, external = "EX2" }')
+    bench.the("power_meter").select_sensor(0.5, 10.0)
+    with pytest.raises(UsageError, match="external sensor") as refused:
+        calibrate_power(bench, plan=FULL)
+    assert "ct_ratio" in refused.value.advice
+
+
 SECOND = """
 [instruments.second]
 driver = "yokogawa-wt300"

@@ -160,7 +160,9 @@ def test_an_external_sensor_has_the_range_of_its_ratio() -> None:
         each(":INPut:CURRent:RANGe", 4): ";".join(["EXTERNAL,5.000E+00"] * 4),
         **{f":INPut:CURRent:SRATio:ELEMent{number}?": "10.0000" for number in range(1, 5)},
     }
-    assert shown(**changed).settings.current_range == (500.0,) * 4
+    settings = shown(**changed).settings
+    assert settings.current_range == (500.0,) * 4
+    assert settings.sensor_ratio == (10.0,) * 4
 
 
 def test_ranges_go_to_the_chosen_element_alone_and_the_external_range_is_a_bare_number() -> None:

@@ -178,6 +178,26 @@ def test_a_current_transformer_scales_power_range_and_limits_of_error(
             assert behind.half_width == pytest.approx(one.half_width, rel=0.05)
 
 
+@pytest.mark.parametrize("simulated_power_meter", [{"sensor_ratio": 10.0, "external": "EX2"}], indirect=True)
+def test_a_sensor_of_voltage_output_is_read_in_amperes_told_with_its_ratio_and_heats_no_shunt(
+    meter: YokogawaWT300, simulated_power_meter: Any
+) -> None:
+    meter.select_sensor(0.5, 10.0)
+    reading = meter.read()
+    assert float(reading.active_power) == pytest.approx(simulated_power_meter.truth.active_power, rel=0.02)
+    assert reading.settings.sensor_ratio == (10.0,)
+    assert reading.settings.current_range == (50.0,)
+    power = float(reading.active_power)
+    limits = {one.name: one.half_width for one in meter.components(reading)}
+    assert limits["self-heating"] == pytest.approx(power * 1e-9 * float(reading.voltage) ** 2)
+    meter.configure(crest_factor="6")
+    with pytest.raises(OutOfRange):
+        meter.select_sensor(2.0, 10.0)
+    meter.select_sensor(0.25, 10.0)
+    assert meter.read().settings.current_range == (25.0,)
+    assert meter.configure(current_range=10.0).sensor_ratio is None
+
+
 def test_a_ratio_without_its_transformer_is_taken_at_its_word(meter: YokogawaWT300, simulated_power_meter: Any) -> None:
     meter.configure(ct_ratio=2.0)
     doubled = float(meter.read().active_power)
