@@ -139,7 +139,7 @@ class HiokiIntegrator(PolledPowerMeter):
             Window(began, stopped, "the integrator's own timer" if timed else "the integrator's own clock"),
             reasons + unstated,
             readings[-1].settings,
-            {"elapsed_s": elapsed, "state": state},
+            {"elapsed_s": elapsed, "state": state, **self._told_of_accuracy()},
             load,
         )
         return replace(measured, components=(*measured.components, *looks))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, ClassVar, NoReturn
 
 from aicalib_hw.errors import ConnectionLost, InstrumentError, NotSupported, UsageError
@@ -22,8 +21,6 @@ _POLLS = 20
 
 _PATIENCE = 5
 """Update intervals after which unchanged values are given out as STALE."""
-
-NO_ACCURACY = "no accuracy is known for this meter: nothing may be calibrated against it"
 
 
 def impossible(*rms: float) -> Status:
@@ -166,18 +163,6 @@ class PolledPowerMeter(ScpiPowerMeter):
             in_force = reading.settings
             yield reading
             left = None if left is None else left - 1
-
-    def measure_power(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Return the mean active power, W, of as many updates as fit into `duration` s.
-
-        Invalid if an update was out of range, without data or unchanged, or if no accuracy is stated for the settings
-        in force. Of a family without known accuracy it has no components but the last digit's, and its evidence says
-        so. Raises UsageError for no duration, Aborted.
-        """
-        mean = super().measure_power(duration, load=load)
-        if self.capabilities.uncertainty:
-            return mean
-        return replace(mean, evidence={**mean.evidence, "accuracy": NO_ACCURACY})
 
     def _next(self, in_force: PowerSettings, timeout: float | None) -> PowerReading:
         deadline = Deadline(_PATIENCE * self._interval if timeout is None else timeout)

@@ -17,6 +17,8 @@ from aicalib_hw.transport.visa import VisaLink
 
 from . import _evaluation
 
+NO_ACCURACY = "no accuracy is known for this meter: nothing may be calibrated against it"
+
 
 class ScpiPowerMeter(PowerMeter):
     """A power meter that answers `*IDN?` over a VISA link.
@@ -86,7 +88,8 @@ class ScpiPowerMeter(PowerMeter):
         """Return the mean active power, W, of the updates of `duration` s of the meter's time.
 
         Invalid if an update was out of range or without data, if more than 1 % were missed, if the range changed
-        meanwhile, or if the data sheet states no accuracy for the settings in force.
+        meanwhile, or if the data sheet states no accuracy for the settings in force. Of a meter without known accuracy
+        it has no components but the last digit's, and its evidence says so.
         Raises UsageError for a duration of nothing, Aborted.
         """
         if not duration > 0:
@@ -94,7 +97,8 @@ class ScpiPowerMeter(PowerMeter):
         readings = list(self.stream(duration=duration))
         stated, reasons = self._accuracy_for(readings)
         mean = _evaluation.mean_power(readings, stated, self.identity, load)
-        return replace(mean, validity=_evaluation.validity(mean.validity.reasons + reasons)) if reasons else mean
+        validity = _evaluation.validity(mean.validity.reasons + reasons) if reasons else mean.validity
+        return replace(mean, validity=validity, evidence={**mean.evidence, **self._told_of_accuracy()})
 
     def _accuracy_for(self, readings: Sequence[PowerReading]) -> tuple[list[tuple[Component, ...]], tuple[str, ...]]:
         """The components of each usable reading; where none are stated for these settings, why: the result keeps its
@@ -104,6 +108,10 @@ class ScpiPowerMeter(PowerMeter):
             return self._stated_for(readings), ()
         except NotSupported as error:
             return [], (f"no uncertainty can be stated: {error.what}{f', {error.why}' if error.why else ''}",)
+
+    def _told_of_accuracy(self) -> dict[str, str]:
+        """What the evidence of a measurement says of the accuracy: nothing where it is known."""
+        return {} if self.capabilities.uncertainty else {"accuracy": NO_ACCURACY}
 
     def _stated_for(self, readings: Sequence[PowerReading]) -> list[tuple[Component, ...]]:
         """The components of each usable reading; none where the facts have no accuracy."""

@@ -103,6 +103,6 @@ class YokogawaIntegrator(ScpiPowerMeter):
             Window(began, stopped, "the integrator's own timer"),
             reasons + unstated,
             self._in_force(),
-            {"elapsed_s": elapsed, "state": state},
+            {"elapsed_s": elapsed, "state": state, **self._told_of_accuracy()},
             load,
         )

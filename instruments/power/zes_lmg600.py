@@ -39,9 +39,8 @@ from aicalib_hw.trace import Trace
 
 from . import _evaluation
 from . import _zes_cycles as cycles_of
+from ._scpi_meter import NO_ACCURACY
 from ._zes_conversation import ZesConversation
-
-NO_ACCURACY = "no accuracy of this meter is confirmed: nothing may be calibrated against it"
 
 _MOST_CHANNELS = 7
 
@@ -233,7 +232,7 @@ class ZesLMG600(ZesConversation):
         if not duration > 0:
             raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
         readings = list(self.stream(duration=duration))
-        return _evaluation.summed_energy(readings, [], self.identity, load, {"accuracy": NO_ACCURACY})
+        return _evaluation.summed_energy(readings, [], self.identity, load, self._told_of_accuracy())
 
     def components(self, reading: PowerReading) -> tuple[Component, ...]:
         """Raises NotSupported: no accuracy of this instrument, in W, is confirmed."""

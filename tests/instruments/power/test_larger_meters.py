@@ -94,6 +94,21 @@ def test_what_no_accuracy_is_stated_for_keeps_its_value_and_is_invalid(opened: O
         assert "line filter" in measurement.validity.reasons[0]
 
 
+@pytest.mark.parametrize("name", ["yokogawa-wt1800", "yokogawa-wt5000", "zes-lmg600"])
+def test_the_evidence_says_that_nothing_is_calibrated_against_a_meter_of_unknown_accuracy(
+    opened: Opened, name: str
+) -> None:
+    meter, _ = opened(name)
+    assert meter.capabilities.uncertainty is None
+    for measurement in (meter.measure_power(1.0), meter.measure_energy(1.0)):
+        assert "nothing may be calibrated" in measurement.evidence["accuracy"]
+
+
+def test_what_is_known_of_the_accuracy_is_not_denied(opened: Opened) -> None:
+    meter, _ = opened("yokogawa-wt3000")
+    assert "accuracy" not in meter.measure_power(1.0).evidence
+
+
 def test_elements_have_ranges_of_their_own(opened: Opened) -> None:
     meter, _ = opened("yokogawa-wt3000")
     meter.configure(voltage_range=300.0, current_range=20.0)
