@@ -11,14 +11,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 from aicalib_hw.errors import (
     AicalibError,
     ConnectionLost,
     DeadlineExceeded,
     InstrumentError,
-    NotOpen,
     ProtocolError,
 )
 from aicalib_hw.interfaces import (
@@ -34,37 +33,14 @@ from aicalib_hw.scpi.session import Link
 from aicalib_hw.scpi.status import StandardEvent
 from aicalib_hw.trace import Trace
 
-from . import _yokogawa_values as values
 from ._update_pace import UpdatePace
-from ._yokogawa_integrator import YokogawaIntegrator
-from ._yokogawa_values import Shown
-
-_LONGEST_MESSAGE = 1000
-"""Characters of one message; instruments of this make take 1024."""
+from ._yokogawa_updates import YokogawaSettings, YokogawaUpdates
 
 
-class YokogawaSettings(Protocol):
-    """What the driver needs of a family's settings."""
-
-    @property
-    def range_questions(self) -> Sequence[str]: ...
-    @property
-    def questions(self) -> Sequence[str]: ...
-    @property
-    def rms(self) -> Sequence[bool]: ...
-    def ranges(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]: ...
-    def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings: ...
-    def in_force(self) -> PowerSettings: ...
-    def apply(self, **wanted: Any) -> None: ...
-    def snapshot(self) -> Mapping[str, Setting]: ...
-
-
-class YokogawaMeter(YokogawaIntegrator):
+class YokogawaMeter(YokogawaUpdates):
     """A meter of the WT series."""
 
     ERROR_QUERY: ClassVar[str] = ":STATus:ERRor?"
-    WORDS: ClassVar[Mapping[str, str]] = {}
-    """Functions that this family calls otherwise than U, I, P, …."""
 
     def __init__(
         self,
@@ -79,35 +55,12 @@ class YokogawaMeter(YokogawaIntegrator):
         super().__init__(
             address, timeout=timeout, trace=trace, visa_library=visa_library, baud_rate=baud_rate, link=link
         )
-        self._settings: YokogawaSettings | None = None
         self._pace: UpdatePace | None = None
-        self._ranges: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         self._configured = 0
-        self._items: tuple[tuple[str, str], ...] = ()
-        self._question = ""
-        self._first_range = 0
-        self._ranged: tuple[tuple[str, ...], tuple[tuple[float, ...], tuple[float, ...]]] | None = None
-        self._answered: tuple[tuple[str, ...], PowerSettings] | None = None
 
     @abc.abstractmethod
     def _make_settings(self) -> YokogawaSettings:
         """Return the settings of the instrument that has just been identified."""
-
-    @abc.abstractmethod
-    def _elements(self) -> int:
-        """How many elements the instrument has."""
-
-    def _status_questions(self) -> tuple[str, ...]:
-        """What tells over-range and peak-over of each element."""
-        return (":STATus:CONDition?",)
-
-    @abc.abstractmethod
-    def _flags(self, answers: Sequence[str]) -> tuple[Status, ...]:
-        """Return over-range and peak-over of each element from the answers to `_status_questions`."""
-
-    @abc.abstractmethod
-    def _summed(self, wiring: Wiring | None) -> tuple[int, ...]:
-        """Return the elements whose inputs the sum depends on, from 0."""
 
     def _prepare(self) -> None:
         """Bring a family into its own command set; nothing by default."""
@@ -123,29 +76,8 @@ class YokogawaMeter(YokogawaIntegrator):
         for bit in range(2, 17):
             session.link.write(f":STATus:FILTer{bit} NEVer")
         session.command(":STATus:FILTer1 FALL")
-        self._settings = settings = self._make_settings()
-        self._items = self._listed()
-        session.command(f":NUMeric:FORMat ASCii;NORMal:CLEar ALL;NUMber {len(self._items)}")
-        for position, (function, element) in enumerate(self._items, 1):
-            session.command(f":NUMeric:NORMal:ITEM{position} {self.WORDS.get(function, function)},{element}")
-        of_status = self._status_questions()
-        self._first_range = 1 + len(of_status)
-        self._question = ";".join((":NUMeric:NORMal:VALue?", *of_status, *settings.range_questions))
+        self._choose_items(self._make_settings())
         self._pace = None
-        self._ranges = None
-        self._answered = None
-
-    def _listed(self) -> tuple[tuple[str, str], ...]:
-        elements = self._elements()
-        items = [(function, str(e)) for e in range(1, elements + 1) for function in values.PER_ELEMENT]
-        if elements > 1:
-            items += [(function, "SIGMA") for function in (*values.OF_SUM, "WH")]
-        return (*items, ("WH", "1"), ("TIME", "1"))
-
-    def _settings_now(self) -> YokogawaSettings:
-        if self._settings is None or not self.is_open:
-            raise NotOpen(f"{self.DRIVER.name} is not open", where=self.address, advice="open() it first")
-        return self._settings
 
     def configure(
         self,
@@ -315,92 +247,3 @@ class YokogawaMeter(YokogawaIntegrator):
         missed = self._pace.missed_before(stop.monotonic_ns / 1e9) if self._pace is not None else None
         answers = self.session.query(f":STATus:EESR?;{self._question}").split(";")[1:]
         return self._reading(self._shown(answers), in_force, window, missed, Status.VALID)
-
-    def _shown_with_settings(self, window: Window, settings: YokogawaSettings, *, fresh: bool = False) -> PowerReading:
-        """Take values, status, ranges and all other settings in one exchange, and make a reading of them."""
-        question = f":STATus:EESR?;{self._question}"
-        whole = f"{question};{';'.join(settings.questions)}"
-        if len(whole) <= _LONGEST_MESSAGE:
-            answers = self.session.query(whole).split(";")
-        else:
-            rest = self.session.query(";".join(settings.questions)).split(";")
-            answers = self.session.query(question).split(";") + rest
-        kept = len(settings.questions)
-        event, shown_by, of_settings = answers[0], answers[1:-kept], tuple(answers[-kept:])
-        shown = self._shown(shown_by)
-        ranges = tuple(shown_by[self._first_range :])
-        # the same words mean the same settings, but for a sensor's ratio, which is a question of its own
-        if self._answered is None or self._answered[0] != ranges + of_settings or any("," in text for text in ranges):
-            self._answered = (ranges + of_settings, settings.from_answers(ranges, of_settings))
-        updated = fresh or bool(parse_integer(event) & 1)
-        extra = Status.VALID if updated else Status.STALE
-        return self._reading(shown, self._answered[1], window, None, extra)
-
-    def _shown(self, answers: Sequence[str]) -> Shown:
-        first = self._first_range
-        texts_of_values = tuple(answers[0].split(","))
-        settings = self._settings_now()
-        if len(texts_of_values) != len(self._items) or len(answers) != first + len(settings.range_questions):
-            raise ProtocolError(
-                f"{';'.join(answers)!r} is no set of {len(self._items)} values with status and ranges",
-                where=self.address,
-                why="the reply is garbled, or somebody switched headers on",
-                advice="read again; if it stays so, close and open the meter",
-            )
-        flags = self._flags(answers[1:first])
-        texts = tuple(answers[first:])
-        if self._ranged is None or self._ranged[0] != texts or any("," in text for text in texts):
-            self._ranged = (texts, settings.ranges(texts))
-        voltage, current = self._ranged[1]
-        return Shown(texts_of_values, flags, voltage, current)
-
-    def _reading(
-        self, shown: Shown, in_force: PowerSettings, window: Window, missed: int | None, extra: Status
-    ) -> PowerReading:
-        ranges = (shown.voltage, shown.current)
-        if self._ranges is not None and ranges != self._ranges:
-            extra |= Status.NOT_SETTLED
-        self._ranges = ranges
-        taken = dict(zip(self._items, shown.values, strict=True))
-        count = len(shown.flags)
-        shown_flags = tuple(
-            flags | values.nonsense(taken, index + 1) if rms else flags
-            for index, (flags, rms) in enumerate(zip(shown.flags, self._settings_now().rms, strict=True))
-        )
-        elements = tuple(
-            values.element_reading(
-                str(index + 1),
-                taken,
-                extra | shown_flags[index],
-                shown.full(in_force, index),
-                window,
-                self.identity,
-                self.address,
-            )
-            for index in range(count)
-        )
-        total = elements[0]
-        summed: tuple[int, ...] = (0,)
-        if count > 1 and in_force.wiring != "1P2W":
-            summed = self._summed(in_force.wiring)
-            flags = extra
-            for index in summed:
-                flags |= shown_flags[index]
-            total = values.element_reading("SIGMA", taken, flags, {}, window, self.identity, self.address)
-        status = Status.VALID
-        for element in (*(elements[index] for index in summed), total):
-            for quantity in (element.voltage, element.current, element.active_power):
-                if quantity.status is not status:
-                    status |= quantity.status
-        return PowerReading(elements, total, in_force, window, status, missed)
-
-    def _in_force(self) -> PowerSettings:
-        return self._settings_now().in_force()
-
-    def _totals(self) -> tuple[str, str]:
-        """WH of the sum, which with single elements is that of the first, and TIME, as shown now."""
-        single = self._elements() == 1 or self._in_force().wiring == "1P2W"
-        energy_at = 1 + self._items.index(("WH", "1" if single else "SIGMA"))
-        reply = self.session.query(f":NUMeric:NORMal:VALue? {energy_at};VALue? {len(self._items)}")
-        energy, _, elapsed = reply.partition(";")
-        return energy, elapsed

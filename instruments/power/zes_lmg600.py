@@ -10,9 +10,7 @@ Unconfirmed and therefore settable: the questions that read ranges back (`range_
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NoReturn
 
 from aicalib_hw.errors import (
@@ -24,7 +22,6 @@ from aicalib_hw.errors import (
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
-    LoadRun,
     PowerMeterCapabilities,
     PowerReading,
     PowerSettings,
@@ -32,20 +29,18 @@ from aicalib_hw.interfaces import (
     Setting,
 )
 from aicalib_hw.interfaces.power_meter import Wiring
-from aicalib_hw.readings import Component, Instant, Measurement, Status, Window
+from aicalib_hw.readings import Component, Instant
 from aicalib_hw.scpi.codec import number_text, parse_number
 from aicalib_hw.scpi.session import Link
 from aicalib_hw.trace import Trace
 
-from . import _evaluation
-from . import _zes_cycles as cycles_of
 from ._scpi_meter import NO_ACCURACY
-from ._zes_conversation import ZesConversation
+from ._zes_stream import ZesStream
 
 _MOST_CHANNELS = 7
 
 
-class ZesLMG600(ZesConversation):
+class ZesLMG600(ZesStream):
     """A power analyzer of the LMG600 series; address: TCPIP::HOST::5025::SOCKET, or a serial port.
 
     channels: those that are measured, from 1. break_port: TCP port for `break`, None = the one after that for commands
@@ -82,17 +77,21 @@ class ZesLMG600(ZesConversation):
         reset: bool = False,
         link: Link | None = None,
     ) -> None:
-        super().__init__(
-            address, timeout=timeout, trace=trace, visa_library=visa_library, baud_rate=baud_rate, link=link
-        )
         chosen = tuple(channels)
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(1, _MOST_CHANNELS + 1)):
             raise UsageError(f"channels {chosen} are none", where=address, advice="give some of 1 to 7, each once")
-        self._channels = chosen
+        super().__init__(
+            address,
+            channels=chosen,
+            timeout=timeout,
+            trace=trace,
+            visa_library=visa_library,
+            baud_rate=baud_rate,
+            link=link,
+        )
         self._break_port = break_port
         self._range_query = range_query
         self._reset = reset
-        self._last: str | None = None
 
     def _opened(self) -> None:
         if self._reset:
@@ -157,60 +156,11 @@ class ZesLMG600(ZesConversation):
             raise OutOfRange(f"elements {chosen} cannot be chosen", why=f"this meter was opened for {self._channels}")
         if auto_range and (voltage_range is not None or current_range is not None):
             raise UsageError("auto_range=True and a fixed range exclude each other", advice="give one of them")
-        for name, size in (("range", voltage_range), ("range", current_range), ("cycle time", update_interval)):
-            if size is not None and not 0 < size < float("inf"):
-                raise OutOfRange(
-                    f"a {name} of {size:g} cannot be set", why="it is no positive number", advice="give one"
-                )
-        commands = []
-        for channel in chosen:
-            for word, size in (("VOLT", voltage_range), ("CURR", current_range)):
-                if auto_range is not None or size is not None:
-                    commands.append(f":SENS:{word}:RANG:AUTO{channel} {int(bool(auto_range))}")
-                if size is not None:
-                    commands.append(f":SENS:{word}:RANG{channel} {number_text(size)}")
-        if update_interval is not None:
-            commands.append(f":SENS:SWE:TIME {number_text(update_interval)}")
+        commands = _commands(chosen, voltage_range, current_range, auto_range, update_interval)
         with self._lock:
             self._settle()
             self._in_scpi(commands)
             return self._in_force()
-
-    def read(self, *, fresh: bool = True, timeout: float | None = None) -> PowerReading:
-        """Return the next cycle, V, A, W; with `fresh=False` the last one, STALE if that was read before.
-
-        timeout: s, None = two cycles and the link's. Raises DeadlineExceeded, ConnectionLost, ProtocolError, Aborted.
-        """
-        self._abort.clear()
-        with self._lock:
-            self._settle()
-            in_force = self._in_force()
-            if fresh:
-                with contextlib.closing(self._cycles(in_force, timeout)) as cycles:
-                    return next(cycles)
-            cycle = self._parsed(self.session.query(self._items()))
-            extra = Status.STALE if cycle.stamp == self._last else Status.VALID
-            self._last = cycle.stamp
-            return self._reading(cycle, in_force, None, extra)
-
-    def stream(self, *, duration: float | None = None) -> Iterator[PowerReading]:
-        """Yield each cycle once, for `duration` s of the instrument's time or until closed.
-
-        The instrument sends every cycle, each with its own length and time stamp; one that is missing between two
-        of them is counted in `missed`. Nothing else can be asked meanwhile. Raises as `read`.
-        """
-        self._abort.clear()
-        with self._lock:
-            self._settle()
-            in_force = self._in_force()
-        left = duration
-        with contextlib.closing(self._cycles(in_force, None)) as cycles:
-            for reading in cycles:
-                yield reading
-                if left is not None:
-                    left -= reading.window.duration
-                    if left <= 0.5 * reading.window.duration:
-                        return
 
     def start_integration(self, *, duration: float | None = None) -> None:
         """Nothing at hand says how this instrument integrates: raises NotSupported."""
@@ -223,16 +173,6 @@ class ZesLMG600(ZesConversation):
     def reset_integration(self) -> None:
         """Raises NotSupported, as `start_integration` does."""
         self._lacks("integrator that is known", "use measure_energy(), which adds up its gap-free cycles")
-
-    def measure_energy(self, duration: float, *, load: LoadRun | None = None) -> Measurement:
-        """Return the active energy, J, of `duration` s as the sum of power times length of consecutive cycles.
-
-        Invalid if a cycle was missed, out of range or without data. Raises UsageError for no duration, Aborted.
-        """
-        if not duration > 0:
-            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
-        readings = list(self.stream(duration=duration))
-        return _evaluation.summed_energy(readings, [], self.identity, load, self._told_of_accuracy())
 
     def components(self, reading: PowerReading) -> tuple[Component, ...]:
         """Raises NotSupported: no accuracy of this instrument, in W, is confirmed."""
@@ -306,80 +246,32 @@ class ZesLMG600(ZesConversation):
     def _port_for_break(self) -> int | None:
         return self._break_port
 
-    def _items(self) -> str:
-        first = self._channels[0]
-        named = [f"tsnorm{first}?", f"durnorm{first}?"]
-        named += [f"{quantity}{channel}?" for channel in self._channels for quantity in cycles_of.QUANTITIES]
-        return ";".join(named)
-
-    def _cycles(self, in_force: PowerSettings, timeout: float | None) -> Generator[PowerReading, None, None]:
-        """Let the instrument send its cycles, and stop it on every way out."""
-        wait = timeout if timeout is not None else 2 * (in_force.update_interval or 0.0) + self._link.timeout
-        with self._lock:
-            self._raise_if_aborted()
-            self._link.write(f"actn;{self._items()}")
-            self._link.write("cont on")
-            self._streaming = True
-        before: datetime | None = None
-        try:
-            while True:
-                with self._lock:
-                    self._raise_if_aborted()
-                    cycle = self._parsed(self._link.receive(timeout=wait))
-                self._last = cycle.stamp
-                at = cycles_of.moment(cycle.stamp)
-                missed = None if before is None else max(0, round((at - before).total_seconds() / cycle.length) - 1)
-                before = at
-                yield self._reading(cycle, in_force, missed or 0, Status.VALID)
-        except BaseException:
-            self._doubtful = True
-            raise
-        finally:
-            self._streaming = False
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._abort.is_set():
-            return
-        try:
-            with self._lock:
-                self._quiet()
-                self._doubtful = False
-        except AicalibError:
-            self._doubtful = True
-
-    def _parsed(self, line: str) -> cycles_of.Cycle:
-        return cycles_of.parse(line, len(self._channels), self.address)
-
-    def _reading(
-        self, cycle: cycles_of.Cycle, in_force: PowerSettings, missed: int | None, extra: Status
-    ) -> PowerReading:
-        stop = Instant.now()
-        length = round(cycle.length * 1e9)
-        start = Instant(stop.utc_ns - length, stop.monotonic_ns - length)
-        window = Window(start, stop, f"one cycle, {cycle.stamp} by the instrument's clock")
-        width = len(cycles_of.QUANTITIES)
-        elements = tuple(
-            cycles_of.element(
-                place,
-                cycle.texts[place * width : (place + 1) * width],
-                in_force,
-                window,
-                extra,
-                channel,
-                self.identity,
-            )
-            for place, channel in enumerate(self._channels)
-        )
-        total = elements[0] if len(elements) == 1 else cycles_of.total(elements, window, self.identity)
-        status = Status.VALID
-        for element in elements:
-            status |= element.voltage.status | element.current.status | element.active_power.status
-        return PowerReading(elements, total, in_force, window, status, missed)
-
     def _lacks(self, what: str, why: str = "") -> NoReturn:
         raise NotSupported(
             f"{self.DRIVER.name} has no {what}",
             where=self.address,
             why=why or "no manual or program at hand says how it is done",
         )
+
+
+def _commands(
+    channels: Sequence[int],
+    voltage_range: float | None,
+    current_range: float | None,
+    auto_range: bool | None,
+    update_interval: float | None,
+) -> list[str]:
+    """What sets these, V, A, s, in SCPI; raises OutOfRange for what is no positive number."""
+    for name, size in (("range", voltage_range), ("range", current_range), ("cycle time", update_interval)):
+        if size is not None and not 0 < size < float("inf"):
+            raise OutOfRange(f"a {name} of {size:g} cannot be set", why="it is no positive number", advice="give one")
+    commands = []
+    for channel in channels:
+        for word, size in (("VOLT", voltage_range), ("CURR", current_range)):
+            if auto_range is not None or size is not None:
+                commands.append(f":SENS:{word}:RANG:AUTO{channel} {int(bool(auto_range))}")
+            if size is not None:
+                commands.append(f":SENS:{word}:RANG{channel} {number_text(size)}")
+    if update_interval is not None:
+        commands.append(f":SENS:SWE:TIME {number_text(update_interval)}")
+    return commands
