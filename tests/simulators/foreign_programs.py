@@ -78,6 +78,8 @@ def ask_with_lxi(meter: Any) -> dict[str, str]:
     return said
 
 
+SETTLED = 3.0
+"""s of the world's time after which every meter has shown values: none has any before its first update."""
 OF_FAMILIES = {
     "hioki-pw3336": ("*IDN?", ":HEAD OFF;:MEAS? P1"),
     "tektronix-pa1000": ("*IDN?", ":FRD?"),
@@ -91,6 +93,7 @@ def ask_families(world: Any, ports: dict[tuple[int, int], int]) -> dict[str, str
     said = {}
     wt310 = registry.simulator("yokogawa-wt300")(world, "wt310")
     wt310.start()
+    world.clock.wait_until(world.clock.now() + SETTLED)
     before, ports[CORE, 1] = ports[CORE, 1], core_port(wt310)
     said["identity of yokogawa-wt300"] = run("lxi", "scpi", "-t", "20", "-a", "127.0.0.1", "*IDN?")
     said["power of yokogawa-wt300"] = run(
@@ -101,6 +104,7 @@ def ask_families(world: Any, ports: dict[tuple[int, int], int]) -> dict[str, str
     for name, (identity, power) in OF_FAMILIES.items():
         meter = registry.simulator(name)(world, name)
         meter.start()
+        world.clock.wait_until(world.clock.now() + SETTLED)
         _, host, port, _ = meter.addresses["TCP"].split("::")
         for what, query in (("identity", identity), ("power", power)):
             said[f"{what} of {name}"] = run("lxi", "scpi", "-t", "20", "-r", "-a", host, "-p", port, query)
