@@ -37,7 +37,7 @@ simulator = "yokogawa-wt300"
 [load]
 source = "world"
 [world]
-rate = 10.0
+rate = {rate}
 seed = 3
 [world.platform]
 idle_power = {idle}
@@ -53,10 +53,18 @@ def opened(simulated_bench: OpenBench, tmp_path: Path) -> OpenBench:
     """Open a bench whose meter has these lines more."""
 
     def open_one(
-        meter: str = "", more: str = "", *, idle: float = 300.0, full: float = 1200.0, phases: int = 1
+        meter: str = "",
+        more: str = "",
+        *,
+        idle: float = 300.0,
+        full: float = 1200.0,
+        phases: int = 1,
+        rate: float = 10.0,
     ) -> hw.Bench:
         path = tmp_path / "references.toml"
-        path.write_text(BENCH.format(meter=meter, more=more, idle=idle, full=full, phases=phases), encoding="utf-8")
+        path.write_text(
+            BENCH.format(meter=meter, more=more, idle=idle, full=full, phases=phases, rate=rate), encoding="utf-8"
+        )
         return simulated_bench(path)
 
     return open_one
@@ -302,8 +310,11 @@ options = { model = "WT310E" }
 
 
 def test_two_meters_are_one_sum_with_the_limits_of_both(opened: OpenBench, tmp_path: Path) -> None:
-    """Both stand on the same mains here, so their sum is twice the platform's power."""
-    bench = opened(FIXED + SECOND)
+    """Both stand on the same mains here, so their sum is twice the platform's power.
+
+    In real time: in a fast world the stamps, by this host's clock, would tell of the host's delays and not of updates.
+    """
+    bench = opened(FIXED + SECOND, rate=1.0)
     path = tmp_path / "record.sqlite"
     stamps = Stamps(bench)
     with Record.create(path, title="t", bench={}, rule="none", plan={}) as record:
