@@ -144,6 +144,26 @@ def test_vxi11_abort_cuts_the_wire_where_there_is_no_abort_channel() -> None:
         assert time.monotonic() - began < 1.0
 
 
+def test_vxi11_gives_an_instrument_time_to_make_the_link() -> None:
+    """Without a time-out for opening pyvisa-py waits 100 ms for the whole handshake."""
+
+    class SlowPeer(Vxi11Peer):
+        def _core(self, wire: socket.socket) -> None:
+            time.sleep(0.5)
+            super()._core(wire)
+
+    with closing(SlowPeer()) as peer, VisaLink(peer.resource, connect_timeout=0.01) as link:
+        assert link.query("A?") == "A?"
+
+
+@pytest.mark.parametrize("kind", [Vxi11Peer, HislipPeer])
+def test_no_small_message_waits_for_the_acknowledgement_of_the_one_before(kind: Callable[[], Any]) -> None:
+    """pyvisa-py leaves the delay of small packets on: 40 ms of a short exchange."""
+    with closing(kind()) as peer, VisaLink(peer.resource) as link:
+        sockets = vars(link._wire).get("_sockets") or (vars(link._wire)["_socket"],)
+        assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
+
+
 def test_vxi11_tells_at_once_of_an_instrument_that_takes_no_further_client() -> None:
     """pyvisa-py asks the closed connection again and again, at full speed, until its time-out."""
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
