@@ -133,6 +133,50 @@ def test_a_port_of_somebody_else_is_refused_and_left_alone(start: Start) -> None
         assert tester.release().failures == ()
 
 
+def test_a_port_that_is_not_given_up_to_force_is_refused_and_stays_theirs(start: Start) -> None:
+    lab = start(held_by="other")
+    with lab.open() as tester:
+        lab.simulator.inject("force_refused")
+        with pytest.raises((LockedByOther, InstrumentReportedError)):
+            tester.reserve(lab.family.ports, owner="test", force=True)
+        # The controller of an Open Traffic Generator tells whose locations are only when they are asked for.
+        if lab.family.name != "otg":
+            assert "other" in {port.owner for port in tester.ports()}
+        assert not any(port.owned_by_us for port in tester.ports())
+
+
+def test_frames_that_the_path_loses_are_counted_and_the_result_stays_valid(start: Start) -> None:
+    lab = start()
+    lab.simulator.inject({"kind": "loss", "amount": 0.25})
+    result = one_rate(lab)
+    assert result.validity, result.validity.reasons
+    assert result.evidence["streams"]["there"]["loss_ratio"] == pytest.approx(0.25, abs=1e-3)
+    assert result.value == pytest.approx(0.75 * LINE, rel=2e-3)
+
+
+def test_a_second_client_that_looks_all_the_time_changes_nothing(start: Start) -> None:
+    lab = start()
+    over = threading.Event()
+    seen: list[bool] = []
+
+    def look() -> None:
+        with hw.open_instrument(lab.address) as bystander:
+            while not over.is_set():
+                seen.append(any(port.owner for port in bystander.ports()))
+
+    with lab.reserved() as reservation:
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            result = measured(reservation, 4.0)
+        finally:
+            over.set()
+            looking.join()
+        assert result.validity, result.validity.reasons
+        assert result.value == pytest.approx(LINE, rel=1e-3)
+        assert any(seen)
+
+
 def test_a_port_that_is_taken_in_the_gate_gives_no_valid_result_and_is_told_on_the_way_out(start: Start) -> None:
     lab = start(rate=2.0)
     with lab.open() as tester:
@@ -237,7 +281,7 @@ def test_a_tester_that_vanishes_in_the_gate_leaves_its_last_counters_and_no_valu
     assert any("traffic may still" in failure or "cannot be told" in failure for failure in report.failures)
 
 
-@pytest.mark.parametrize("fault", ["refuse", "drop", "garble", "half_line", "pieces", "delay"])
+@pytest.mark.parametrize("fault", ["refuse", "drop", "garble", "half_line", "pieces", "delay", "double_terminator"])
 def test_a_bad_wire_is_an_error_with_a_type_or_does_no_harm(start: Start, fault: str) -> None:
     lab = start()
     with lab.reserved(timeout=2.0) as reservation:
