@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import shutil
@@ -10,7 +11,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -47,24 +49,58 @@ def served(program: str, *arguments: str) -> Iterator[tuple[int, subprocess.Pope
     command = [program, "-s", "-1", "-B", "127.0.0.1", "-p", str(port), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
-            time.sleep(0.2)
+            until(lambda: connections(port, _LISTENS) > 0, server)
             yield port, server
         finally:
             if server.poll() is None:
                 server.kill()
 
 
+_LISTENS, _ESTABLISHED = "0A", "01"
+
+
+def connections(port: int, state: str) -> int:
+    """How many sockets of this machine are at a local port in a state of TCP, as the kernel numbers them."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table][1:]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
+
+
+def sending(simulated: Any, program: str, port: int) -> bool:
+    """True once a client of a program has begun: a connection for orders and one for data, or simulated traffic."""
+    if program == REAL:
+        return connections(port, _ESTABLISHED) > 1
+    return any(one.sending for one in simulated.network.ports.values())
+
+
+def until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for something that a running process brings about."""
+    deadline = time.monotonic() + 20
+    while not true():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def by_both(simulated: Any, act: Callable[[str], Any]) -> list[Any]:
+    """Do the same with the real program and with the simulated one, at the same time; what came of each, in order."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(act, (str(REAL), str(simulated.program))))
+
+
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
 
 
+@functools.cache
 def both(simulated: Any, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
-    """Run a test with the real pair and with the simulated one."""
-    done = []
-    for program in (str(REAL), str(simulated.program)):
+    """Run a test with the real pair and with the simulated one; the same test is run once for all that look at it."""
+
+    def act(program: str) -> subprocess.CompletedProcess[str]:
         with served(program) as (port, _):
-            done.append(run(program, *CLIENT, "-p", str(port), *arguments))
-    return done
+            return run(program, *CLIENT, "-p", str(port), *arguments)
+
+    return by_both(simulated, act)
 
 
 def shape(value: Any) -> Any:
@@ -127,7 +163,7 @@ def test_results_have_the_same_names_and_types(simulated: Any, arguments: tuple[
 
 @pytest.mark.parametrize("arguments", [(), ("-u", "-b", "10M")], ids=["tcp", "udp"])
 def test_numbers_follow_from_each_other_in_the_same_odd_ways(simulated: Any, arguments: tuple[str, ...]) -> None:
-    for done in both(simulated, "-t", "1", "-J", *arguments):
+    for done in both(simulated, "-t", "1", *arguments, "-J"):
         end = json.loads(done.stdout)["end"]
         sent, received = end["sum_sent"], end["sum_received"]
         assert sent["bits_per_second"] == pytest.approx(8 * sent["bytes"] / sent["end"], rel=1e-6)
@@ -149,12 +185,14 @@ def test_numbers_follow_from_each_other_in_the_same_odd_ways(simulated: Any, arg
 
 @pytest.mark.parametrize("arguments", [("-t", "1"), ("-t", "1", "-R"), ("-t", "1", "-u", "-b", "10M")], ids=" ".join)
 def test_what_a_server_says_in_json_is_of_the_same_form(simulated: Any, arguments: tuple[str, ...]) -> None:
-    said = []
-    for program in (str(REAL), str(simulated.program)):
+    def act(program: str) -> Any:
         with served(program, "-J") as (port, server):
             assert run(program, *CLIENT, "-p", str(port), *arguments).returncode == 0
-            said.append(json.loads(server.communicate(timeout=10)[0]))
+            told = json.loads(server.communicate(timeout=20)[0])
             assert server.returncode == 0
+            return told
+
+    said = by_both(simulated, act)
     assert list(said[1]) == list(said[0])
     for name in ("start", "end"):
         assert shape(said[1][name]) == shape(said[0][name])
@@ -220,56 +258,59 @@ def test_failures_have_the_same_words_and_status(simulated: Any, form: tuple[str
 
 @pytest.mark.parametrize("form", [(), ("-J",)], ids=["text", "json"])
 def test_a_taken_port_and_a_busy_server_are_told_alike(simulated: Any, form: tuple[str, ...]) -> None:
-    said = []
-    for program in (str(REAL), str(simulated.program)):
-        with served(program) as (port, _):
+    def act(program: str) -> Any:
+        with served(program) as (port, server):
             taken = run(program, "-s", "-1", "-B", "127.0.0.1", "-p", str(port), *form)
             command = [program, *CLIENT, "-p", str(port), "-t", "30"]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
-                time.sleep(0.4)
+                until(lambda: sending(simulated, program, port), server)
                 busy = run(program, *CLIENT, "-p", str(port), "-t", "1", *form)
                 first.terminate()
-        found = []
-        for done in (taken, busy):
-            error = json.loads(done.stdout).get("error") if form else None
-            found.append((done.returncode, done.stderr, error))
-        said.append(found)
+        return [
+            (done.returncode, done.stderr, json.loads(done.stdout).get("error") if form else None)
+            for done in (taken, busy)
+        ]
+
+    said = by_both(simulated, act)
     assert said[1] == said[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_client_tells_its_own_side(simulated: Any, number: int) -> None:
-    said = []
-    for program in (str(REAL), str(simulated.program)):
+    def act(program: str) -> Any:
         with served(program) as (port, server):
             command = [program, *CLIENT, "-p", str(port), "-t", "60", "-J"]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
-                time.sleep(1.4)
+                until(lambda: sending(simulated, program, port), server)
+                time.sleep(1.2)
                 client.send_signal(number)
-                out, errors = client.communicate(timeout=10)
-            server.communicate(timeout=10)
-            said.append((client.returncode, errors, json.loads(out), server.returncode))
-    real, ours = said
+                out, errors = client.communicate(timeout=20)
+            server.communicate(timeout=20)
+            return client.returncode, errors, json.loads(out), server.returncode
+
+    real, ours = by_both(simulated, act)
     assert (ours[0], ours[1], ours[3]) == (real[0], real[1], real[3])
     assert ours[2]["error"] == real[2]["error"] == "interrupt - the client has terminated"
     assert shape(ours[2]["end"]) == shape(real[2]["end"])
     for one in (real[2], ours[2]):
         assert one["end"]["sum_received"]["bytes"] == 0
-        assert 1.0 < one["end"]["sum_sent"]["end"] < 20.0
+        assert 1.0 < one["end"]["sum_sent"]["end"] < 60.0
 
 
 def test_a_server_that_is_stopped_breaks_the_test_of_its_client(simulated: Any) -> None:
-    said = []
-    for program in (str(REAL), str(simulated.program)):
+    def act(program: str) -> Any:
         with served(program) as (port, server):
             command = [program, *CLIENT, "-p", str(port), "-t", "60", "-J"]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
-                time.sleep(1.4)
+                until(lambda: sending(simulated, program, port), server)
+                time.sleep(1.2)
                 server.send_signal(signal.SIGINT)
-                out, _ = client.communicate(timeout=10)
-            errors = server.communicate(timeout=10)[1]
+                out, _ = client.communicate(timeout=20)
+            errors = server.communicate(timeout=20)[1]
             document = json.loads(out)
-            said.append((client.returncode, server.returncode, errors, bool(document["intervals"])))
             # Whether the client is told before its own writing fails is a matter of luck.
             assert re.match("unable to write to stream socket: |the server has terminated", document["error"])
+            return client.returncode, server.returncode, errors, bool(document["intervals"])
+
+    said = by_both(simulated, act)
     assert said[1] == said[0]

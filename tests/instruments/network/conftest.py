@@ -86,7 +86,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             subprocess.run(["ip", "netns", "del", host.name], check=False, capture_output=True, timeout=30)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_host() -> Iterator[Host]:
     """One namespace with both ends of a cable, "out" and "in", and nothing that talks by itself."""
     if os.geteuid() != 0 or not shutil.which("ip"):
