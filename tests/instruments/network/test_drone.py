@@ -121,7 +121,8 @@ def test_every_frame_that_was_sent_is_counted_at_the_far_end_by_drone_and_by_the
         assert result.definition == "rate/L2-fcs/1518B/unidirectional"
         # Half a second is no gate for a tester that tells once a second whether it transmits.
         assert not result.validity
-        assert "the counts hold, the rate does not" in result.validity.reasons[0]
+        # On a busy host drone also falls short of what it is asked for, which is told beside it.
+        assert any("the counts hold, the rate does not" in reason for reason in result.validity.reasons)
         assert not reservation.running
     assert [port for port in tester.ports() if port.owner] == []
     assert [tester.session.call("getStreamIdList", id=i).stream_id for i in tester.configurations()] == [[]] * 4
