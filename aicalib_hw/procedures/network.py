@@ -162,6 +162,11 @@ def _measure(
         evidence={
             "streams": [run.evidence.get("streams") for run in measured],
             "gate_source": measured[0].evidence.get("gate_source"),
+            **(
+                {"load_of_others": [run.evidence.get("load_of_others") for run in measured]}
+                if measured[0].evidence.get("load_of_others") is not None
+                else {}
+            ),
             **_counts(measured),
             "effective": [_said(stream) for stream in effective.streams],
             "line_rate": [port.speed for port in pair],

@@ -147,6 +147,11 @@ def _measure(
             "interval_rates": [rate for one in told for rate in one.get("interval_rates", ())],
             "device": told[0].get("device"),
             "memory_B": told[0].get("memory_B"),
+            **(
+                {"load_of_others": [one["load_of_others"] for one in told]}
+                if told[0].get("load_of_others") is not None
+                else {}
+            ),
             "host_clock_before": to_plain(before),
             "host_clock_after": to_plain(after),
             "remarks": list(dict.fromkeys(remark for one in told for remark in one.get("remarks", ()))),

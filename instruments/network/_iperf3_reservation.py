@@ -19,6 +19,7 @@ from aicalib_hw.interfaces import (
 )
 from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
 
+from ..bystanders import REMARK, REMARKED, Bystanders
 from . import _iperf3_output as output_of
 from ._iperf3_address import Place
 
@@ -135,8 +136,10 @@ class Iperf3Reservation(Reservation):
                 where=tester.address,
                 why=f"iperf3 takes whole seconds, 1 to {_LONGEST}",
             )
+        others = Bystanders(interrupts=False)
         began = Instant.now()
         said, arguments = tester.run_through(self._stream, gate)
+        held = others.share()
         window = Window(began, Instant.now(), f"{gate.amount:g} s of the receiver, after {tester.place.omit} s")
         tester.require_version(said)
         failure = said.get("error")
@@ -144,14 +147,14 @@ class Iperf3Reservation(Reservation):
             raise output_of.failure_of(
                 str(failure), f"{tester.place.host}:{tester.place.port}", "iperf3 " + " ".join(arguments)
             )
-        return self._evaluated(said, arguments, window, str(failure) if failure else "")
+        return self._evaluated(said, arguments, window, str(failure) if failure else "", held)
 
     def release(self) -> ReleaseReport:
         """End a run; idempotent, never raises."""
         return self._tester.release()
 
     def _evaluated(
-        self, said: Mapping[str, Any], arguments: tuple[str, ...], window: Window, failure: str
+        self, said: Mapping[str, Any], arguments: tuple[str, ...], window: Window, failure: str, held: float | None
     ) -> Measurement:
         tester = self._tester
         transport = tester.place.transport
@@ -159,7 +162,8 @@ class Iperf3Reservation(Reservation):
             "command": " ".join(arguments),
             "end": said.get("end", {}),
             "intervals": [one.get("sum", {}) for one in said.get("intervals", [])],
-            "remarks": list(_remarks(tester.place)),
+            "load_of_others": held,
+            "remarks": [*_remarks(tester.place), *([REMARK] if held is not None and held > REMARKED else [])],
         }
         reasons: tuple[str, ...] = ()
         value: float | None = None

@@ -12,6 +12,7 @@ from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import StorageJob
 from aicalib_hw.readings import Measurement, Run, Validity, ValidityStatus, Window
 
+from ..bystanders import REMARK, REMARKED
 from . import _fio_trust as trust
 from ._existing import writes
 from ._fio_output import breakdowns
@@ -23,12 +24,14 @@ from ._target import Count, Target
 class Counted:
     """What the kernel counted over a run: for the block device (None: there is none), for fio (None: not asked).
 
-    vanished: the device was there before the run, and not after it.
+    vanished: the device was there before the run, and not after it. held: share of this host's processors that other
+    programs held meanwhile, None where it is not counted or the device is not this host's.
     """
 
     device: Count | None
     own: Count | None
     vanished: bool = False
+    held: float | None = None
 
 
 def measurement_of(
@@ -46,7 +49,8 @@ def measurement_of(
     reasons: what else speaks against it.
     """
     said = ended.said
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # A device that the address names stands for one whose data need not pass this host's memory.
+    memory = None if target.named else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     broken = breakdowns(said)
     if ended.error is not None:
         broken = (ended.error.what, *broken)
@@ -61,6 +65,8 @@ def measurement_of(
             remarks.append("no counters of a block device: held against what the kernel counted for fio")
     if target.node is not None and writes(job):
         remarks.append(f"{target.path} is a block device, and what its first {job.size} bytes held was overwritten")
+    if not broken and counted.held is not None and counted.held > REMARKED:
+        remarks.append(REMARK)
     status = ValidityStatus.INVALID if objections else ValidityStatus.VALID
     if broken:
         status = ValidityStatus.ABORTED if isinstance(ended.error, Aborted) else ValidityStatus.ERROR
@@ -80,7 +86,7 @@ def measurement_of(
     )
 
 
-def _evidence(target: Target, ended: Ended, counted: Counted, memory: int, remarks: list[str]) -> dict[str, Any]:
+def _evidence(target: Target, ended: Ended, counted: Counted, memory: int | None, remarks: list[str]) -> dict[str, Any]:
     said = ended.said
     return {
         "command": " ".join(ended.command),
@@ -97,6 +103,7 @@ def _evidence(target: Target, ended: Ended, counted: Counted, memory: int, remar
             **target.facts,
         },
         "memory_B": memory,
+        "load_of_others": counted.held,
         "status": said.status,
         "fio": said.plain,
         "fio_remarks": said.remarks,

@@ -143,10 +143,13 @@ def components(said: Said, job: StorageJob, shares: Shares) -> tuple[Component, 
     )
 
 
-def remarks(said: Said, job: StorageJob, memory: int) -> list[str]:
-    """Return what a reader must know of a run that is a measurement. memory: bytes of RAM of this host."""
+def remarks(said: Said, job: StorageJob, memory: int | None) -> list[str]:
+    """Return what a reader must know of a run that is a measurement.
+
+    memory: bytes of RAM of this host, None where the data does not pass it.
+    """
     found = []
-    if job.size < 2 * memory:
+    if memory is not None and job.size < 2 * memory:
         found.append(
             f"{job.size / 2**30:.3g} GiB are less than twice the memory of this host ({memory / 2**30:.3g} GiB): "
             "caches that O_DIRECT does not pass (of a hypervisor, an array, a drive) may hold them"

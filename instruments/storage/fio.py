@@ -38,6 +38,7 @@ from aicalib_hw.readings import Instant, Measurement, Window
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import find_program
 
+from ..bystanders import Bystanders
 from . import _fio_job as job_of
 from ._existing import held, never_written, require_allowed, require_written, writes, zeros
 from ._fio_evaluation import Counted, measurement_of
@@ -217,6 +218,7 @@ class Fio(StorageTester):
             require_written(target.path)
         if not made_here and not job.precondition and "write" not in job.pattern:
             unmeasured = never_written(zeros(target.path, job.size))
+        others = None if target.named else Bystanders(interrupts=False)
         before, own_before, began = target.count(), counted_for_children(), Instant.now()
         expected = job.size / _SLOWEST if checkpoint else job.duration
         options = [*place, *job_of.pattern_options(job, job.duration)]
@@ -224,6 +226,7 @@ class Fio(StorageTester):
             job, options, expected, directory=_directory(target), report=_part(report, 0.4, 0.9, job.pattern)
         )
         stopped, after, own_after = Instant.now(), target.count(), counted_for_children()
+        by_others = None if others is None else others.share()
         device = None if before is None or after is None else after.since(before)
         gone = before is not None and after is None
         window = Window(began, stopped, "whole checkpoint" if checkpoint else f"{job.duration:g} s of {job.jobs} jobs")
@@ -231,7 +234,7 @@ class Fio(StorageTester):
             unmeasured += self._verify(job, target, place, _part(report, 0.9, 1.0, "verifying"))
         if checkpoint:
             self._files.remove()
-        counted = Counted(device, None if target.named else own_after.since(own_before), vanished=gone)
+        counted = Counted(device, None if target.named else own_after.since(own_before), vanished=gone, held=by_others)
         measured = measurement_of(job, target, ended, window, counted, identity=self.identity, reasons=unmeasured)
         if ended.error is not None:
             raise ended.error.with_partial(measured)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aicalib_hw.errors import MissingExtra
@@ -14,7 +14,9 @@ from aicalib_hw.interfaces.accelerator import PeakMeasurement, Ready
 from aicalib_hw.interfaces.instrument import Progress
 from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
 
-from .results import TIME_BASE
+from ...bystanders import Bystanders
+from .evidence import BUSY_SHARE
+from .results import MOST_REJECTED, TIME_BASE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 PRECISIONS = {"fp64": "float64", "fp32": "float32"}
 LEAST_CALLS = 10
+_SLOW = 1.1
+"""Duration of a call over that of the fastest, from which it counts as disturbed."""
+
+_REMARKED_OTHERS = 0.02
 _SIZE, _SMALL_SIZE = 2048, 512
 _LONGEST_CALL_S = 0.25
 
@@ -47,6 +53,7 @@ def measure(
     sustained: all calls over the whole window. peak: the fastest call. Entries are small whole numbers, so
     the product is exact and is checked with a random vector (Freivalds) against integer arithmetic. ready: whether
     the accelerators that this one is measured with are warm too; until they are it multiplies, and nothing counts.
+    Both are not valid where other programs took more than a fifth of the time.
     """
     if not available():
         raise MissingExtra("a matrix product needs numpy, which is not installed", advice="pip install numpy")
@@ -62,42 +69,88 @@ def measure(
             return None
         np.matmul(left, right, out=product)
     spans: list[tuple[int, int]] = []
-    cpu_ns, begin = time.process_time_ns(), time.monotonic_ns()
+    worked: list[int] = []
+    others, begin = Bystanders(), time.monotonic_ns()
     while len(spans) < LEAST_CALLS or time.monotonic_ns() - begin < duration * 1e9:
         if stopped():
             return None
-        start = time.monotonic_ns()
+        cpu_ns, start = time.process_time_ns(), time.monotonic_ns()
         np.matmul(left, right, out=product)
         spans.append((start, time.monotonic_ns()))
+        worked.append(time.process_time_ns() - cpu_ns)
         if progress is not None:
             progress(min((spans[-1][1] - begin) / (duration * 1e9), 1.0), f"{precision} matrix product")
-    cpu_ns = time.process_time_ns() - cpu_ns
+    held = others.share()
     right_result = _is_product(left, right, product)
-    wall_ns = spans[-1][1] - spans[0][0]
+    used = sum(worked) / (spans[-1][1] - spans[0][0])
+    durations = [stop - start for start, stop in spans]
+    obtained = share_obtained(worked, durations, cores)
     evidence = {
         "size": size,
         "calls": len(spans),
         "operations_a_call": 2 * size**3,
         "library": _library(),
-        "processors_used": cpu_ns / wall_ns,
+        "processors_used": used,
+        "share": obtained,
+        "load_of_others": held,
+        "disturbed_calls": slow_calls(durations),
     }
-    return _measurements(
-        precision, spans, 2 * size**3, right_result, evidence, identity, min(cpu_ns / wall_ns / cores, 1.0)
-    )
+    validity = judged(obtained, held, durations)
+    if not right_result:
+        validity = Validity(ValidityStatus.INVALID, ("the matrix product is wrong", *validity.reasons))
+    return _measurements(precision, spans, 2 * size**3, validity, evidence, identity, min(used / cores, 1.0))
+
+
+def share_obtained(worked: Sequence[int], durations: Sequence[int], cores: int) -> float:
+    """Return the share of its time, 0…1, for which the product's threads had processors.
+
+    worked: processor time of each call, ns. As many threads as in the call that got most are taken to be at work, for
+    the BLAS may have been told to use fewer than there are cores.
+    """
+    most = max(cpu / wall for cpu, wall in zip(worked, durations, strict=True))
+    threads = min(cores, max(1, round(most)))
+    return min(sum(worked) / (sum(durations) * threads), 1.0)
+
+
+def slow_calls(durations: Sequence[int]) -> int:
+    """Return how many calls took clearly longer than the fastest."""
+    return sum(duration > _SLOW * min(durations) for duration in durations)
+
+
+def judged(share: float, others: float | None, durations: Sequence[int]) -> Validity:
+    """Return whether the host was ours: not valid where more than a fifth was taken, as with the rate of the kernel.
+
+    share: of its time for which the product had processors; others: share of all processors that other programs held,
+    None = not counted; durations: of the calls, ns. Less than a fifth is told, and does not invalidate.
+    """
+    signs, taken = [], []
+    for lost, allowed, text in (
+        (1 - share, 1 - BUSY_SHARE, f"busy host: the product had its processors for {share:.1%} of the time"),
+        (others or 0.0, _REMARKED_OTHERS, f"busy host: other programs held {others or 0.0:.1%} of the processors"),
+    ):
+        if lost > allowed:
+            signs.append(text)
+        if lost > MOST_REJECTED:
+            taken.append(text)
+    slow = slow_calls(durations)
+    if slow > MOST_REJECTED * len(durations):
+        taken.append(f"{slow} of {len(durations)} calls took more than {_SLOW - 1:.0%} longer than the fastest")
+    if not taken:
+        return Validity(reasons=tuple(signs))
+    return Validity(ValidityStatus.INVALID, (*dict.fromkeys((*taken, *signs)),))
 
 
 def _measurements(
     precision: str,
     spans: list[tuple[int, int]],
     operations: int,
-    right_result: bool,
+    validity: Validity,
     evidence: Mapping[str, Any],
     identity: Identity,
     share: float,
 ) -> PeakMeasurement:
     best = min(spans, key=lambda span: span[1] - span[0])
     whole = (spans[0][0], spans[-1][1])
-    validity = Validity() if right_result else Validity(ValidityStatus.INVALID, ("the matrix product is wrong",))
     rates = [operations * 1e9 / (stop - start) for start, stop in spans]
     counted = Component(
         name="operations",

@@ -14,7 +14,7 @@ from typing import Self
 
 from aicalib_hw.errors import MeasurementInvalid
 
-from ..bystanders import Bystanders
+from ...bystanders import Bystanders
 from .arithmetic import Kernel, gain
 from .cores import CoreOfHost
 from .crew import pin

@@ -78,11 +78,16 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     evidence = {**gather(work, timelines, runs, about.per_cycle, about.host), **about.others}
     broken = [*wrong]
     if rejected > MOST_REJECTED * len(runs):
-        broken.append(f"{rejected} of {len(runs)} runs were disturbed and not used")
+        broken.append(
+            f"{rejected} of {len(runs)} parts of the run were disturbed and not used: end other programs, and repeat"
+        )
     busy = busy_signs(evidence)
     validity = Validity(ValidityStatus.INVALID, tuple(broken + busy)) if broken else Validity(reasons=tuple(busy))
+    # One quiet moment is enough for the peak; the sustained rate has the time in it that others took.
+    taken = taken_away(evidence["share"], evidence["throttled_by_quota"])
+    whole = Validity(ValidityStatus.INVALID, (taken, *validity.reasons)) if taken else validity
     return PeakMeasurement(
-        sustained=_sustained(timelines, runs, evidence, validity, about),
+        sustained=_sustained(timelines, runs, evidence, whole, about),
         peak=_peak(work, runs, best, evidence, validity, about),
         clock=_clock(best, about.identity),
         efficiency_measured_clock=_efficiency(best, timelines, about.per_cycle),
@@ -91,6 +96,17 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
         throttle=None,
         rejected=rejected,
     )
+
+
+def taken_away(share: float, throttled: int | None) -> str:
+    """Return why the rate is not that of the cores where others had more than a fifth of their time, else "".
+
+    share: of their time for which the cores were ours, 0…1. throttled: how often a quota stopped us, None = there is
+    none: what a quota leaves is what this system has, and is told as evidence.
+    """
+    if share >= 1 - MOST_REJECTED or throttled:
+        return ""
+    return f"other programs had more than {MOST_REJECTED:.0%} of the cores' time: end them, and repeat"
 
 
 def _sustained(

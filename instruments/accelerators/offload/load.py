@@ -13,7 +13,7 @@ from typing import Self
 
 from aicalib_hw.errors import Aborted, MeasurementInvalid
 
-from ..bystanders import Bystanders
+from ...bystanders import Bystanders
 from .run import PreparedKernel, size_for
 
 PERIOD_S = 0.02

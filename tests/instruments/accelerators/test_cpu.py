@@ -270,7 +270,9 @@ def test_the_matrix_product_is_a_definition_of_its_own(cpu: CpuAccelerator) -> N
     assert result.sustained.definition == "flop/fp64-accumulate-fp64/gemm/sustained"
     assert len(result.peak.runs) >= 10
     assert rate(result.peak) >= rate(result.sustained) > 0
-    assert result.peak.validity
+    # Other programs may hold this host up; what is said of that must then be told, and nothing else speaks against it.
+    assert all("host" in reason or "calls" in reason for reason in result.peak.validity.reasons)
+    assert bool(result.peak.validity) == bool(result.sustained.validity)
     assert "numpy" in result.peak.evidence["library"]
 
 

@@ -13,7 +13,7 @@ from aicalib_hw.instruments.accelerators.cpu.cores import CoreOfHost
 from aicalib_hw.instruments.accelerators.cpu.crew import CoreWork, worked_together
 from aicalib_hw.instruments.accelerators.cpu.disturbance import HostCounters
 from aicalib_hw.instruments.accelerators.cpu.native import Plan, Spans
-from aicalib_hw.instruments.accelerators.cpu.results import Circumstances, evaluate
+from aicalib_hw.instruments.accelerators.cpu.results import Circumstances, evaluate, taken_away
 
 from aicalib_hw import definitions
 from aicalib_hw.errors import MeasurementInvalid
@@ -304,3 +304,11 @@ def test_both_measurements_survive_their_record() -> None:
         assert again.value == pytest.approx(measurement.value)
         assert again.evidence == measurement.evidence
         assert again.runs == measurement.runs
+
+
+def test_cores_that_others_had_for_more_than_a_fifth_of_the_time_give_no_rate_of_theirs() -> None:
+    assert "end them" in taken_away(0.19, None)
+    assert "end them" in taken_away(0.79, 0)
+    assert taken_away(0.81, None) == ""
+    # A quota is not somebody else: what it leaves is what there is.
+    assert taken_away(0.5, 12) == ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from aicalib_hw.instruments.accelerators.bystanders import Bystanders
+from aicalib_hw.instruments.bystanders import Bystanders
 
 
 def stat(busy: list[int], *, stolen: int = 0) -> str:
@@ -53,3 +55,32 @@ def test_a_processor_that_comes_or_goes_leaves_no_share(tmp_path: Path) -> None:
     others = Bystanders(file)
     file.write_text(stat([1000]))
     assert others.share() is None
+
+
+def test_what_programs_started_here_work_is_not_theirs_while_they_run_and_after(tmp_path: Path) -> None:
+    file = tmp_path / "stat"
+    file.write_text(stat([1000, 1000]))
+    work = "import time\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\ninput()"
+    others = Bystanders(file)
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        file.write_text(stat([1000 + 50, 1000]))
+        running = others.share()
+        program.communicate(b"\n")
+    ended = others.share()
+    assert running is not None
+    assert running < 0.05
+    assert ended is not None
+    assert ended < 0.05
+
+
+def test_interrupts_are_theirs_only_where_asked(tmp_path: Path) -> None:
+    file = tmp_path / "stat"
+    row = "cpu0 {} 0 0 77777 0 0 {} 0 0 0\n"
+    file.write_text(row.format(1000, 1000))
+    with_interrupts, without = Bystanders(file), Bystanders(file, interrupts=False)
+    time.sleep(0.3)
+    file.write_text(row.format(1000, 1000 + 10_000))
+    assert with_interrupts.share() == 1.0
+    assert without.share() == 0.0
