@@ -15,6 +15,9 @@ from aicalib_hw.metrology import Calibration, Result, Verdict
 from aicalib_hw.metrology.budget import rounded
 from aicalib_hw.metrology.indications import declaration
 
+_BUSY = ("busy host", "other programs")
+"""In a reason that a point is not valid: the host was not ours alone."""
+
 _COLOURS = {
     Verdict.PASS: "green",
     Verdict.CONDITIONAL_PASS: "green",
@@ -135,10 +138,35 @@ def _together(points: Sequence[str], every: set[str]) -> str:
     return "every point" if len(points) > 1 and set(points) == every else "; ".join(points)
 
 
+def conclusion(calibrations: Sequence[Calibration]) -> str:
+    """Return the last words where results are not valid, "" where all are: how many, why, and what to do."""
+    results = [result for calibration in calibrations for result in calibration.results]
+    bad = [result for result in results if not result.validity]
+    if not bad:
+        return ""
+    disturbed = [one for one in bad if any(sign in reason for reason in one.validity.reasons for sign in _BUSY)]
+    count = f"{len(bad)} of {len(results)} results {'is' if len(bad) == 1 else 'are'} not valid"
+    if len(results) == 1:
+        count = "the result is not valid"
+    if len(disturbed) == len(bad):
+        return f"{count}: this host was busy with other programs; end them and repeat"
+    if disturbed:
+        return (
+            f"{count}: {len(disturbed)} because this host was busy with other programs, which is mended by ending them "
+            "and repeating; the others for the reasons below their tables"
+        )
+    return f"{count}, for the reasons below {'its table' if len(bad) == 1 else 'their tables'}"
+
+
 def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     """Return the lines that tell how to get a verdict, "" if every result has an indication."""
     # What is reported beside the calibrated quantity, as the energy of one window, can have no declared indication.
-    missing = [r for c in calibrations for r in c.results if r.indication is None and r.quantity == c.quantity]
+    missing = [
+        r
+        for c in calibrations
+        for r in c.results
+        if r.indication is None and r.quantity == c.quantity and r.validity  # what is not valid has other needs
+    ]
     if not missing:
         return ""
     declared = {r.quantity for c in calibrations for r in c.results if r.indication is not None}

@@ -321,6 +321,8 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
         screen.print(f"report  {report}", soft_wrap=True)
     elif record.is_file():
         screen.print(f"no report yet; write it with: aicalib report {record}", soft_wrap=True)
+    if told := _results.conclusion(calibrations):
+        screen.print(f"\n[bold red]{told}[/] (exit status {status})", soft_wrap=True)
     return status
 
 

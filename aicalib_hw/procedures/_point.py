@@ -17,6 +17,7 @@ from aicalib_hw.metrology.decision import decide
 from aicalib_hw.metrology.indications import conditions_of, fitting
 from aicalib_hw.metrology.result import PermissibleError
 from aicalib_hw.metrology.scatter import remarks
+from aicalib_hw.procedures._alike import alike
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
 
 MOST_UNUSED = 0.2
@@ -65,7 +66,7 @@ def make_point(
     unused = len(measured) - len(values)
     if unused > MOST_UNUSED * len(measured):
         objections.append(f"{unused} of {len(measured)} runs are not usable")
-        objections += sorted({reason for one in measured for reason in one.validity.reasons if not one.validity})
+        objections += alike(reason for one in measured for reason in one.validity.reasons if not one.validity)
     elif len(values) < 2:
         objections.append(f"{len(values)} usable runs give no repeatability")
     validity = Validity(ValidityStatus.INVALID, tuple(objections)) if objections else Validity()

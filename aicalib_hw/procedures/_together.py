@@ -170,6 +170,8 @@ def _identity(parts: Sequence[Identity]) -> Identity:
     marked = [text for one in ordered for text in (one.extra.get("uuid", ""),) if text]
     if marked:
         extra["uuid"] = " ".join(marked)
+    if times := all_of([one.extra.get("times", "") for one in ordered]):
+        extra["times"] = times
     return Identity(
         maker=all_of([one.maker for one in ordered]),
         model=f"{len(parts)} accelerators: {all_of([one.model for one in ordered])}",

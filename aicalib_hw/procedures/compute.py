@@ -14,6 +14,7 @@ from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
+from aicalib_hw.procedures._alike import alike
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.procedures._together import measure_together, sum_of
 from aicalib_hw.readings import Component, Measurement, to_plain
@@ -81,10 +82,10 @@ def calibrate_compute(
         plan={**plan.model_dump(mode="json"), "precision": precision, "path": path},
         notes=(
             *(
-                f"{result.title}: {remarks[0]}"
-                + (f" ({len(remarks)} remarks in the record)" if len(remarks) > 1 else "")
+                f"{result.title}: {remark}"
                 for result in results
-                if (remarks := result.measurement.evidence["remarks"])
+                for remark in result.measurement.evidence["remarks"]
+                if remark not in result.validity.reasons
             ),
             *left_out,
         ),
@@ -200,7 +201,7 @@ def _result(
             "theoretical_nominal_clock": _one_or_all(to_plain(nominal)),
             "host_clock_before": to_plain(before),
             "host_clock_after": to_plain(after),
-            "remarks": sorted({reason for one in sums for reason in one.validity.reasons}),
+            "remarks": alike(reason for one in sums for reason in one.validity.reasons),
         },
         load=1.0,
         reasons=reasons,

@@ -50,6 +50,17 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "duration": ("Duration", "持续时间"),
     "status": ("Status", "状态"),
     "complete": ("complete", "完整"),
+    "results": ("Results", "结果"),
+    "results valid": ("all {all} valid", "{all} 项均有效"),
+    "results not valid": ("{bad} of {all} NOT VALID", "{all} 项中 {bad} 项无效"),
+    "not valid banner": (
+        "{bad} of {all} RESULTS NOT VALID – the session came to its end, and these values must not be used",
+        "{all} 项结果中 {bad} 项无效 – 测量过程已正常结束，但这些数值不得使用",
+    ),
+    "not valid note": (
+        "The reasons stand below the points of the summary. Mend them, and repeat.",
+        "原因列于结果汇总中各测量点之下。请消除这些原因后重新测量。",
+    ),
     "aborted": ("aborted", "已中止"),
     "error": ("ended by an error", "因错误结束"),
     "incomplete": ("incomplete", "不完整"),
@@ -109,6 +120,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "training": ("Training", "AI 训练"),
     "effective_compute": ("Normalised effective compute", "归一化有效算力"),
     "stop": (".", "。"),
+    "comma": (", ", "、"),
     "definition": ("Definition", "量的定义"),
     "formula": ("Formula", "公式"),
     "source": ("Source", "来源"),
@@ -136,11 +148,22 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "no": ("no", "否"),
     "remarks": ("Remarks", "备注"),
     "decision": ("Decision", "判定"),
-    "no decision": ("No decision was due at any point.", "各测量点均无需判定。"),
+    "no decision": (
+        "No decision was due: the bench declares no indication of any valid point.",
+        "无需判定：校准台文件未声明任何有效测量点的示值。",
+    ),
+    "not decided": (
+        "Not decided, as not valid: {points}. The indication is not held against a value that must not be used.",
+        "因无效而未判定：{points}。不将示值与不得使用的数值比较。",
+    ),
     "absolute error": ("|E|", "|E|"),
     "mpev": ("MPEV", "MPEV"),
     "conformance": ("Probability of conformance", "合格概率"),
     "budget": ("Uncertainty budget", "不确定度分量汇总"),
+    "no budget": (
+        "None: no point is valid, and a value that must not be used has no uncertainty.",
+        "无：各测量点均无效，不得使用的数值不给出不确定度。",
+    ),
     "component": ("Component", "不确定度分量"),
     "kind": ("Type", "类别"),
     "distribution": ("Distribution", "分布"),
@@ -171,8 +194,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # plots
     "plot rate": (
         "Above: rate of each run (bars; dashed: not used) and the reference value ±U (line and band). Below, where "
-        "shown: rate of single slices, one colour a core or device",
-        "上：各次测量的速率（横线；虚线：未采用）与参考值 ±U（细线与色带）。下（如有）：各时间片的速率，每核或设备一色",
+        "shown: rate of single slices, one colour a core or device; the slowest twentieth may lie below the axis",
+        "上：各次测量的速率（横线；虚线：未采用）与参考值 ±U（细线与色带）。下（如有）：各时间片的速率，"
+        "每核或设备一色；最慢的二十分之一可能低于坐标轴",
     ),
     "plot rate alt": (
         "Plot of the rate over {duration}: runs between {lowest} and {highest}, mean {mean}.",
@@ -195,8 +219,16 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "示值误差与最大允许误差之比：{points}。",
     ),
     "plot series": (
-        "{name} over time; shaded: the windows that were evaluated",
-        "{name} 随时间的变化；阴影：参与评定的时间窗",
+        "{name} over time; shaded: the runs that were used",
+        "{name} 随时间的变化；阴影：已采用的各次测量",
+    ),
+    "plot series some": (
+        "{name} over time; shaded: the {used} runs that were used; hatched: the {unused} that were not",
+        "{name} 随时间的变化；阴影：已采用的 {used} 次测量；斜线：未采用的 {unused} 次测量",
+    ),
+    "plot series none": (
+        "{name} over time; hatched: the {unused} runs, none of which was used",
+        "{name} 随时间的变化；斜线：{unused} 次测量，均未采用",
     ),
     "plot channel": ("{name} over time", "{name} 随时间的变化"),
     "plot series alt": (
@@ -322,7 +354,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "封存摘要为原始记录清单的 SHA-256。只要本报告另行保存，即可证明原始记录此后未被改动；它不是签名。",
     ),
     "made by": ("Made by aicalib-hw {version} from record {id}.", "由 aicalib-hw {version} 根据原始记录 {id} 生成。"),
-    "quoted": ("", "仪器、驱动程序与测量程序给出的文字按原文引用。"),
+    "quoted": (
+        "",
+        "本报告的标题、表头、测量点、分量名称与判定用语为中文；仪器、驱动程序与测量程序给出的备注、理由、来源与说明"
+        "均按英文原文引用，未作翻译。",
+    ),
     "end": ("End of report", "报告结束"),
     "page": ("Page", "页"),
 }

@@ -57,7 +57,7 @@ _RATIOS = (
     "efficiency_measured_clock",
     "efficiency_maximum_clock",
 )
-_OF_THE_VALUE = ("best_rate", "interval_rates", "line_rate")
+_OF_THE_VALUE = ("best_rate", "interval_rates", "line_rate", "device_rates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,9 @@ def tables(column: Mapping[str, Any], unit: str, words: Words) -> list[Table]:
         heads = tuple(dict.fromkeys(head for row in plain for head in row))
         if not heads:
             continue
-        rows = tuple(tuple(shown(head, row.get(head), unit, words) for head in heads) for row in plain[:_MOST_ROWS])
+        rows = tuple(
+            tuple(shown(_inner(head, key), row.get(head), unit, words) for head in heads) for row in plain[:_MOST_ROWS]
+        )
         more = max(0, len(plain) - _MOST_ROWS)
         found.append(Table(label(key, words), tuple(label(head, words) for head in heads), rows, more))
     return found
@@ -126,7 +128,7 @@ def shown(key: str, value: Any, unit: str, words: Words) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
-        return _mapping(value, unit, words)
+        return _mapping(key, value, unit, words)
     if isinstance(value, (list, tuple)):
         if len(value) > _MOST_ITEMS:
             return words("in the record", count=len(value))
@@ -135,20 +137,33 @@ def shown(key: str, value: Any, unit: str, words: Words) -> str:
     return _number(key, value, unit)
 
 
-def _mapping(value: Mapping[str, Any], unit: str, words: Words) -> str:
+def _mapping(key: str, value: Mapping[str, Any], unit: str, words: Words) -> str:
     if set(value) == {"utc_ns", "monotonic_ns", "clock"}:
         return iso_utc(int(value["utc_ns"]))
     rest = dict(value)
     texts = []
     if isinstance(value.get("value"), (int, float)) and value.get("unit") in units.UNITS:
         texts = [numbers.significant(float(rest.pop("value")), rest.pop("unit"))]
-    texts += [f"{label(str(k), words)}: {shown(str(k), v, unit, words)}" for k, v in rest.items()]
+    elif "unit" in value and value.get("value", 0) is None:
+        del rest["value"], rest["unit"]
+        texts = [words("unknown")]
+    texts += [f"{label(str(k), words)}: {shown(_inner(str(k), key), v, unit, words)}" for k, v in rest.items()]
     return "\n".join(texts) if any(len(text) > _SENTENCE for text in texts) else "; ".join(texts)
 
 
-def _number(key: str, value: float | int, unit: str) -> str:
+def _inner(key: str, outer: str) -> str:
+    """The key whose unit a number inside of a mapping has: its own, or where it names none, that of the mapping."""
+    return key if _own_unit(key, "") or key in _RATIOS or not _own_unit(outer, "") else outer
+
+
+def _own_unit(key: str, unit: str) -> str:
+    """The unit that a key names or is known to have, "" where there is none; `unit`: of the measurement."""
     ending = key.rpartition("_")[2] if "_" in key else ""
-    own = _UNITS.get(key) or _ENDINGS.get(ending) or (unit if key in _OF_THE_VALUE else "")
+    return _UNITS.get(key) or _ENDINGS.get(ending) or (unit if key in _OF_THE_VALUE else "")
+
+
+def _number(key: str, value: float | int, unit: str) -> str:
+    own = _own_unit(key, unit)
     if own and units.require(own).dimension == "time":
         return numbers.trimmed(numbers.short_time(units.convert(value, own, "s")))
     if own:

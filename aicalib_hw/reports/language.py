@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from aicalib_hw import definitions
 from aicalib_hw.errors import UsageError
+from aicalib_hw.reports import _names
 from aicalib_hw.reports._assumptions import STATED_AND_ASSUMED
 from aicalib_hw.reports._labels import FACTS
 from aicalib_hw.reports._words import WORDS
@@ -112,6 +113,14 @@ class Words:
     def fact(self, key: str) -> str:
         """Return the label of a key of evidence, settings or events; the key as words where it has none."""
         return FACTS[key][self._column] if key in FACTS else key.replace("_", " ")
+
+    def title(self, text: str) -> str:
+        """Return the title of a point, its known parts translated."""
+        return text if self.language == "en" else _names.title(text)
+
+    def component(self, name: str) -> str:
+        """Return the name of a component of uncertainty; as it was given where there is no translation."""
+        return name if self.language == "en" else _names.COMPONENTS.get(name, name)
 
     def assumptions(self, quantities: tuple[str, ...]) -> list[tuple[str, str]]:
         """Return what is stated and what is assumed, for everything and for these quantities."""

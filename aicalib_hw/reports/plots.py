@@ -63,14 +63,18 @@ def rate(result: Result, slices: Sequence[Measurement], words: Words) -> Plot | 
 
     def draw(axes: Sequence[Any]) -> None:
         if slices:
+            every: list[float] = []
+            devices = list(dict.fromkeys(one.identity.address for one in slices))
             for one in slices:
                 shift = (one.window.start.monotonic_ns - begin) / 1e9
                 for core, series in enumerate(one.evidence["slice_rates"]):
-                    step = max(1, len(series["time"]) * len(one.evidence["slice_rates"]) // _MOST_POINTS)
+                    step = max(1, len(series["time"]) * len(one.evidence["slice_rates"]) * len(devices) // _MOST_POINTS)
                     times = [time + shift for time in series["time"][::step]]
                     rates = [rate * scale for rate in series["rate"][::step]]
-                    colour = _CORES[core % len(_CORES)]
+                    colour = _CORES[(devices.index(one.identity.address) + core) % len(_CORES)]
                     axes[1].plot(times, rates, ".", markersize=1.6, color=colour, alpha=0.55, rasterized=True)
+                    every += rates
+            axes[1].set_ylim(*_all_but_the_slowest(every))
             axes[1].set_ylabel(words("axis rate", unit=numbers.symbol(unit)))
         for run in runs:
             start = (run.window.start.monotonic_ns - begin) / 1e9
@@ -178,17 +182,22 @@ def series(name: str, channels: Sequence[Series], measurements: Sequence[Measure
         return None
     count = sum(len(channel.times) for channel in channels)
     first, last = min(part[0][0] for part in parts), max(part[-1][0] for part in parts)
-    windows = [(one.window.start.monotonic_ns, one.window.stop.monotonic_ns) for one in measurements]
-    shaded = [(start, stop) for start, stop in windows if start <= last and first <= stop]
-    begin = min([first, *(start for start, _ in shaded)])
+    runs = [
+        (run.window.start.monotonic_ns, run.window.stop.monotonic_ns, run.used and bool(one.validity))
+        for one in measurements
+        for run in (one.runs or (Run(None, one.window),))
+    ]
+    marked = [(start, stop, used) for start, stop, used in runs if start <= last and first <= stop]
+    begin = min([first, *(start for start, *_ in marked)])
     stored = channels[0].header["unit"]
     _, unit = units.display(max(abs(value) for value in values), stored)
     scale = units.convert(1.0, stored, unit)
     steps = "steps-pre" if channels[0].sample_kind == "interval_mean" else "default"
 
     def draw(axes: Sequence[Any]) -> None:
-        for start, stop in shaded:
-            axes[0].axvspan((start - begin) / 1e9, (stop - begin) / 1e9, color="#e3ecf4", linewidth=0)
+        for start, stop, used in marked:
+            look = {"color": "#e3ecf4"} if used else {"facecolor": "none", "edgecolor": "#d9b8ac", "hatch": "///"}
+            axes[0].axvspan((start - begin) / 1e9, (stop - begin) / 1e9, linewidth=0, **look)
         for part in parts:
             kept = _envelope(part, max(20, _MOST_POINTS // len(parts)))
             times = [(time - begin) / 1e9 for time, _ in kept]
@@ -207,7 +216,19 @@ def series(name: str, channels: Sequence[Series], measurements: Sequence[Measure
         count=count,
         lost=count - len(values),
     )
-    return Plot(_picture(draw), words("plot series" if shaded else "plot channel", name=name), alternative)
+    used = sum(used for *_, used in marked)
+    kind = "plot channel"
+    if marked:
+        kind = "plot series" if used == len(marked) else "plot series some" if used else "plot series none"
+    return Plot(_picture(draw), words(kind, name=name, used=used, unused=len(marked) - used), alternative)
+
+
+def _all_but_the_slowest(rates: list[float]) -> tuple[float, float]:
+    """Limits of an axis for all but the slowest twentieth: a few that began cold would flatten all others."""
+    ordered = sorted(rates)
+    least, most = ordered[len(ordered) // 20], ordered[-1]
+    room = max((most - least) * 0.08, most * 1e-3)
+    return least - room, most + room
 
 
 def _value(run: Run) -> float:

@@ -79,9 +79,11 @@ class Point:
 
 
 def title(result: Result, words: Words) -> str:
-    """Return what a row of a table is called: in Chinese the load, where there is one."""
-    if words.language == "en" or result.asked_load is None:
+    """Return what a row of a table is called: in Chinese the load, where there is one, else the known parts of it."""
+    if words.language == "en":
         return result.title
+    if result.asked_load is None:
+        return words.title(result.title)
     load = words("under load", load=numbers.load(result.asked_load))
     return f"{words.known('energy')}, {load}" if result.quantity == "energy" else load
 
@@ -239,7 +241,7 @@ def _budget_row(line: BudgetLine, evaluation: Evaluation, words: Words) -> Budge
     if line.shared is not None and sum(other.shared == line.shared for other in evaluation.budget) > 1:
         source = f"{source} ({words('shared', shared=line.shared)})"
     return BudgetRow(
-        name=line.name,
+        name=words.component(line.name),
         kind=line.kind,
         distribution=words.known(line.distribution),
         standard_uncertainty=numbers.significant(line.standard_uncertainty, unit, 2),

@@ -69,7 +69,7 @@ class Quantity:
     """One calibration, ready to be shown.
 
     partial: it was not brought to its end. definitions: with their sentence and the names that share it. groups:
-    points by definition. loaded: points are loads. runs: by point.
+    points by definition. not_decided: names of those that are not valid. loaded: points are loads. runs: by point.
     """
 
     key: str
@@ -78,6 +78,7 @@ class Quantity:
     definitions: tuple[tuple[Definition, str, tuple[str, ...]], ...]
     groups: tuple[tuple[str, tuple[Point, ...]], ...]
     points: tuple[Point, ...]
+    not_decided: str
     loaded: bool
     runs: tuple[tuple[str, tuple[RunRow, ...]], ...]
     evidence: tuple[Evidence, ...]
@@ -111,6 +112,7 @@ def quantity(
         definitions=tuple(_told_once(known, words)),
         groups=groups,
         points=points,
+        not_decided=words("comma").join(one.title for one in points if not one.usable),
         loaded=any(result.asked_load is not None for result in results),
         runs=tuple(
             (name, tuple(_run(run, n, result.measurement.unit) for n, run in enumerate(result.measurement.runs, 1)))
@@ -222,11 +224,13 @@ def belongs(samples: Series, result: Result) -> bool:
 
 
 def _with_slices(result: Result, measurements: Sequence[Measurement]) -> list[Measurement]:
-    """The measurements that are runs of this point, or the point's own, as far as they hold rates of slices."""
-    runs = {run.window for run in result.measurement.runs}
-    of_runs = [
+    """The measurements that are runs of this point, each device's own, as far as they hold rates of slices."""
+    runs = [(run.window.start.monotonic_ns, run.window.stop.monotonic_ns) for run in result.measurement.runs]
+    return [
         one
         for one in measurements
-        if one.evidence.get("slice_rates") and one.definition == result.definition and one.window in runs
+        if one.evidence.get("slice_rates")
+        and one.definition == result.definition
+        # What several devices did together lies inside of what each of them did.
+        and any(one.window.start.monotonic_ns < stop and start < one.window.stop.monotonic_ns for start, stop in runs)
     ]
-    return of_runs or [one for one in (result.measurement,) if one.evidence.get("slice_rates")]

@@ -43,6 +43,7 @@ class Report:
     description: str
     simulated: tuple[str, ...]
     times: str
+    not_valid: str
     trouble: str
     problems: tuple[str, ...]
     identity: tuple[tuple[str, str], ...]
@@ -74,11 +75,13 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
     )
     missing = _without_indication(grouped)
     bench = contents.bench.get("bench", {})
+    count = len(contents.results)
     return Report(
         title=contents.title,
         description=str(bench.get("description", "") or ""),
         simulated=tuple(_source(identity) for identity in _each_once(contents.simulated_identities)),
         times="" if contents.world_rate == 1 else words("times banner", rate=f"{contents.world_rate:g}"),
+        not_valid=words("not valid banner", bad=bad, all=count) if (bad := _not_valid(contents)) else "",
         trouble="" if contents.status == "complete" else words(f"{contents.status} banner"),
         problems=verification.problems,
         identity=tuple(_identity(contents, str(bench.get("name", "")), words)),
@@ -140,7 +143,8 @@ def _each_once(identities: Sequence[Any]) -> list[Any]:
 
 
 def _source(identity: Any) -> str:
-    return f"{identity.maker} {identity.model}, {identity.serial or identity.firmware}, {identity.address}"
+    named = f"{identity.maker} {identity.model}".strip()
+    return ", ".join(part for part in (named, identity.serial or identity.firmware, identity.address) if part)
 
 
 def _identity(contents: RecordContents, bench: str, words: Words) -> Iterator[tuple[str, str]]:
@@ -150,12 +154,19 @@ def _identity(contents: RecordContents, bench: str, words: Words) -> Iterator[tu
         yield words("ended"), _moment(contents.ended)
         yield words("duration"), numbers.seconds(contents.ended.seconds_since(contents.started))
     yield words("status"), words(contents.status)
+    if contents.results:
+        bad, count = _not_valid(contents), len(contents.results)
+        yield words("results"), words("results not valid" if bad else "results valid", bad=bad, all=count)
     if contents.reason and contents.ended is not None:
         yield words("reason"), contents.reason.splitlines()[0]
     yield words("decision rule"), f"{contents.rule} ({words('agreed')})"
     yield words("plan"), str(contents.plan.get("name", NONE))
     yield words("software"), f"aicalib-hw {contents.environment.get('software', {}).get('aicalib-hw', NONE)}"
     yield words("record"), contents.id
+
+
+def _not_valid(contents: RecordContents) -> int:
+    return sum(not result.validity for result in contents.results)
 
 
 def _moment(instant: Instant) -> str:

@@ -31,6 +31,7 @@ SYMBOLS_IN_BOTH = {
     "of",
     "axis value",
     "stop",
+    "comma",
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from aicalib_hw.errors import Aborted, ConnectionLost, RecordError, UsageError
 from aicalib_hw.identity import Certificate
+from aicalib_hw.metrology.result import Calibration
 from aicalib_hw.readings import Validity, ValidityStatus
 from aicalib_hw.records import Record
 from aicalib_hw.reports import write_report
@@ -163,3 +164,44 @@ def test_importing_reports_and_records_costs_little() -> None:
         f"import aicalib_hw.reports, aicalib_hw.records, sys; print(*[n for n in {heavy} if n in sys.modules])"
     )
     assert said.split() == []
+
+
+def test_a_session_without_valid_results_says_so_first_and_why(tmp_path: Path) -> None:
+    story = Story(indicated_rate=170e9)
+    why = "24 of 60 parts of the run were disturbed and not used: end other programs, and repeat"
+    void = Validity(ValidityStatus.INVALID, (why,))
+
+    def refused(calibration: Calibration) -> Calibration:
+        results = []
+        for result in calibration.results:
+            runs = tuple(replace(run, used=False, reasons=(why,)) for run in result.measurement.runs)
+            measured = replace(result.measurement, runs=runs, validity=void)
+            results.append(replace(result, measurement=measured, evaluation=None, validity=void))
+        return replace(calibration, results=tuple(results))
+
+    with begin(tmp_path / "a.sqlite") as record:
+        record.calibration(refused(compute(story)))
+        record.series("meter: active power", power_series(story))
+        record.calibration(refused(power(story)))
+    page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html"))
+    assert page.text.index("6 of 6 RESULTS NOT VALID") < page.text.index("Summary")
+    assert "6 of 6 NOT VALID" in page.section("session").text
+    assert why in page.section("summary").text
+    for section in (page.section("q1"), page.section("q2")):
+        assert "Not decided, as not valid: " in section.text
+        assert "No decision was due" not in section.text
+        assert "None: no point is valid" in section.text
+    assert "none of which was used" in page.section("q2").text
+    assert "shaded" not in page.section("q2").text
+    chinese = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "zh.html", language="zh"))
+    assert "6 项结果中 6 项无效" in chinese.text
+
+
+def test_windows_of_runs_that_were_not_used_are_told_from_the_others(tmp_path: Path) -> None:
+    page = read_page(write_report(write_session(tmp_path / "a.sqlite"), tmp_path / "a.html"))
+    assert "hatched: the" in page.section("q2").text
+    assert "RESULTS NOT VALID" in page.text  # one point of the story is not valid
+    sound = Story(invalid_load=None)
+    page = read_page(write_report(write_session(tmp_path / "b.sqlite", sound), tmp_path / "b.html"))
+    assert "shaded: the runs that were used" in page.section("q2").text
+    assert "NOT VALID" not in page.text

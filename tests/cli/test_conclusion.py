@@ -1,0 +1,48 @@
+"""The last words of a calibration whose results are not valid: how many, why, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from aicalib_hw.cli._results import conclusion, how_to_declare
+from aicalib_hw.metrology.result import Calibration
+from aicalib_hw.readings import Validity, ValidityStatus
+from tests.records.sessions import Story, compute, power
+
+BUSY = "24 of 60 parts of the run were disturbed and not used: end other programs, and repeat"
+
+
+def refused(calibration: Calibration, *reasons: str) -> Calibration:
+    void = Validity(ValidityStatus.INVALID, reasons)
+    return replace(calibration, results=tuple(replace(one, validity=void) for one in calibration.results))
+
+
+def sound() -> list[Calibration]:
+    story = Story(invalid_load=None)
+    return [compute(story), power(story)]
+
+
+def test_valid_results_need_no_last_words() -> None:
+    assert conclusion(sound()) == ""
+
+
+def test_a_busy_host_is_named_with_what_to_do() -> None:
+    rate, drawn = sound()
+    assert conclusion([refused(rate, BUSY), drawn]) == (
+        "1 of 6 results is not valid: this host was busy with other programs; end them and repeat"
+    )
+
+
+def test_other_reasons_are_not_put_down_to_the_host() -> None:
+    rate, drawn = sound()
+    told = conclusion([refused(rate, "the matrix product is wrong"), drawn])
+    assert told == "1 of 6 results is not valid, for the reasons below its table"
+    told = conclusion([refused(rate, "not settled"), refused(drawn, BUSY)])
+    assert "6 of 6 results are not valid: 5 because this host was busy" in told
+
+
+def test_an_indication_is_asked_for_only_where_the_result_is_valid(tmp_path: Path) -> None:
+    rate, drawn = sound()
+    assert "compute" in how_to_declare([rate], "a.toml")
+    assert how_to_declare([refused(rate, BUSY), refused(drawn, BUSY)], "a.toml") == ""
