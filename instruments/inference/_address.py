@@ -13,7 +13,10 @@ from urllib.parse import parse_qsl, urlsplit
 from aicalib_hw.errors import UsageError
 
 OPENAI = "openai+https://HOST/v1?endpoint=completions&model=NAME&key_file=PATH&certificate=PATH&metrics=URL"
-PROMETHEUS = "prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&every=0.1&also=URL&key_file=PATH"
+PROMETHEUS = (
+    "prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&running=METRIC&counts=token&every=0.1&also=URL"
+    "&key_file=PATH"
+)
 
 _USER = re.compile(r"//[^/]*@")
 
@@ -48,11 +51,16 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Pages of counters. pages: URLs, whose counters are summed. every: s between two looks at them."""
+    """Pages of counters. pages: URLs, whose counters are summed. every: s between two looks at them.
+
+    counts: "token" or "request", when the engine counts generated tokens; "" = as is known of it.
+    """
 
     pages: tuple[str, ...]
     generated: str
     prompt: str
+    running: str
+    counts: str
     every: float
     certificate: str | None
     key_file: Path | None
@@ -104,10 +112,15 @@ def counted_at(address: str) -> Counted:
     if not 0.01 <= every <= 3600:
         raise refuse("every is 0.01 to 3600 s")
     key = single.pop("key_file", "")
+    counts = single.pop("counts", "")
+    if counts not in ("", "token", "request"):
+        raise refuse("counts is token or request")
     place = Counted(
         (base, *more),
         single.pop("generated", ""),
         single.pop("prompt", ""),
+        single.pop("running", ""),
+        counts,
         every,
         single.pop("certificate", None),
         Path(key) if key else None,

@@ -1,8 +1,8 @@
 """The counters that an inference engine serves for Prometheus: which they are, and how a page of them is read.
 
 Source: Prometheus text exposition format 0.0.4; the metrics that vLLM, SGLang, llama.cpp's server and Text Generation
-Inference document. Those of MindIE are not confirmed: name them in the address. SGLang and TGI count a request when it
-ends, vLLM as it goes.
+Inference document. Those of MindIE are not confirmed: name them in the address. SGLang, TGI and llama.cpp count a
+request when it ends, vLLM as it goes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ GENERATED = (
     "llamacpp:tokens_predicted_total",
     "tgi_request_generated_tokens_sum",
 )
+AS_THEY_COME = ("vllm:",)
+"""What the counters of engines begin with that count each token when it is generated; others do when a request ends."""
+
 PROMPT = (
     "vllm:prompt_tokens_total",
     "sglang:prompt_tokens_total",

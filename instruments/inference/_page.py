@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,30 @@ from . import _counters as counters_of
 from ._counters import Sample
 
 
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Tokens generated since the start, by which metric, and how many requests are under way, None = not served.
+
+    series: what two looks must have in common to be one count: the series summed, and when process and counters were
+    made, as far as the page tells.
+    """
+
+    tokens: int
+    series: frozenset[object]
+    metric: str
+    running: int | None
+
+
 class Page:
-    """Where an engine serves its counters. generated, prompt: metrics to read instead of those that are known."""
+    """Where an engine serves its counters. generated, prompt, running: metrics to read instead of those that are
+    known."""
 
     def __init__(
         self,
         url: str,
         generated: str = "",
         prompt: str = "",
+        running: str = "",
         *,
         timeout: float,
         certificate: str | Path | None = None,
@@ -42,6 +59,7 @@ class Page:
             self._path += f"?{parts.query}"
         self._generated = (generated,) if generated else counters_of.GENERATED
         self._prompt = (prompt,) if prompt else counters_of.PROMPT
+        self._running = (running,) if running else counters_of.RUNNING
         self._link = JsonLink(
             f"{parts.scheme}://{parts.netloc}",
             timeout=timeout,
@@ -72,17 +90,16 @@ class Page:
         except ValueError as error:
             raise ProtocolError("what came is no page of counters", where=self.url, why=str(error)) from error
 
-    def generated(self, model: str, timeout: float | None = None) -> tuple[int, frozenset[object]] | None:
-        """Return tokens generated since the start, and what two looks must have in common to be one count.
-
-        These are the series summed, and when process and counters were made, as far as it tells. None = not served.
-        """
+    def generated(self, model: str, timeout: float | None = None) -> Generated | None:
+        """Return what has been generated since the start, None = not served."""
         samples = self.samples(timeout)
         found = self._whole(samples, self._generated, model)
         if found is None:
             return None
         made = ("process_start_time_seconds", f"{found[2].removesuffix('_total').removesuffix('_sum')}_created")
-        return found[0], found[1] | {(*one.series, one.value) for one in samples if one.name in made}
+        series = found[1] | {(*one.series, one.value) for one in samples if one.name in made}
+        running = self._summed(samples, self._running, model)
+        return Generated(found[0], series, found[2], None if running is None else int(running[0]))
 
     def total(self, model: str) -> tuple[int, int | None] | None:
         """Return tokens generated, and prompt tokens, since the engine's start; None where none are served."""
@@ -116,7 +133,7 @@ class Page:
             window,
             prompt_tokens=reading(self._prompt),
             generated_tokens=reading(self._generated),
-            requests_running=number(counters_of.RUNNING),
+            requests_running=number(self._running),
             requests_waiting=number(counters_of.WAITING),
             raw=raw,
         )

@@ -53,32 +53,44 @@ _CLOCK = "host clock"
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """The sum of all pages, counted at some moment between two, monotonic ns."""
+    """The sum of all pages, counted at some moment between two, monotonic ns.
+
+    running: requests under way, None = some page does not tell. at_end: whether some engine counts a request when it
+    ends.
+    """
 
     before: int
     after: int
     tokens: int
     series: frozenset[object]
+    running: int | None
+    at_end: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Edge:
-    """A change of the counter: the middle of the time in which it changed, half of that time, both ns, and the step."""
+    """A change of the counter: the middle of the time in which it changed, half of that time, both ns, and the step.
+
+    running: most requests under way before or after it, None = not told.
+    """
 
     at: int
     half_width: float
     tokens: int
     step: int
+    running: int | None
 
 
 class EngineCounters(InferenceService):
     """Pages of engine counters.
 
     address:
-    prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&every=0.1&also=URL&key_file=PATH&certificate=PATH:
-    `generated` and `prompt` name the counters of an engine that is not known here, `every` (s, 0.01…3600) is how often
-    a page is read at the edges of a window, `also` (any number of times) is a further page. timeout: s for one look,
-    and for the counters to change at all.
+    prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&running=METRIC&counts=token&every=0.1&also=URL
+    &key_file=PATH&certificate=PATH: `generated`, `prompt` and `running` (requests under way) name the metrics of an
+    engine that is not known here, and `counts` whether it counts each token when it is generated (token) or all of a
+    request when that ends (request, which is assumed). `every` (s, 0.01…3600) is how often a page is read at the edges
+    of a window, and all the time where requests count when they end; `also` (any number of times) is a further page.
+    timeout: s for one look, and for the counters to change at all.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
@@ -109,6 +121,7 @@ class EngineCounters(InferenceService):
                 url,
                 place.generated,
                 place.prompt,
+                place.running,
                 timeout=self.timeout,
                 certificate=place.certificate,
                 headers={"Authorization": f"Bearer {key}"} if key else None,
@@ -142,7 +155,7 @@ class EngineCounters(InferenceService):
                     why=f"none of {', '.join(counters_of.GENERATED)}",
                     advice="name the counter of this engine in the address: ?generated=METRIC",
                 )
-            names = {str(one[0]) for one in found[1] if isinstance(one, tuple) and len(one) == 2}
+            names = {str(one[0]) for one in found.series if isinstance(one, tuple) and len(one) == 2}
             engines += [name.partition(":")[0].partition("_")[0] for name in sorted(names)]
             told = (one.labels.get("version") for one in samples if one.name.endswith("_build_info"))
             builds += [version for version in (*told, page.server) if version]
@@ -254,14 +267,21 @@ class EngineCounters(InferenceService):
 
     def _look(self, model: str) -> _Look:
         before = time.monotonic_ns()
-        tokens, series = 0, frozenset[object]()
+        tokens, series, at_end = 0, frozenset[object](), False
+        running: int | None = 0
         for page in self._pages:
             found = page.generated(model)
             if found is None:
                 raise ProtocolError("the counter of generated tokens is gone", where=page.url)
-            tokens += found[0]
-            series |= {(page.url, one) for one in found[1]}
-        return _Look(before, time.monotonic_ns(), tokens, series)
+            tokens += found.tokens
+            series |= {(page.url, one) for one in found.series}
+            running = None if running is None or found.running is None else running + found.running
+            at_end |= self._counts_at_end(found.metric)
+        return _Look(before, time.monotonic_ns(), tokens, series, running, at_end)
+
+    def _counts_at_end(self, metric: str) -> bool:
+        stated = self._place.counts
+        return stated == "request" if stated else not metric.startswith(counters_of.AS_THEY_COME)
 
     def _next_change(self, looks: list[_Look], model: str) -> _Edge | None:
         """Look often until the sum has changed; None if it has not within the driver's timeout."""
@@ -277,6 +297,7 @@ class EngineCounters(InferenceService):
                     (later.after - earlier.before) / 2,
                     later.tokens,
                     later.tokens - earlier.tokens,
+                    None if None in (earlier.running, later.running) else max(earlier.running or 0, later.running or 0),
                 )
         return None
 
@@ -286,7 +307,7 @@ class EngineCounters(InferenceService):
         stop = first.at + round(load.duration * 1e9)
         while (left := (stop - time.monotonic_ns()) / 1e9) > 0:
             report(max(0.0, 1 - left / load.duration) * 0.95, "reading the counters")
-            self._pause(min(left, _BETWEEN))
+            self._pause(min(left, self._place.every if looks[-1].at_end else _BETWEEN))
             looks.append(self._look(load.model))
 
     def _pause(self, seconds: float) -> None:
@@ -303,7 +324,7 @@ class EngineCounters(InferenceService):
             objections.append("a counter fell: an engine was started anew")
         if len({one.series for one in looks}) > 1:
             objections.append("an engine or its counter came, went or was started anew in the window")
-        rate, components = None, tuple[Component, ...]()
+        rate, components, last_look = None, tuple[Component, ...](), looks[-1]
         start, stop = looks[0].before, looks[-1].after
         evidence = self._evidence(looks)
         if first is not None and last is not None:
@@ -312,11 +333,20 @@ class EngineCounters(InferenceService):
             evidence |= {
                 "tokens_in_window": tokens,
                 "seconds": seconds,
-                "largest_step_token": max(first.step, last.step),
+                "largest_step_token": max(later.tokens - earlier.tokens for earlier, later in pairwise(looks)),
+                "counted_at_end_of_requests": last_look.at_end,
+                "requests_under_way_at_edges": [first.running, last.running],
             }
+            if last_look.at_end and None in (first.running, last.running):
+                objections.append(
+                    "this engine may count tokens when a request ends, and does not tell how many are under way: name "
+                    "running=METRIC in the address, or counts=token if it counts each token"
+                )
             if tokens > 0:
                 rate = tokens / seconds
                 components = _components(first, last, tokens, seconds)
+                if last_look.at_end:
+                    components += _under_way(first, last, evidence["largest_step_token"], tokens)
                 if load.parameters:
                     evidence["parameter_normalised_rate"] = rate * load.parameters
                     evidence["parameters"] = load.parameters
@@ -384,6 +414,29 @@ def _components(first: _Edge, last: _Edge, tokens: int, seconds: float) -> tuple
     return tuple(
         Component(name, "B", "1", source, half_width=size, relative=True, shared=_CLOCK if name == _TIME_BASE else None)
         for name, size, source in stated
+    )
+
+
+def _under_way(first: _Edge, last: _Edge, longest: int, tokens: int) -> tuple[Component, ...]:
+    """State what was generated and not counted yet, of requests that count when they end.
+
+    At either edge these are between none and all tokens of the n requests under way: n · L, with L the most tokens of
+    one. The rate lacks those at its end and has those at its begin, so half the width of their difference is n · L, and
+    it is triangular. L is the largest step between two looks, in which the whole of some request lies.
+    """
+    most = max(first.running or 0, last.running or 0)
+    if not most:
+        return ()
+    return (
+        Component(
+            "tokens of requests under way",
+            "B",
+            "1",
+            "requests under way at the edges, none longer than the largest step of the counter, count when they end",
+            half_width=most * longest / tokens,
+            distribution="triangular",
+            relative=True,
+        ),
     )
 
 
