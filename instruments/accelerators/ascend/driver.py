@@ -166,9 +166,8 @@ class AscendAccelerator(MultiplyingAccelerator):
         else:
             stated, basis = device.clock(dcmi.CLOCK_RATED), "DCMI, rated clock of the AI cores"
         per_cycle = theory.flop_per_cycle(precision, device.cores)
-        source = (
-            f"operations: {theory.SOURCE if per_cycle else 'not certain for ' + precision}; clock: {basis}; {NEVER_RUN}"
-        )
+        operations = theory.SOURCE if per_cycle else theory.UNKNOWN.format(precision)
+        source = f"operations: {operations}; clock: {basis}; {NEVER_RUN}"
         if per_cycle is None or stated is None:
             return Peak(None, "FLOP/s", f"{device.cores} AI cores x FLOP/cycle x clock", source, stated, per_cycle)
         formula = f"{device.cores} AI cores x {theory.FLOP_PER_CYCLE} FLOP/cycle x {stated / 1e9:.4f} GHz, dense"

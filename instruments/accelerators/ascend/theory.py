@@ -14,6 +14,8 @@ FLOP_PER_CYCLE = 2 * 16**3
 
 SOURCE = "16 x 16 x 16 multiply-adds a cycle of each AI core"
 
+UNKNOWN = "not certain for {}: no confirmed source says how much of it a cube does in a cycle"
+
 _NEWER = re.compile(r"(910B[1-4].*|910_93.*|910C.*|950.*)")
 
 

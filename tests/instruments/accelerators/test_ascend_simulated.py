@@ -61,6 +61,18 @@ def test_every_reading_is_what_is_true_in_the_world(npus: Npus) -> None:
             assert getattr(reading, name) is not None
 
 
+@pytest.mark.parametrize("precision", ["fp32", "hf32"])
+def test_a_peak_that_no_confirmed_source_gives_is_unknown_and_says_why(npus: Npus, precision: Any) -> None:
+    (npu,) = npus()
+    with AscendAccelerator(npu.address) as device:
+        peak = device.theoretical_peak(precision, path="gemm")
+        assert peak.value is None
+        assert f"not certain for {precision}: no confirmed source" in peak.source
+        known = device.theoretical_peak("fp16", path="gemm")
+        assert known.value is not None
+        assert "16 x 16 x 16" in known.source
+
+
 def test_memory_is_told_in_units_of_which_64_gib_hold_65536(npus: Npus) -> None:
     (npu,) = npus(model="910b")
     with AscendAccelerator(npu.address) as device:
