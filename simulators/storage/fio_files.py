@@ -16,7 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fio_options import Job, size_of
+from .fio_job import Job
+from .fio_values import size_of
 
 _FILL = 1 << 20
 _MEMORY_BACKED = frozenset(("tmpfs", "ramfs", "devtmpfs"))

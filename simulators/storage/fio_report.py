@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .disk import DiskOptions
-from .fio_options import Job, Plan
+from .fio_job import Job, Plan
 from .fio_run import Counted, Lane
 from .fio_statistics import (
     PERCENTILES,

@@ -16,8 +16,9 @@ from itertools import pairwise
 from ..world.faults import FaultPlan
 from .disk import Disk, DiskOptions, Transfer
 from .fio_files import Target
-from .fio_options import Job, size_of
+from .fio_job import Job
 from .fio_statistics import Flow, Latencies, depth_levels, latencies
+from .fio_values import size_of
 
 SAMPLE = 0.5
 """Interval of fio's own samples of the rate, s."""

@@ -14,8 +14,10 @@ from ..world.faults import FaultPlan
 from . import fio_report as report
 from .disk import Disk
 from .fio_files import Trouble, lay_out
-from .fio_options import ENGINES, Mistake, Plan, parse
+from .fio_job import Plan
+from .fio_options import parse
 from .fio_run import Lane, Strikes, prepare
+from .fio_values import ENGINES, Mistake
 
 _LOOK = 0.02
 """How often the jobs are looked at, real s."""

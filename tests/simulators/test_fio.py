@@ -419,9 +419,11 @@ def test_nothing_is_left_when_the_simulator_stops(fio: Callable[..., Fio]) -> No
 
 
 def test_an_option_that_is_not_simulated_is_refused_by_name(fio: Callable[..., Fio]) -> None:
-    done = fio().run(*READ, "--thinktime=5")
-    assert done.returncode == 1
-    assert "thinktime" in done.stderr
+    program = fio()
+    for option in ("thinktime=5", "trigger-timeout=5", "merge-blktrace-only"):
+        done = program.run(*READ, f"--{option}")
+        assert done.returncode == 1
+        assert f"{option.partition('=')[0]} is an option of fio that is not simulated" in done.stderr
 
 
 @pytest.mark.parametrize("simulated_storage_tester", [{"disk": {"read": 1e9, "noise": 0.0}}], indirect=True)

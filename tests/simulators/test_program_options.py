@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aicalib_hw.simulators.network import iperf3_options
 from aicalib_hw.simulators.network.trex_rpc import Params, Refused, answer, packed, unpacked
-from aicalib_hw.simulators.storage import fio_options
+from aicalib_hw.simulators.storage import fio_options, fio_values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,18 +17,18 @@ from hypothesis import strategies as st
     ("text", "size"), [("512", 512), ("4k", 4096), ("1m", 1 << 20), ("2G", 2 << 30), ("8KiB", 8192), ("3tb", 3 << 40)]
 )
 def test_sizes_of_fio_are_in_powers_of_1024(text: str, size: int) -> None:
-    assert fio_options.size_of(text) == size
+    assert fio_values.size_of(text) == size
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("5", 5.0), ("250ms", 0.25), ("2m", 120.0), ("1h", 3600.0)])
 def test_times_of_fio_are_in_seconds(text: str, seconds: float) -> None:
-    assert fio_options.seconds_of(text) == seconds
+    assert fio_values.seconds_of(text) == seconds
 
 
 @given(st.text())
 def test_whatever_is_no_size_is_refused(text: str) -> None:
     try:
-        assert fio_options.size_of(text) >= 0
+        assert fio_values.size_of(text) >= 0
     except ValueError:
         return
     assert text.strip()[0].isdecimal()
@@ -39,7 +39,7 @@ def test_any_command_line_is_taken_or_refused_in_fios_words(words: list[str]) ->
     said = ""
     try:
         plan = fio_options.parse("fio", words, Path("/nonexistent"), lambda _: "", lambda: "")
-    except fio_options.Mistake as mistake:
+    except fio_values.Mistake as mistake:
         said = mistake.said
     assert said or all(job.name == job.settings["name"] for job in plan.jobs)
 
