@@ -71,7 +71,7 @@ class Fio(StorageTester):
         schemes=("fio",),
         wires=("process",),
         simulator="fio",
-        verified="fio 3.33 on Linux, on ext4 over virtio and over a loop device",
+        verified="fio 3.33 on Linux, on ext4 over virtio, over a loop device and on one itself",
     )
 
     def __init__(self, address: str, *, timeout: float = 30.0, trace: Trace | None = None) -> None:
