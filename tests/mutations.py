@@ -175,6 +175,15 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        "the fio driver overwrites a block device that another program has open",
+        "aicalib_hw/instruments/storage/*.py",
+        "if held is not None and not used:",
+        "if held is not None:",
+        (
+            "tests/instruments/storage/test_fio_block_device.py::test_one_that_is_in_use_is_never_written_and_who_uses_it_is_told",
+        ),
+    ),
+    Mutation(
         "an effective compute of more than everything is cut to 100 %",
         "aicalib_hw/metrology/effective.py",
         "value = 100 * sum(busy.values())",
