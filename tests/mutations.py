@@ -145,7 +145,7 @@ MUTATIONS = (
     Mutation(
         "the TRex driver takes counters that run on for those of the gate",
         "aicalib_hw/instruments/network/*.py",
-        "(value - before) % _WRAPS_AT",
+        "(value - self._before.get(place, 0)) % _WRAPS_AT",
         "value",
         ("tests/instruments/network/test_trex_wire.py::test_a_rate_is_what_was_counted_since_traffic_began",),
     ),

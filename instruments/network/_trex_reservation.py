@@ -95,11 +95,16 @@ class TrexReservation(GatedReservation):
         return any(self._tester.transmits(status) for status in self._tester.statuses(self._ports).values())
 
     def read(self) -> Counters:
-        """Read all counters in one batch, between two instants that bound their skew."""
+        """Read all counters in one batch, between two instants that bound their skew; raises CountersWentBack."""
         before = Instant.now()
         counts, told = self._counts()
         after = Instant.now()
-        since = {place: self._since(place, value) for place, value in counts.items()}
+        since: Counts = {}
+        for place, value in counts.items():
+            # Over a wrap of 64 bits too; what somebody reset meanwhile is far from it.
+            since[place] = counted = (value - self._before.get(place, 0)) % _WRAPS_AT
+            if counted >= _WRAPS_AT // 2:
+                raise self._went_back(place, value)
         ports = {
             port: model.port_counters(
                 {name: since[port, name] for name in _PORT_COUNTS}, told[port], fcs_counted=self.fcs_counted
@@ -108,18 +113,13 @@ class TrexReservation(GatedReservation):
         }
         return Counters(before, after, ports, {one.name: self._flow(one, since, told) for one in self._streams})
 
-    def _since(self, place: tuple[str, ...], value: int) -> int:
-        """What was counted since `clear()`, over a wrap too; raises CountersWentBack for what was reset meanwhile."""
-        before = self._before.get(place, 0)
-        counted = (value - before) % _WRAPS_AT
-        if counted >= _WRAPS_AT // 2:
-            raise CountersWentBack(
-                f"{place[1]} of {place[0]} went back from {before} to {value}",
-                where=self._tester.address,
-                why="somebody has reset the counters of the server, or started it anew",
-                advice="look at who else uses it, and measure again",
-            )
-        return counted
+    def _went_back(self, place: tuple[str, ...], value: int) -> CountersWentBack:
+        return CountersWentBack(
+            f"{place[1]} of {place[0]} went back from {self._before.get(place, 0)} to {value}",
+            where=self._tester.address,
+            why="somebody has reset the counters of the server, or started it anew",
+            advice="look at who else uses it, and measure again",
+        )
 
     def _flow(self, one: Stream, since: Counts, told: Mapping[str, Any]) -> PortCounters:
         number = str(self._numbers[one.name])

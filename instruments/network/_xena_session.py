@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from aicalib_hw.errors import (
     AicalibError,
@@ -58,14 +59,14 @@ STATUSES = (
 """Status words in the order of their numbers in the binary protocol."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """The answer to one command: what stands behind the command's name, as words."""
 
     command: str
     line: str
 
-    @property
+    @cached_property
     def values(self) -> list[str]:
         """The values of a query, without port, name and index; raises ProtocolError for an answer to something else."""
         asked = self.command.split()

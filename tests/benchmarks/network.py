@@ -2,8 +2,8 @@
 
 The driver's `read()` makes counters of every port and stream with their instants; the bare exchange sends what `read()`
 was seen to send, over a socket, httpx, or pyzmq and zlib, as the protocol has it, and throws the reply away. The
-simulated testers are processes of their own; the two take turns read by read, and the medians count. The bar: at most
-1.2 times.
+simulated testers are processes of their own; the two take turns read by read, and of each the time counts that a tenth
+of its reads stayed below: what else runs on the host only adds. The bar: at most 1.2 times.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ BARE: dict[str, Any] = {"xena": over_socket, "otg": over_http, "trex": over_zmq}
 
 
 def compare(family: str) -> tuple[float, float]:
-    """Return the medians of a read by the driver and of the bare exchange, s."""
+    """Return what a read by the driver costs and what the bare exchange does, s."""
     ours: list[float] = []
     bare: list[float] = []
     with program(sys.executable, _SERVED, family) as line, Trace() as trace:
@@ -128,12 +128,15 @@ def compare(family: str) -> tuple[float, float]:
                         act()
                         kept.append(time.perf_counter() - began)
             reservation.stop()
-    return statistics.median(ours), statistics.median(bare)
+    return statistics.quantiles(ours, n=10)[0], statistics.quantiles(bare, n=10)[0]
 
 
 def main() -> int:
-    """Print the medians; exit status 0 if every bar is met."""
-    print(f"\none read of all counters, median of {TURNS} turns with a bare exchange of the same bytes", flush=True)
+    """Print both; exit status 0 if every bar is met."""
+    print(
+        f"\none read of all counters, the fastest tenth of {TURNS} turns with a bare exchange of the same bytes",
+        flush=True,
+    )
     missed = 0
     for family in [name for name in BARE if registry.driver(name).DRIVER.simulator]:
         ours, bare = compare(family)
