@@ -534,7 +534,11 @@ class IndicationEntry(Table):
     def _unit_of_the_quantity(self) -> IndicationEntry:
         _require_dimension(self.quantity, self.unit)
         if self.quantity in OF_ONE_DEFINITION and self.definition is None:
-            example = {"network": "rate/L2-fcs/1518B/unidirectional", "storage": "rate/storage/sequential-read"}
+            example = {
+                "network": "rate/L2-fcs/1518B/unidirectional",
+                "storage": "rate/storage/sequential-read",
+                "effective_compute": "effective-compute/v1/palm-6n-12lhqt-no-embed-no-causal/calibrated",
+            }
             raise PydanticCustomError(
                 "definition_missing",
                 "an indication of {quantity} without definition would be held against rates that it does not speak of",

@@ -85,7 +85,7 @@ def _row(result: Result, *, mark: bool) -> tuple[str | Text, ...]:
     title = Text(result.title)
     if mark:
         title.append(" SIMULATED", style="bold magenta")
-    decision, evaluation, said = result.decision, result.evaluation, result.indication
+    evaluation, said = result.evaluation, result.indication
     if evaluation is None:
         return (title, "—", *(("—", "") if said is None else (f"{said.value:.6g}", said.unit)), "—")
     _, unit = units.display(evaluation.value, evaluation.unit)
@@ -98,8 +98,23 @@ def _row(result: Result, *, mark: bool) -> tuple[str | Text, ...]:
         f"{value} ± {expanded}",
         "—" if said is None else f"{units.convert(said.value, said.unit, unit):.6g}",
         unit,
-        "—" if decision.relative_error is None else f"{decision.relative_error * 100:+.2f} %",
+        _error(result, unit),
     )
+
+
+def _error(result: Result, unit: str) -> str:
+    """The error in the terms of its limit, in `unit` where that is absolute; one relative to a percentage says so."""
+    decision, evaluation, limit = result.decision, result.evaluation, result.permissible_error
+    if evaluation is None or decision.error is None:
+        return "—"
+    if decision.relative_error is None or (limit is not None and limit.kind == "absolute"):
+        error, _ = rounded(
+            units.convert(decision.error, evaluation.unit, unit),
+            units.convert(evaluation.expanded_uncertainty, evaluation.unit, unit),
+        )
+        return f"{error} {unit}" if error.startswith("-") else f"+{error} {unit}"
+    relative = f"{decision.relative_error * 100:+.2f} %"
+    return f"rel. {relative}" if unit == "%" else relative
 
 
 def _verdict(result: Result) -> Text:

@@ -12,7 +12,7 @@ from aicalib_hw.readings import Measurement, Validity
 
 Rule = Literal["jjf1094", "nonbinary_u", "simple", "none"]
 
-OF_ONE_DEFINITION = ("network", "storage")
+OF_ONE_DEFINITION = ("network", "storage", "effective_compute")
 """Quantities whose points differ by more than their load: what is indicated holds for one definition alone."""
 
 

@@ -162,6 +162,7 @@ def indication(**changed: Any) -> dict[str, Any]:
         ({"quantity": "compute", "unit": "TFLOP/s", "load": 1.0}, "indications[0].load", "never be held against"),
         ({"quantity": "network", "unit": "Gbit/s"}, "indications[0]", "without definition"),
         ({"quantity": "storage", "unit": "Gbit/s"}, "indications[0]", "rate/storage/sequential-read"),
+        ({"quantity": "effective_compute", "unit": "%"}, "indications[0]", "effective-compute/v1/"),
     ],
 )
 def test_an_indication_that_cannot_be_meant_is_refused(changed: dict[str, Any], key: str, text: str) -> None:

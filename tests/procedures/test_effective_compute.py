@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -13,10 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 import aicalib_hw as hw
 from aicalib_hw import bench as bench_plans
+from aicalib_hw._bench_file import IndicationEntry, PermissibleErrorEntry
 from aicalib_hw.bench import EffectiveComputePlan
+from aicalib_hw.cli._results import table_of
 from aicalib_hw.errors import NotSupported, UsageError
 from aicalib_hw.identity import Certificate, CertificatePoint
 from aicalib_hw.interfaces import (
@@ -524,6 +529,28 @@ def test_a_plan_of_training_without_a_batch_is_refused_before_anything_is_measur
     with pytest.raises(UsageError, match="global_batch"):
         calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))
     assert device.measured == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "shown"),
+    [
+        ({"value": 1.0, "kind": "absolute", "unit": "%"}, r"\+0\.80\d* % .*pass"),
+        ({"value": 0.01, "kind": "relative"}, r"rel\. \+3\.20 % .*fail"),
+    ],
+)
+def test_an_error_stands_on_the_screen_in_the_terms_of_its_limit(limit: dict[str, Any], shown: str) -> None:
+    bench = bench_of(Watched(), Job(0.25e12 / PER_TOKEN))
+    settings = bench.settings
+    settings.permissible_errors = {
+        "effective_compute": PermissibleErrorEntry.model_validate({"source": "this test", **limit})
+    }
+    entry = {"quantity": "effective_compute", "value": 25.8, "unit": "%", "source": "this test"}
+    definition = "effective-compute/v1/palm-6n-12lhqt-no-embed-no-causal/calibrated"
+    settings.indications = (IndicationEntry.model_validate({**entry, "definition": definition}),)
+    settings.decision = SimpleNamespace(rule="jjf1094")
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(table_of(calibrate_effective_compute(bench, plan=EffectiveComputePlan(**SHAPE))))
+    assert re.search(rf"batch of 4 × 256 .* {shown}", console.export_text())
 
 
 def test_a_share_above_everything_has_no_verdict_whoever_asked_for_it() -> None:
