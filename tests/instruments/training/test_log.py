@@ -60,7 +60,8 @@ def read(path: Path, *lines: str, plan: TrainingPlan = PLAN) -> Measurement:
 @pytest.mark.parametrize("framework", sorted(FORMS))
 def test_token_per_second_is_what_the_job_counted_itself_within_half_a_per_cent(framework: str, tmp_path: Path) -> None:
     job = Job(tmp_path / "train.log", FORMS[framework])
-    result = followed(job, framework, planned(processors=8))
+    # Whether lines come late on this host is another question.
+    result = followed(job, framework, planned(processors=8, outside=0.5))
     assert result.validity, result.validity.reasons
     last = [run.evidence["step"] for run in result.runs]
     assert len(last) == 10
