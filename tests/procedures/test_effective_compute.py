@@ -320,7 +320,9 @@ def bench_of(*instruments: Any, **plans: Any) -> Any:
         return [one for one in held.values() if one.DRIVER.role == role]
 
     settings = SimpleNamespace(
-        plan=SimpleNamespace(**{"training": TRAINING_PLAN, "inference": INFERENCE_PLAN, **plans}),
+        plan=SimpleNamespace(
+            **{"compute": bench_plans.ComputePlan(), "training": TRAINING_PLAN, "inference": INFERENCE_PLAN, **plans}
+        ),
         origin="this test",
         indications=(),
         permissible_errors={},

@@ -14,7 +14,7 @@ from tests.simulators.jobs import settled
 
 from .jobs import kept
 
-LATE = {"outside": 0.5}
+LATE: dict[str, Any] = {"outside": 0.5}
 """Lines may come late on a busy host, which is no fault of the job: where another clock is not what is tested."""
 
 BREAK = ("restart", "stall", "dies")
