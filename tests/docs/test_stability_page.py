@@ -85,5 +85,6 @@ def test_it_lists_exactly_the_verbs_of_the_command_line() -> None:
 def test_it_lists_every_exit_status_that_an_error_carries() -> None:
     table = section("The command line").partition("exit statuses")[2]
     listed = {int(number) for row in first_table(table) for number in re.findall(r"\d+", row[0])}
-    carried = {error.exit_status for error in vars(errors).values() if isinstance(error, type(errors.AicalibError))}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.AicalibError)]
+    carried = {kind.exit_status for kind in kinds}
     assert listed == {0, 1, 130, 143, _problems.FAULT_OF_THE_PROGRAM} | carried

@@ -67,6 +67,7 @@ class Scripted:
         self.reply: Callable[[bytes], bytes] = lambda answer: answer
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.REP)
+        self._socket.linger = 0
         self.port = self._socket.bind_to_random_port("tcp://127.0.0.1")
         self._ends = threading.Event()
         self.leaves = False
