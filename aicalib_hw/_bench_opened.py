@@ -12,19 +12,14 @@ from aicalib_hw._bench_check import WORLD_LOAD, driver_options_of, settings_of
 from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import BenchFile, InstrumentEntry
 from aicalib_hw._bench_found import with_found
-from aicalib_hw._bench_release import release_left_behind
+from aicalib_hw._bench_release import MISSING, release_left_behind
 from aicalib_hw._bench_simulation import Simulation
-from aicalib_hw.errors import AicalibError, BenchError, ConnectionFailed, MissingExtra, MissingProgram, NotSupported
+from aicalib_hw.errors import AicalibError, BenchError
 from aicalib_hw.identity import Certificate
 from aicalib_hw.interfaces import ROLES, Accelerator, Instrument, LoadRun, ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook
 
 _log = logging.getLogger(__name__)
-
-_MISSING = (MissingProgram, MissingExtra, ConnectionFailed, NotSupported)
-"""What lets an optional instrument be left out: it is not here, or what is here has not what it needs.
-
-Anything else that goes wrong with it is an error."""
 
 
 class Load:
@@ -139,7 +134,7 @@ class Bench:
                     continue
                 try:
                     self._open_instrument(name)
-                except _MISSING as error:
+                except MISSING as error:
                     if not entry.optional:
                         raise
                     self._leave_out(name, error)

@@ -8,13 +8,18 @@ from typing import Any
 
 from aicalib_hw import registry
 from aicalib_hw._bench_check import driver_options_of
-from aicalib_hw._bench_file import BenchFile
+from aicalib_hw._bench_file import BenchFile, InstrumentEntry
 from aicalib_hw._bench_found import with_found
-from aicalib_hw.errors import AicalibError
+from aicalib_hw.errors import AicalibError, ConnectionFailed, MissingExtra, MissingProgram, NotSupported
 from aicalib_hw.interfaces import Instrument, ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook, same_instrument
 
 _log = logging.getLogger(__name__)
+
+MISSING = (MissingProgram, MissingExtra, ConnectionFailed, NotSupported)
+"""What lets an optional instrument be left out: it is not here, or what is here has not what it needs.
+
+Anything else that goes wrong with it is an error."""
 
 
 def release_instruments(
@@ -40,12 +45,27 @@ def release_instruments(
                 if same_instrument(held, lease):
                     book.give_back(held)
         former = book.take(lease)
-        left = ReleaseReport((f"was left behind by {former.holder}",)) if former is not None else ReleaseReport()
-        reports[name] = left + _open_and_close(instrument)
-        # A lease that is kept dies with this process, so the next user of the instrument releases it first.
-        if reports[name]:
+        reports[name], reached = _released(entry, instrument, former)
+        if former is not None and not reached:
+            book.put_back(lease, former)  # whoever comes next is told of the program that left it, and not of this one
+        elif reports[name] or not reached:
             book.give_back(lease)
+        # A lease that is kept, as something could not be undone, dies with this process: the next user undoes it first.
     return reports
+
+
+def _released(entry: InstrumentEntry, instrument: Instrument, former: Lease | None) -> tuple[ReleaseReport, bool]:
+    """What was done to release an instrument, and whether it was there to be released."""
+    left = ReleaseReport((f"was left behind by {former.holder}",)) if former is not None else ReleaseReport()
+    try:
+        instrument.open()
+    except MISSING as error:
+        if entry.optional and former is None:
+            return ReleaseReport((f"left out, as it is optional and not here: {error.what}",)), False
+        return left + _unreachable(error), False
+    except AicalibError as error:
+        return left + _unreachable(error), False
+    return left + instrument.release() + instrument.close(), True
 
 
 def release_left_behind(former: Lease, options: Mapping[str, Any] | None = None) -> ReleaseReport:
@@ -67,5 +87,9 @@ def _open_and_close(instrument: Instrument) -> ReleaseReport:
     try:
         instrument.open()
     except AicalibError as error:
-        return ReleaseReport(failures=(f"could not be opened: {error.what}",))
+        return _unreachable(error)
     return instrument.release() + instrument.close()
+
+
+def _unreachable(error: AicalibError) -> ReleaseReport:
+    return ReleaseReport(failures=(f"could not be opened: {error.what}",))

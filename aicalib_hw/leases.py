@@ -109,6 +109,16 @@ class LeaseBook:
                 (lease.address, lease.pid, lease.process_start),
             )
 
+    def put_back(self, lease: Lease, former: Lease) -> None:
+        """Strike `lease` out and enter the dead process's lease that it had replaced: nothing was undone of it."""
+        marks = ", ".join("?" for _ in fields(Lease))
+        with self._transaction() as book:
+            book.execute(
+                "DELETE FROM leases WHERE address = ? AND pid = ? AND process_start = ?",
+                (lease.address, lease.pid, lease.process_start),
+            )
+            book.execute(f"INSERT OR IGNORE INTO leases VALUES ({marks})", astuple(former))
+
     def held(self) -> tuple[Lease, ...]:
         """Return all leases, of living and of dead processes."""
         with self._transaction() as book:

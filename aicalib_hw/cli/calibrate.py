@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aicalib_hw.cli._needed import ROLE_OF, WORKLOADS, with_needed
+
 if TYPE_CHECKING:
     from aicalib_hw.bench import Bench, BenchFile
     from aicalib_hw.cli._session import Session, Step
@@ -33,20 +35,6 @@ class MeasuredQuantity(enum.StrEnum):
     INFERENCE = "inference"
     TRAINING = "training"
     EFFECTIVE_COMPUTE = "effective_compute"
-
-
-_ROLE_OF = {
-    MeasuredQuantity.COMPUTE: "accelerator",
-    MeasuredQuantity.POWER: "power_meter",
-    MeasuredQuantity.NETWORK: "network_tester",
-    MeasuredQuantity.STORAGE: "storage_tester",
-    MeasuredQuantity.INFERENCE: "inference_service",
-    MeasuredQuantity.TRAINING: "training_job",
-}
-"""The role without which a quantity cannot be measured."""
-
-_WORKLOADS = ("training_job", "inference_service")
-"""The roles of which effective compute needs one, beside an accelerator."""
 
 
 class PathName(enum.StrEnum):
@@ -98,6 +86,8 @@ def run(
     from aicalib_hw.trace import Trace
 
     settings = _adjusted(load_bench(bench), plan, rule, path)
+    if quantity:
+        settings = with_needed(settings, [one.value for one in quantity], simulate=sim)
     directory = _new_directory(output, settings.bench.name)
     remarks = _screen.remarks()
     session: Session | None = None
@@ -175,8 +165,8 @@ def _steps(
     from aicalib_hw import procedures
     from aicalib_hw.errors import UsageError
 
-    able = [quantity for quantity, role in _ROLE_OF.items() if bench.of_role(role)]
-    if bench.of_role("accelerator") and any(bench.of_role(role) for role in _WORKLOADS):
+    able = [MeasuredQuantity(quantity) for quantity, role in ROLE_OF.items() if bench.of_role(role)]
+    if bench.of_role("accelerator") and any(bench.of_role(role) for role in WORKLOADS):
         able.append(MeasuredQuantity.EFFECTIVE_COMPUTE)
     impossible = [quantity for quantity in quantities or () if quantity not in able]
     if impossible or not able:
@@ -186,8 +176,8 @@ def _steps(
             why=f"its instruments measure {', '.join(able) or 'nothing that a procedure knows'}",
             advice="; ".join(
                 [
-                    *(f"for {quantity} add a {role}" for quantity, role in _ROLE_OF.items()),
-                    f"for {MeasuredQuantity.EFFECTIVE_COMPUTE} add an accelerator and a {' or '.join(_WORKLOADS)}",
+                    *(f"for {quantity} add a {role}" for quantity, role in ROLE_OF.items()),
+                    f"for {MeasuredQuantity.EFFECTIVE_COMPUTE} add an accelerator and a {' or '.join(WORKLOADS)}",
                 ]
             ),
         )

@@ -15,6 +15,8 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Stop integrations and loads, unlock panels and give back leases that a dead program left in BENCH."""
+    from rich.markup import escape
+
     from aicalib_hw.bench import release_bench
     from aicalib_hw.cli import _screen
 
@@ -28,9 +30,8 @@ def run(
     else:
         screen = _screen.output()
         for name, done in reports.items():
-            for action in done.actions or ("nothing had to be undone",):
-                screen.print(f"[green]✓[/] {name}: {action}", soft_wrap=True)
-            for failure in done.failures:
-                screen.print(f"[red]✗[/] {name}: {failure}", soft_wrap=True)
+            said = "; ".join((*done.failures, *done.actions)) or "nothing had to be undone"
+            mark = "[green]✓[/]" if done else "[red]✗[/]"
+            screen.print(f"{mark} {escape(f'{name}: {said}')}", soft_wrap=True)
     if failed:
         raise typer.Exit(3)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aicalib_hw.bench import load_bench, runtime_directory
+from aicalib_hw.bench import BenchFile, load_bench, runtime_directory
+from aicalib_hw.cli._needed import with_needed
 from aicalib_hw.cli.calibrate import PlanName, RuleName, _adjusted
 from aicalib_hw.errors import RecordError
 from aicalib_hw.leases import LeaseBook
@@ -314,3 +315,49 @@ def test_a_path_is_chosen_by_bench_or_option_and_one_that_is_not_there_is_refuse
     record = read_record("again/record.sqlite")
     definitions = {result.measurement.definition for result in record.results}
     assert definitions == {"flop/bf16-accumulate-fp32/matrix-mma.sync/sustained"}, ended.err
+
+
+WITH_MORE = (
+    BENCH
+    + """
+[instruments.tester]
+driver = "xena"
+address = "xena://192.0.2.1"
+
+[instruments.processor]
+driver = "cpu"
+address = "cpu://local"
+
+[plan.compute]
+duration = 0.1
+runs = 2
+warm_up = 0
+gemm = false
+"""
+)
+
+
+def test_only_what_the_quantity_needs_is_opened(aicalib: Command) -> None:
+    """Nothing answers at the tester's address, and nothing has to: no quantity that was asked for is measured by it."""
+    calibrated(aicalib, WITH_MORE, "--quantity", "power")
+    assert [one.name for one in read_record("out/record.sqlite").equipment] == ["meter"]
+    Path("out").rename("power")
+    calibrated(aicalib, WITH_MORE, "--quantity", "compute")
+    assert [one.name for one in read_record("out/record.sqlite").equipment] == ["processor"]
+    Path("out").rename("compute")
+    by_processor = WITH_MORE.replace('source = "world"', 'source = "processor"')
+    with_load = with_needed(bench_of(by_processor), ["power"], simulate=False)
+    assert sorted(with_load.instruments) == ["meter", "processor"]
+    assert calibrated(aicalib, WITH_MORE, "--quantity", "network").status == 3
+
+
+def bench_of(text: str) -> BenchFile:
+    Path("small.toml").write_text(text)
+    return load_bench("small")
+
+
+def test_what_draws_power_on_the_simulated_mains_is_there_whenever_it_is_measured() -> None:
+    server = load_bench("simulated-server")
+    kept = with_needed(server, ["power"], simulate=False).instruments
+    assert {"meter", "npu0", "npu7", "training"} <= set(kept)
+    assert not {"tester", "disk"} & set(kept)

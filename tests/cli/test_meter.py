@@ -175,7 +175,32 @@ def test_release_of_what_cannot_be_reached_is_a_failure_that_stays_noted(
     ended = aicalib("release", lab)
     assert ended.status == 3
     assert "could not be opened" in ended.out
-    assert [lease.instrument for lease in LeaseBook(runtime_directory()).held()] == ["meter"]
+    assert [(lease.instrument, lease.pid) for lease in LeaseBook(runtime_directory()).held()] == [
+        ("meter", left_behind)
+    ]
+
+
+def test_release_says_one_thing_of_each_instrument_and_leaves_no_lease_of_its_own(
+    aicalib: Command, lab: str, simulation: Simulation
+) -> None:
+    Path("lab.toml").write_text(
+        Path("lab.toml").read_text()
+        + """
+[instruments.disk]
+driver = "fio"
+address = "fio:///var/tmp?program=no-such-fio"
+optional = true
+"""
+    )
+    ended = aicalib("release", lab)
+    assert ended.status == 0, ended.out
+    assert [line.split(":")[0] for line in ended.out.splitlines()] == ["✓ meter", "✓ disk"]
+    assert "optional" in ended.out.splitlines()[1]
+    simulation.stop()
+    ended = aicalib("release", lab)
+    assert ended.status == 3
+    assert [line.split(":")[0] for line in ended.out.splitlines()] == ["✗ meter", "✓ disk"]
+    assert LeaseBook(runtime_directory()).held() == ()
 
 
 def test_release_of_what_was_not_left_behind_is_harmless(aicalib: Command, lab: str) -> None:
