@@ -203,7 +203,7 @@ def _of_options(name: str, entry: InstrumentEntry, simulator: Any, installed: In
     """What the simulator cannot make of its options: constructing one serves nothing yet."""
     try:
         world = make_world({}, "", installed[registry.SIMULATORS][registry.WORLD].load())
-        make_instrument(simulator, world, name, entry, "")
+        make_instrument(simulator, world, name, entry.options, "")
     except MissingExtra:
         return
     except BenchError as error:

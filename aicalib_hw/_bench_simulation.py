@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from aicalib_hw import registry
 from aicalib_hw._bench_errors import rejected
-from aicalib_hw._bench_file import BenchFile, InstrumentEntry
+from aicalib_hw._bench_file import BenchFile
 from aicalib_hw.errors import AicalibError, MissingExtra
 
 
@@ -46,7 +46,7 @@ class Simulation:
                 try:
                     entry = self._settings.instruments[name]
                     instruments[name] = make_instrument(
-                        registry.simulator(str(entry.simulator)), self.world, name, entry, self._settings.origin
+                        registry.simulator(str(entry.simulator)), self.world, name, entry.options, self._settings.origin
                     )
                 except MissingExtra as error:
                     if not self._settings.instruments[name].optional:
@@ -84,19 +84,30 @@ def make_world(settings: Mapping[str, Any], origin: str, factory: Any) -> Any:
         raise rejected(origin, error, _model_of(factory, error), prefix=("world",)) from error
 
 
-def make_instrument(kind: Any, world: Any, name: str, entry: InstrumentEntry, origin: str) -> Any:
-    """Return a simulator for an entry in this world, not started; raises BenchError for options it cannot take."""
+def make_instrument(kind: Any, world: Any, name: str, given: Mapping[str, Any], origin: str) -> Any:
+    """Return a simulator with these options in this world, not started; raises BenchError for those it cannot take."""
     options = getattr(kind, "Options", None)
     try:
         if options is not None:
-            options.model_validate(entry.options)
-        return kind(world, name, **entry.options)
+            options.model_validate(given)
+        return kind(world, name, **given)
     except ValidationError as error:
         raise rejected(origin, error, options, prefix=("instruments", name, "options")) from error
     except AicalibError as error:
         place = f"{origin}: instruments.{name}.options"
         error.where = f"{place}, {error.where}" if error.where else place
         raise
+
+
+def simulated_alone(
+    simulator: str, name: str, *, world: Mapping[str, Any], options: Mapping[str, Any], where: str
+) -> tuple[Any, Any]:
+    """Return a world and one simulated instrument in it, neither started; raises BenchError for what they do not know.
+
+    simulator: name of its entry point. world, options: as a bench file has them. where: what the message names.
+    """
+    made = make_world(world, where, registry.simulator(registry.WORLD))
+    return made, make_instrument(registry.simulator(simulator), made, name, options, where)
 
 
 def _model_of(factory: Any, error: ValidationError) -> type[BaseModel] | None:

@@ -30,7 +30,7 @@ from aicalib_hw._bench_file import (
 )
 from aicalib_hw._bench_opened import Bench, Load
 from aicalib_hw._bench_release import release_instruments, release_left_behind
-from aicalib_hw._bench_simulation import Simulation
+from aicalib_hw._bench_simulation import Simulation, simulated_alone
 from aicalib_hw.errors import BenchError
 from aicalib_hw.interfaces import ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook
@@ -55,6 +55,7 @@ __all__ = [
     "release_bench",
     "runtime_directory",
     "simulate_bench",
+    "simulated_alone",
 ]
 
 SHIPPED = Path(__file__).parent / "benches"

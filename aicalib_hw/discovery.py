@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -133,7 +134,7 @@ def require_identity(
     identity, info = instrument.identity, instrument.DRIVER
     if info.models and not info.matches(identity):
         raise IdentityMismatch(
-            f"{identity.maker} {identity.model} answers, which is no instrument for the driver {info.name}",
+            f"{identity.name} answers, which is no instrument for the driver {info.name}",
             where=instrument.address,
             why=f"that driver is for {info.summary}",
             advice="correct the address, or leave the driver out to have it found",
@@ -185,13 +186,18 @@ def _visa(methods: dict[str, str], timeout: float) -> list[Finding]:
     except ImportError as error:
         methods["VISA"] = f"not asked: {error}"
         return []
-    visa = pyvisa.ResourceManager("@py")
-    methods.update(_interfaces(visa))
     try:
-        listed = _within(timeout, lambda: visa.list_resources())
+        visa, lacks = _without_warnings(lambda: pyvisa.ResourceManager("@py"))
+        said, more = _without_warnings(lambda: _interfaces(visa))
+        methods.update(said)
+        # in the thread that looks, which goes on where its time is over
+        found = _within(timeout, lambda: _without_warnings(visa.list_resources))
+        listed, last = found if found is not None else (None, [])
     except Exception as error:  # noqa: BLE001 - discovery reports what a foreign library could not do
         methods["VISA"] = f"listing failed: {error}"
         return []
+    if lacks or more or last:
+        methods["VISA, not looked everywhere"] = "; ".join(dict.fromkeys([*lacks, *more, *last]))
     if listed is None:
         methods["VISA"] = f"listing did not end within {timeout:g} s"
         return []
@@ -222,6 +228,14 @@ def _interfaces(visa: Any) -> dict[str, str]:
         text = " ".join(" ".join(lines).split())
         said[f"VISA {interface}"] = f"asked ({text})" if text.startswith("Available") else f"not asked: {text}"
     return said
+
+
+def _without_warnings(work: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """Return what `work` returns, and the texts of the warnings that its libraries would print meanwhile."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        result = work()
+    return result, [" ".join(str(one.message).split()) for one in told if one.category is UserWarning]
 
 
 def _within(timeout: float, work: Callable[[], Any]) -> Any | None:

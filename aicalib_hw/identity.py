@@ -34,11 +34,16 @@ class Identity:
         marks = [self.serial, *(self.extra.get(name, "") for name in _MARKED_EXTRAS)]
         object.__setattr__(self, "simulated", any(mark.startswith(SIMULATION_MARK) for mark in marks))
 
+    @property
+    def name(self) -> str:
+        """Maker and model as they are said together; a maker that repeats model or version stands once."""
+        repeated = self.model.casefold().startswith(self.maker.casefold()) or self.maker == self.firmware
+        return self.model if repeated and self.model else f"{self.maker} {self.model}".strip()
+
     def __str__(self) -> str:
-        name = self.model if self.model.casefold().startswith(self.maker.casefold()) else f"{self.maker} {self.model}"
         serial = f" {self.serial}" if self.serial else ""
         mark = " (simulated)" if self.simulated else ""
-        return f"{name}{serial}{mark}"
+        return f"{self.name}{serial}{mark}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ has no value to misuse, and `float()` of it raises.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import time
 from collections.abc import Mapping
@@ -43,6 +44,11 @@ class Instant:
     utc_ns: int
     monotonic_ns: int
     clock: str = HOST_CLOCK
+
+    def __str__(self) -> str:
+        """UTC in the form of ISO 8601, to the millisecond."""
+        moment = datetime.datetime.fromtimestamp(self.utc_ns // 1_000_000 / 1e3, datetime.UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     @classmethod
     def now(cls) -> Instant:
@@ -173,6 +179,17 @@ class Reading:
                 where=f"{self.source} {self.channel}",
                 advice="map the marker to a status in the driver",
             )
+
+    def __str__(self) -> str:
+        """Value and unit, or what keeps it from being one, and when it was formed."""
+        return f"{self.shown}, {self.window.stop}"
+
+    @property
+    def shown(self) -> str:
+        """Value and unit as text, "OVER_RANGE" and the like where it is not to be used as a number."""
+        if self.status or self.value is None:
+            return str(self.status)
+        return f"{float(self.value):.6g} {self.unit}".removesuffix(" 1")
 
     def __float__(self) -> float:
         """Return the value; raise UnusableReading unless the status is VALID."""

@@ -127,7 +127,7 @@ def driver_for_identity(identity: Any) -> Any:
     identified = {name: kind for name, kind in drivers().items() if not kind.DRIVER.by_name_only}
     known = ", ".join(name for name, kind in identified.items() if kind.DRIVER.models)
     raise UnknownDriver(
-        f"no driver knows the instrument {identity.maker} {identity.model}",
+        f"no driver knows the instrument {identity.name}",
         where=identity.address,
         advice=f"name a driver yourself if it is compatible; drivers that identify by *IDN?: {known}",
     )

@@ -24,11 +24,12 @@ _simulated = pytest.StashKey[list[Any]]()
 @contextmanager
 def _running(request: pytest.FixtureRequest, simulator: str, name: str, *, rate: float = 1.0) -> Iterator[Any]:
     """Run one simulated instrument in a world of its own, as the parameters of the request want them."""
-    from aicalib_hw import registry
+    from aicalib_hw.bench import simulated_alone
 
     options: dict[str, Any] = {"world": {"rate": rate}, "simulator": simulator, **getattr(request, "param", {})}
-    world = registry.simulator(registry.WORLD).from_settings(options.pop("world"))
-    instrument = registry.simulator(options.pop("simulator"))(world, name, **options)
+    world, instrument = simulated_alone(
+        options.pop("simulator"), name, world=options.pop("world"), options=options, where=request.node.nodeid
+    )
     request.node.stash.setdefault(_simulated, []).append(instrument)
     world.start()
     instrument.start()

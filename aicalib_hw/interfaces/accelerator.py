@@ -111,6 +111,14 @@ class TelemetryReading:
     memory_used: Reading | None = None
     throttle: ThrottleState | None = None
 
+    def __str__(self) -> str:
+        """What is provided, each with its unit, and when."""
+        said = {"power": self.power, "energy": self.energy, "clock": self.clock, "memory clock": self.memory_clock,
+                "temperature": self.temperature, "utilisation": self.utilisation,
+                "memory used": self.memory_used}  # fmt: skip
+        texts = [f"{name} {reading.shown}" for name, reading in said.items() if reading is not None]
+        return ", ".join([*texts, str(self.window.stop)])
+
 
 @dataclass(frozen=True, slots=True)
 class Peak:

@@ -114,6 +114,16 @@ class Instrument(abc.ABC):
         """Return True if two addresses that are written differently mean one device of this family; asks no device."""
         return False
 
+    def __str__(self) -> str:
+        """Who it is where it is open, else its driver; and where, without what a password may stand in."""
+        scheme, between, rest = self.address.partition("?")[0].rpartition("://")
+        who = self.DRIVER.name if self._identity is None else str(self._identity)
+        state = "" if self.is_open else ", not open"
+        return f"{who} at {scheme}{between}{rest.rpartition('@')[2]}{state}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
     @property
     def is_open(self) -> bool:
         """True between `open()` and `close()`."""

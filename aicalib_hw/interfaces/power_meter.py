@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
+from aicalib_hw.errors import UsageError
 from aicalib_hw.interfaces.accelerator import LoadRun
 from aicalib_hw.interfaces.instrument import Capabilities, Instrument
 from aicalib_hw.readings import Component, Measurement, Reading, Status, Window
@@ -83,6 +85,16 @@ class PowerReading:
     window: Window
     status: Status
     missed: int | None = None
+
+    def __str__(self) -> str:
+        """What the sum reads, each with its unit, and when."""
+        total = self.total
+        said = {"": total.active_power, "voltage ": total.voltage, "current ": total.current,
+                "apparent power ": total.apparent_power, "power factor ": total.power_factor,
+                "frequency ": total.frequency}  # fmt: skip
+        texts = [f"{name}{reading.shown}" for name, reading in said.items() if reading is not None]
+        status = [str(self.status)] if self.status else []
+        return ", ".join([*texts, *status, str(self.window.stop)])
 
     @property
     def voltage(self) -> Reading:
@@ -181,3 +193,14 @@ class PowerMeter(Instrument):
     @abc.abstractmethod
     def components(self, reading: PowerReading) -> tuple[Component, ...]:
         """State the type B components of the total active power, W, from the accuracy table at the range in force."""
+
+
+def require_duration(duration: object, *, where: str) -> None:
+    """Raise UsageError for what is no length of a measurement in s: a text, nothing, less than nothing, no end."""
+    number = isinstance(duration, (int, float)) and not isinstance(duration, bool)
+    if not number or not 0 < cast(float, duration) < math.inf:
+        raise UsageError(
+            f"a measurement of {duration!r} s is none" if number else f"{duration!r} is no number of seconds",
+            where=where,
+            advice="give seconds as a number: duration=10.0",
+        )

@@ -133,7 +133,7 @@ def decided(
             evaluation, indication, permissible, rule, quantity=measured.quantity, validity=measured.validity
         )
     except UsageError as error:
-        said = (error.what, error.why, error.advice)
+        indication, said = None, (error.what, error.why, error.advice)
         decision = Decision(rule, Verdict.NOT_EVALUATED, "; ".join(text for text in said if text))
     if unjudged and measured.validity:
         decision = replace(decision, verdict=Verdict.NOT_EVALUATED, reason=unjudged, conformance_probability=None)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from aicalib_hw import units
 from aicalib_hw.records.canonical import canonical_json, iso_utc, plain
 from aicalib_hw.records.contents import RecordContents
 from aicalib_hw.records.files import write_whole
@@ -22,7 +23,8 @@ CSV_COLUMNS = (
     "expanded_uncertainty",
     "coverage_factor",
     "indication",
-    "indication_unit",
+    "declared_value",
+    "declared_unit",
     "error",
     "maximum_permissible_error",
     "rule",
@@ -33,7 +35,9 @@ CSV_COLUMNS = (
     "duration_s",
     "world_rate",
 )
-"""Columns of `export_csv`; value, expanded uncertainty, error and MPE are in `unit`.
+"""Columns of `export_csv`; value, expanded uncertainty, indication, error and MPE are in `unit`.
+
+declared_value, declared_unit: the indication as the bench file gives it.
 
 world_rate: of what is simulated, seconds of its world in one of the host's clock; 1 where the two agree.
 """
@@ -84,6 +88,7 @@ def _table(record: RecordContents) -> str:
     for result in record.results:
         evaluation, decision, indication = result.evaluation, result.decision, result.indication
         window = result.measurement.window
+        unit = evaluation.unit if evaluation is not None else result.measurement.unit
         writer.writerow(
             (
                 result.quantity,
@@ -91,9 +96,10 @@ def _table(record: RecordContents) -> str:
                 result.title,
                 result.load,
                 evaluation.value if evaluation is not None else None,
-                evaluation.unit if evaluation is not None else result.measurement.unit,
+                unit,
                 evaluation.expanded_uncertainty if evaluation is not None else None,
                 evaluation.coverage_factor if evaluation is not None else None,
+                units.convert(indication.value, indication.unit, unit) if indication is not None else None,
                 indication.value if indication is not None else None,
                 indication.unit if indication is not None else None,
                 decision.error,

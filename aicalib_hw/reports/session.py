@@ -143,8 +143,7 @@ def _each_once(identities: Sequence[Any]) -> list[Any]:
 
 
 def _source(identity: Any) -> str:
-    named = f"{identity.maker} {identity.model}".strip()
-    return ", ".join(part for part in (named, identity.serial or identity.firmware, identity.address) if part)
+    return ", ".join(text for text in (identity.name, identity.serial or identity.firmware, identity.address) if text)
 
 
 def _identity(contents: RecordContents, bench: str, words: Words) -> Iterator[tuple[str, str]]:

@@ -76,7 +76,10 @@ class ComputingAccelerator(Accelerator):
 
     def _require_fraction(self, fraction: float) -> None:
         if not 0.0 <= fraction <= 1.0:
-            raise UsageError(f"a load of {fraction} is none", where=self.address, advice="give a fraction from 0 to 1")
+            meant = f": {fraction / 100:g} for {fraction:g} %" if 1 < fraction <= 100 else ""
+            raise UsageError(
+                f"a load of {fraction:g} is none", where=self.address, advice=f"give a fraction from 0 to 1{meant}"
+            )
 
     def _started(self, start: Callable[[], Load]) -> Load:
         """Start a load, unless something else of this object computes, and keep it to be stopped."""

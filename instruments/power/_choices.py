@@ -15,8 +15,11 @@ def require_one_of(what: str, value: Any, allowed: Sequence[Any], unit: str = ""
     if any(value == one or (numeric and math.isclose(value, one, rel_tol=1e-9)) for one in allowed):
         return
     listed = ", ".join(f"{one:g}" if isinstance(one, (int, float)) else str(one) for one in allowed)
+    meant_as_number = unit and not numeric  # "300V" has its unit already, and is no number
     raise OutOfRange(
-        f"this meter has no {what} of {value} {unit}".rstrip(),
+        f"this meter has no {what} of {value!r}: a number in {unit}"
+        if meant_as_number
+        else f"this meter has no {what} of {value} {unit}".rstrip(),
         why=f"it has {listed} {unit}".rstrip(),
         advice=advice,
     )

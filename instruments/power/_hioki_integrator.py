@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from aicalib_hw.errors import InstrumentReportedError, OutOfRange
 from aicalib_hw.interfaces import LoadRun, PowerReading
+from aicalib_hw.interfaces.power_meter import require_duration
 from aicalib_hw.readings import Component, Instant, Measurement, Status, Window
 from aicalib_hw.scpi.codec import parse_number
 
@@ -83,6 +84,7 @@ class HiokiIntegrator(PolledPowerMeter):
         was missed, or if no accuracy is stated for the settings in force. Raises OutOfRange for parts of a second,
         InstrumentReportedError, Aborted.
         """
+        require_duration(duration, where=str(self.identity))
         if abs(round(duration) - duration) > 1e-9 or not 0 < duration <= LONGEST:
             raise OutOfRange(f"no energy of {duration} s can be measured", advice="give whole seconds")
         timed = round(duration) % 60 == 0

@@ -10,8 +10,9 @@ import abc
 from collections.abc import Iterator
 from dataclasses import replace
 
-from aicalib_hw.errors import NotSupported, ProtocolError, UsageError
+from aicalib_hw.errors import NotSupported, ProtocolError
 from aicalib_hw.interfaces import LoadRun, PowerReading, PowerSettings
+from aicalib_hw.interfaces.power_meter import require_duration
 from aicalib_hw.readings import Component, Measurement, Status
 
 from . import _evaluation
@@ -89,8 +90,7 @@ class PTDaemonReadings(PTDaemonSamples):
 
     def _measured(self, duration: float) -> tuple[list[PowerReading], list[tuple[Component, ...]], tuple[str, ...]]:
         """Readings, the components of each usable one, and why there are none: without them a result is invalid."""
-        if not duration > 0:
-            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
+        require_duration(duration, where=str(self.identity))
         readings = list(self.stream(duration=duration))
         try:
             ratio = self._uncertainty()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from aicalib_hw.errors import Aborted, IdentityMismatch, NotSupported, ProtocolError, UsageError
+from aicalib_hw.errors import Aborted, IdentityMismatch, NotSupported, ProtocolError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import LoadRun, PowerMeter, PowerReading
+from aicalib_hw.interfaces.power_meter import require_duration
 from aicalib_hw.readings import Component, Measurement
 from aicalib_hw.scpi.session import Link, ScpiSession
 from aicalib_hw.trace import Trace
@@ -92,8 +93,7 @@ class ScpiPowerMeter(PowerMeter):
         it has no components but the last digit's, and its evidence says so.
         Raises UsageError for a duration of nothing, Aborted.
         """
-        if not duration > 0:
-            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
+        require_duration(duration, where=str(self.identity))
         readings = list(self.stream(duration=duration))
         stated, reasons = self._accuracy_for(readings)
         mean = _evaluation.mean_power(readings, stated, self.identity, load)

@@ -10,6 +10,7 @@ import time
 
 from aicalib_hw.errors import InstrumentReportedError, OutOfRange
 from aicalib_hw.interfaces import LoadRun, PowerSettings
+from aicalib_hw.interfaces.power_meter import require_duration
 from aicalib_hw.readings import Instant, Measurement, Window
 from aicalib_hw.scpi.codec import measured
 
@@ -75,6 +76,7 @@ class YokogawaIntegrator(ScpiPowerMeter):
 
         Raises OutOfRange for a duration that the timer cannot be set to, InstrumentReportedError, Aborted.
         """
+        require_duration(duration, where=str(self.identity))
         began = Instant.now()
         self.start_integration(duration=duration)
         readings = []

@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from aicalib_hw.errors import AicalibError, UsageError
+from aicalib_hw.errors import AicalibError
 from aicalib_hw.interfaces import LoadRun, PowerReading, PowerSettings
+from aicalib_hw.interfaces.power_meter import require_duration
 from aicalib_hw.readings import Instant, Measurement, Status, Window
 
 from . import _evaluation
@@ -73,8 +74,7 @@ class ZesStream(ZesConversation):
 
         Invalid if a cycle was missed, out of range or without data. Raises UsageError for no duration, Aborted.
         """
-        if not duration > 0:
-            raise UsageError(f"a measurement of {duration} s is none", where=str(self.identity))
+        require_duration(duration, where=str(self.identity))
         readings = list(self.stream(duration=duration))
         return _evaluation.summed_energy(readings, [], self.identity, load, self._told_of_accuracy())
 

@@ -159,8 +159,7 @@ class Platform:
 
     def set_load(self, fraction: float) -> None:
         """Load the platform from now on; has effect with load_source = "commanded"."""
-        if not 0 <= fraction <= 1:
-            raise ValueError(f"a load of {fraction} is none; 0 to 1")
+        _require_share(fraction)
         with self._lock:
             self.advance()
             self._commanded = fraction
@@ -168,8 +167,7 @@ class Platform:
 
     def demand(self, source: str, fraction: float) -> None:
         """Load the platform from now on with the work of `source` too, 0…1: it adds to every other load, up to 1."""
-        if not 0 <= fraction <= 1:
-            raise ValueError(f"a load of {fraction} is none; 0 to 1")
+        _require_share(fraction)
         with self._lock:
             self.advance()
             if fraction > 0:
@@ -308,3 +306,9 @@ class Platform:
     @staticmethod
     def _points(values: tuple[float, float, float]) -> tuple[tuple[float, float], ...]:
         return tuple(zip((0.1, 0.5, 1.0), values, strict=True))
+
+
+def _require_share(fraction: float) -> None:
+    if not 0 <= fraction <= 1:
+        meant = f", {fraction / 100:g} for {fraction:g} %" if 1 < fraction <= 100 else ""
+        raise ValueError(f"a load of {fraction:g} is none: it is a share from 0 to 1{meant}")

@@ -7,13 +7,14 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import aicalib_hw as hw
 from aicalib_hw.bench import simulate_bench
 from aicalib_hw.discovery import discover, identify_address, open_instrument, require_identity
-from aicalib_hw.errors import ConnectionFailed, IdentityMismatch, InstrumentError, UnknownDriver, UsageError
+from aicalib_hw.errors import ConnectionFailed, IdentityMismatch, InstrumentError, OutOfRange, UnknownDriver, UsageError
 
 METER = """
 [bench]
@@ -148,3 +149,45 @@ def test_discovery_ends_when_its_time_is_over() -> None:
     found = discover(timeout=0.01)
     assert "0.01 s" in found.methods["VISA"]
     assert {finding.method for finding in found.findings} == {"this machine"}
+
+
+def test_looking_says_what_it_lacked_and_prints_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    discover(timeout=30.0)
+    assert [str(one.message) for one in recwarn if one.category is UserWarning] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "driver", "meant"),
+    [
+        ("http://127.0.0.1:1/v1", None, "openai+http://127.0.0.1:1/v1"),
+        ("TCPIP::127.0.0.1::INSTR", "yokogawa-wt301", "did you mean 'yokogawa-wt300'?"),
+    ],
+)
+def test_what_was_meant_is_named_first(address: str, driver: str | None, meant: str) -> None:
+    with pytest.raises(UnknownDriver) as caught:
+        open_instrument(address, driver=driver)
+    assert caught.value.advice.startswith("did you mean")
+    assert meant in caught.value.advice
+
+
+def test_an_instrument_that_is_printed_says_who_and_where_and_no_password(address: str) -> None:
+    with open_instrument(address) as meter:
+        assert f"at {address}" in str(meter)
+        assert str(meter.identity) in repr(meter)
+        reading = meter.read()
+        assert str(reading).startswith(f"{reading.active_power.shown}, voltage ")
+        assert len(str(reading)) < 200
+    assert "not open" in str(meter)
+    tester = hw.registry.driver("xena")("xena://user:hidden@127.0.0.1?password=hidden")
+    assert "hidden" not in repr(tester)
+
+
+@pytest.mark.parametrize("duration", ["10s", 0, -1.0, float("nan"), None, True])
+def test_what_is_no_duration_is_told(address: str, duration: Any) -> None:
+    with open_instrument(address) as meter:
+        for measure in (meter.measure_energy, meter.measure_power):
+            with pytest.raises(UsageError) as caught:
+                measure(duration)
+            assert "seconds as a number" in caught.value.advice
+        with pytest.raises(OutOfRange, match="'300V': a number in V"):
+            meter.configure(voltage_range="300V")

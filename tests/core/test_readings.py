@@ -167,3 +167,25 @@ def test_errors_say_all_four_things_and_survive_pickling() -> None:
     assert (again.code, again.command) == (813, ":INP:VOLT:RANG 150")
     for part in ("813", "Invalid operation", "meter", "reset first"):
         assert part in str(error)
+
+
+def test_what_is_printed_is_short_and_has_unit_status_and_time() -> None:
+    moment = Instant(1_700_000_000_123_456_789, 0)
+    window = Window(moment, moment, "one update")
+    meter = Identity("Yokogawa", "WT310E", "C3", "F1", "TCPIP::192.0.2.7::INSTR")
+    assert str(Reading(412.3456789, "W", Status.VALID, window, meter)) == "412.346 W, 2023-11-14T22:13:20.123Z"
+    assert str(Reading(None, "W", Status.OVER_RANGE, window, meter)) == "OVER_RANGE, 2023-11-14T22:13:20.123Z"
+    assert str(Reading(0.98, "1", Status.VALID, window, meter)) == "0.98, 2023-11-14T22:13:20.123Z"
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        (Identity("fio", "fio", "", "3.33", "fio:///tmp"), "fio"),
+        (Identity("", "Megatron-LM", "", "", "log:///a"), "Megatron-LM"),
+        (Identity("SIM0.11.0", "OpenAI-compatible service", "", "SIM0.11.0", "o"), "OpenAI-compatible service"),
+        (Identity("Yokogawa", "WT310E", "C3", "F1", "t"), "Yokogawa WT310E C3"),
+    ],
+)
+def test_who_it_is_is_said_once(identity: Identity, said: str) -> None:
+    assert str(identity) == said

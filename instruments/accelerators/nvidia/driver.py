@@ -4,7 +4,7 @@ Covered: telemetry (NVML API reference), clocks, and rates by our own kernels th
 fp64, fp32 and fp16 on the vector units, tf32, fp16 and bf16 on the matrix units by wgmma (compute capability 9.0) or
 mma.sync (8.0 and later, a lower bound on 9.0); by the product of cuBLASLt, where it is installed and has one on the
 device, path "gemm", tf32, fp16, bf16 and fp8. Not covered: MIG parts, int8, sparsity, tcgen05 of compute capability 10.
-The kernels have been assembled for every target that they declare; not yet run on hardware.
+The kernels have been assembled for every target that they declare; never run on hardware.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .clock_lock import ClockLock
 from .rates import Rates
 from .sample import Round
 
-NOT_RUN = "not yet run on hardware"
+NOT_RUN = "never run on hardware"
 
 
 class NvidiaAccelerator(MultiplyingAccelerator):
