@@ -286,6 +286,8 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
     for failure in not_released:
         _screen.remarks().print(f"[yellow]not given back: {escape(failure)}[/]", soft_wrap=True)
     written = bool(record.is_file() and not interrupted and _write_report(record, report))
+    simulated = any(result.simulated for calibration in calibrations for result in calibration.results)
+    remark = settings.time_remark if simulated else ""
     if as_json:
         _screen.print_json(
             {
@@ -294,6 +296,7 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
                 "results": _results.as_plain(calibrations),
                 "notes": [note for calibration in calibrations for note in calibration.notes],
                 "not_given_back": not_released,
+                "remark_on_times": remark or None,
                 "record": str(record) if record.is_file() else None,
                 "report": str(report) if written else None,
                 "exit_status": status,
@@ -303,6 +306,8 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
     screen = _screen.output()
     for calibration in calibrations:
         screen.print(_results.table_of(calibration))
+    if remark:
+        screen.print(f"\n[yellow]{remark}[/]")
     if hint := _results.how_to_declare(calibrations, settings.origin):
         screen.print(hint, markup=False, soft_wrap=True)
     if record.is_file():
@@ -312,7 +317,7 @@ def _conclude(session: Session | None, directory: Path, settings: BenchFile, int
     elif record.is_file():
         screen.print(f"no report yet; write it with: aicalib report {record}", soft_wrap=True)
     if told := _results.conclusion(calibrations):
-        screen.print(f"\n[bold red]{told}[/] (exit status {status})", soft_wrap=True)
+        screen.print(f"\n[bold red]{told}[/] (exit status {status})")
     return status
 
 

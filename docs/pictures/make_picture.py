@@ -48,12 +48,12 @@ def photograph(page: Path) -> Any:
 
 
 def side_by_side(page: Any) -> Any:
-    """Return two columns of the page, each ended at the last of the widest blank bands that it has room for."""
+    """Return two columns of the page, each ended at one of the widest blank bands of its lower half."""
     from PIL import Image
 
     def end_of_column(begin: int) -> int:
-        rows = range(begin + HEIGHT - 2 * MARGIN, begin, -1)
-        bands = (MARGIN, MARGIN // 2, MARGIN // 4, 1)  # a long table has narrow ones only
+        rows = range(begin + HEIGHT - 2 * MARGIN, begin + HEIGHT // 2, -1)
+        bands = (MARGIN // 2, MARGIN // 4, 1)  # a long table has narrow ones only
         return next(row for band in bands for row in rows if page.crop((0, row, WIDTH, row + band)).getcolors(1))
 
     middle = end_of_column(0)

@@ -103,6 +103,7 @@ def test_the_table_fits_a_terminal_of_80_columns(aicalib: Command, monkeypatch: 
     ended = calibrated(aicalib, undecided + indication(0, 341.5) + indication(1, 1290))
     assert max(len(line) for line in ended.out.splitlines()) <= 80
     assert "…" not in ended.out
+    assert "10 times as fast as this host's clock" in " ".join(ended.out.split())
     rows = [line for line in ended.out.splitlines() if "W" in line and "±" in line]
     assert len(rows) == 2
 
@@ -182,6 +183,7 @@ def test_results_as_json_are_those_of_the_record(aicalib: Command) -> None:
         assert one["maximum_permissible_error"] == pytest.approx(0.1 * one["value"])
     assert [one["load_asked"] for one in told["results"]] == [0.0, 1.0]
     assert told["not_given_back"] == []
+    assert "10 times as fast as this host's clock" in told["remark_on_times"]
 
 
 def test_the_report_can_be_made_again_and_in_chinese(aicalib: Command) -> None:
