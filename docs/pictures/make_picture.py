@@ -48,11 +48,11 @@ def photograph(page: Path) -> Any:
 
 
 def side_by_side(page: Any) -> Any:
-    """Return two columns of the page, each ended at one of the widest blank bands of its lower half."""
+    """Return two columns of the page, each ended at one of the widest blank bands of its last quarter."""
     from PIL import Image
 
     def end_of_column(begin: int) -> int:
-        rows = range(begin + HEIGHT - 2 * MARGIN, begin + HEIGHT // 2, -1)
+        rows = range(begin + HEIGHT - 2 * MARGIN, begin + 3 * HEIGHT // 4, -1)
         bands = (MARGIN // 2, MARGIN // 4, 1)  # a long table has narrow ones only
         return next(row for band in bands for row in rows if page.crop((0, row, WIDTH, row + band)).getcolors(1))
 
