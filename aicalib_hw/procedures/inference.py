@@ -177,7 +177,15 @@ def _told(measured: Sequence[Measurement]) -> dict[str, Any]:
         found["itl_valid"] = [(one.get("itl_s") or {}).get("valid") for one in told]
     if any("goodput" in one for one in told):
         found["goodput"] = [one.get("goodput") for one in told]
-    for key in ("coalesced_share", "events_per_token", "engine_counters", "requests", "client", "proof"):
+    for key in (
+        "coalesced_share",
+        "events_per_token",
+        "engine_counters",
+        "requests",
+        "client",
+        "proof",
+        "proof_afterwards",
+    ):
         if any(key in one for one in told):
             found[key] = [one.get(key) for one in told]
     found["client_on_same_host"] = any(one.get("client_on_same_host") for one in told)

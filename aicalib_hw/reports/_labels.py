@@ -135,6 +135,8 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "requests": ("requests", "请求"),
     "client": ("client", "客户端"),
     "proof": ("proof of the client", "客户端自证"),
+    "proof_afterwards": ("proof of the client, afterwards", "客户端事后自证"),
+    "client_on_same_host": ("client on the host of the service", "客户端与服务同机"),
     "manner": ("how the service was asked", "请求方式"),
     "tokens": ("tokens", "token 数"),
     "tokens_counted": ("tokens counted as they went in", "输入模型时计数的 token 数"),

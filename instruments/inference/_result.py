@@ -25,7 +25,7 @@ _PROMPT_LENGTH = 0.01
 class Told:
     """All that a measurement tells besides what came. clean: takes the key out of a text. notes: for its reader.
 
-    same_host: whether the client shares the processors of the service.
+    same_host: whether the client shares the processors of the service. later: the proof for more than was expected.
     """
 
     identity: Identity
@@ -36,6 +36,7 @@ class Told:
     clean: Callable[[str], str]
     notes: Sequence[str]
     same_host: bool
+    later: Proof | None = None
 
     @property
     def definition(self) -> str:
@@ -133,6 +134,7 @@ class Told:
                 "reads": sum(one.reads for one in seen.efforts),
             },
             "proof": self.proof.plain,
+            **({} if self.later is None else {"proof_afterwards": self.later.plain}),
             "manner": {
                 "fields": dict(manner.fields),
                 "length_fixed": manner.fixed,

@@ -186,6 +186,21 @@ def test_two_processes_see_what_one_sees_whatever_lies_in_the_working_directory(
     assert 400 < found.value <= 501
 
 
+def test_a_service_that_is_faster_than_was_expected_makes_the_client_prove_itself_for_that() -> None:
+    with Service(Habits(gap=0.02)) as service, hw.open_instrument(service.address) as instrument:
+
+        def note(_: float, what: str) -> None:
+            if what == "warming up":
+                service.habits.gap = 0.005
+
+        found = instrument.measure_tokens(replace(SHORT, concurrency=2), progress=note)
+    later, wanted = found.evidence["proof_afterwards"], 2 * found.evidence["events_in_window"] / found.window.duration
+    assert wanted > 1.02 * found.evidence["proof"]["event_rate"]
+    assert later["events_sent"] > 0
+    proven = not later["objections"] and wanted <= 1.02 * later["event_rate"]
+    assert any("proven for" in one for one in found.validity.reasons) is not proven, found.validity
+
+
 def test_the_rate_normalised_by_parameters_stands_beside_the_raw_one() -> None:
     with Service() as service:
         found = measured(service, replace(QUICK, parameters=7_000_000_000))
@@ -225,8 +240,14 @@ def test_an_endpoint_that_counts_for_others_too_gives_no_result() -> None:
 
 
 def test_a_server_that_dies_in_the_window_leaves_what_was_seen_and_an_error() -> None:
-    with Service(Habits(dies_after=600)) as service:
-        found = measured(service, InferenceLoad("words", 12, 40, concurrency=4, warm_up=0, duration=20))
+    with Service() as service, hw.open_instrument(service.address) as instrument:
+
+        def note(_: float, what: str) -> None:
+            if what == "measuring":
+                service.habits.dies_after = min(service.habits.dies_after, service.generated + 300)
+
+        load = InferenceLoad("words", 12, 40, concurrency=4, warm_up=0, duration=20)
+        found = instrument.measure_tokens(load, progress=note)
     assert found.validity.status is ValidityStatus.ERROR
     assert found.value is None
     assert "broke off" in found.validity.reasons[0]
