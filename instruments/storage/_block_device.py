@@ -1,4 +1,4 @@
-"""A raw block device that is to be overwritten: who uses it, and how it is held meanwhile.
+"""A raw block device, or a file, that is to be overwritten: who uses it, and how a device is held meanwhile.
 
 Source: open(2) (O_EXCL on a block device fails while the kernel uses it: mounted, swap, part of a volume, and while
 another holds it so), proc_pid_mountinfo(5), /proc/swaps, Documentation/ABI/testing/sysfs-block (`holders`, `ro`,
@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from aicalib_hw.errors import NotPermitted
@@ -83,7 +83,18 @@ def users(node: Path) -> tuple[str, ...]:
         with contextlib.suppress(OSError):
             if _number(backing.read_text().strip()) in numbers:
                 found.append(f"{backing.parents[1].name} lies on it")
-    return (*found, *_openers(numbers))
+    # Nothing but names of devices is looked at: a file on a server that is gone would hold this up.
+    return (*found, *_openers(lambda name: name.startswith("/dev/") and _number(name) in numbers))
+
+
+def users_of_file(path: Path) -> tuple[str, ...]:
+    """Say which loop devices lie on a file, and which processes have it open, as far as this user may see."""
+    name, found = str(path.resolve()), []
+    for backing in _BLOCK.glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if backing.read_text().strip() == name:
+                found.append(f"{backing.parents[1].name} lies on it")
+    return (*found, *_openers(lambda file: file == name))
 
 
 def _mounts(numbers: Iterable[str]) -> Iterator[str]:
@@ -101,15 +112,14 @@ def _swaps(numbers: Iterable[str]) -> Iterator[str]:
             yield "it is swapped to"
 
 
-def _openers(numbers: Iterable[str]) -> Iterator[str]:
-    """Processes that have it open, as far as this user may see."""
+def _openers(is_it: Callable[[str], bool]) -> Iterator[str]:
+    """Processes that have open what bears such a name, as far as this user may see."""
     for process in _PROCESSES.glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
             names = [os.readlink(file) for file in (process / "fd").iterdir()]
-            # Nothing but names of devices is looked at: a file on a server that is gone would hold this up.
-            if any(name.startswith("/dev/") and _number(name) in numbers for name in names):
+            if any(is_it(name) for name in names):
                 yield f"{(process / 'comm').read_text().strip()} (process {process.name}) has it open"
 
 

@@ -14,13 +14,16 @@ from pathlib import Path
 from aicalib_hw.errors import ConnectionFailed, NotPermitted, OutOfRange, UsageError
 from aicalib_hw.interfaces import StorageJob
 
-from ._block_device import held_for_writing
+from ._block_device import held_for_writing, users_of_file
 from ._target import Target
 
 PLACES = 256
 """Places of an existing file or device at which is looked for zeros."""
 
 _AT_A_PLACE = 4096
+_CUT_OFF = "#;"
+"""Characters from which on fio leaves a name out: it would take the file that bears what is before them."""
+
 _MOST_ZEROS = 0.005
 """Share of zeros beyond which a rate of reading is none: the same as for bytes that no device has counted."""
 
@@ -30,6 +33,7 @@ def require_allowed(job: StorageJob, target: Target, *, overwrite: str, where: s
 
     overwrite: what the address allows: "no", "yes" = a file, "device" = a block device.
     """
+    require_tellable(target.path, where=where)
     if job.jobs != 1 or job.pattern == "checkpoint-write":
         raise OutOfRange(
             "what exists already is measured by one job, and takes no checkpoint",
@@ -55,12 +59,32 @@ def require_allowed(job: StorageJob, target: Target, *, overwrite: str, where: s
         )
 
 
+def require_tellable(path: Path, *, where: str) -> None:
+    """Raise OutOfRange for a name that fio would take for another one: that file would be read, or overwritten."""
+    name = path.name
+    if name == "-" or name != name.strip() or not name.isprintable() or any(mark in name for mark in _CUT_OFF):
+        raise OutOfRange(
+            f"fio cannot be told the name {name!r}",
+            where=where,
+            why="it ends a name at # and ;, leaves out blanks at either end, and takes - for its own input: "
+            "another file would be measured",
+            advice="rename it, or name a link to it that is called otherwise",
+        )
+
+
 @contextlib.contextmanager
 def held(job: StorageJob, target: Target, *, where: str) -> Iterator[None]:
-    """Keep others from a block device while it is overwritten; raises NotPermitted where anybody uses it."""
+    """Keep others from a block device while it is overwritten; raises NotPermitted where anybody uses it, or a file."""
     with contextlib.ExitStack() as stack:
         if target.node is not None and writes(job):
             stack.enter_context(held_for_writing(target.path, target.node, where=where))
+        elif target.path.is_file() and writes(job) and (used := users_of_file(target.path)):
+            raise NotPermitted(
+                f"{target.path} is in use, and would be overwritten",
+                where=where,
+                why="; ".join(used),
+                advice="end what uses it, or only read it",
+            )
         yield
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aicalib_hw.instruments.storage import _fio_output, _fio_trust, _target
@@ -21,7 +23,7 @@ from aicalib_hw.errors import (
     UsageError,
 )
 from aicalib_hw.readings import ValidityStatus
-from tests.disks import Disk, run
+from tests.disks import Disk, attached, run
 
 from .real_fio import MIB, READ, job, left_in, of_real_fio
 
@@ -182,6 +184,64 @@ def test_a_file_of_somebody_else_is_never_overwritten_unasked(disk: Disk) -> Non
         assert precious.read_bytes() == b"data" * 8 * MIB
     finally:
         precious.unlink()
+
+
+@pytest.mark.parametrize("name", ["disk#1", "disk;1", "disk ", " disk", "disk\t", "-"])
+def test_a_file_whose_name_fio_takes_for_that_of_another_is_refused_and_the_other_one_is_kept(
+    disk: Disk, name: str
+) -> None:
+    named, beside = disk.directory / name, disk.directory / "disk"
+    try:
+        for file in (named, beside):
+            file.write_bytes(b"data" * 8 * MIB)
+        for asked in (job("sequential-write"), job(precondition=False)):
+            with (
+                Fio(f"fio://{disk.directory}/{quote(name)}?loop=yes&overwrite=yes") as tester,
+                pytest.raises(OutOfRange, match="cannot be told the name"),
+            ):
+                tester.measure_throughput(asked)
+        assert beside.read_bytes() == named.read_bytes() == b"data" * 8 * MIB
+    finally:
+        named.unlink()
+        beside.unlink()
+
+
+@pytest.mark.parametrize("name", ["disk:1", ":disk", "disk:", "disk\\:1", "a disk", "disk=1,2"])
+def test_a_file_of_an_unusual_name_is_the_one_that_is_overwritten_and_no_other(disk: Disk, name: str) -> None:
+    named, others = disk.directory / name, [disk.directory / one for one in ("disk", "1", "a")]
+    try:
+        for file in (named, *others):
+            file.write_bytes(b"data" * 8 * MIB)
+        with Fio(f"fio://{disk.directory}/{quote(name)}?loop=yes&overwrite=yes") as tester:
+            tester.measure_throughput(job("sequential-write"))
+        assert b"datadata" not in named.read_bytes()
+        assert all(file.read_bytes() == b"data" * 8 * MIB for file in others)
+    finally:
+        for file in (named, *others):
+            file.unlink()
+
+
+def test_a_file_that_is_in_use_is_not_overwritten_and_who_uses_it_is_told(disk: Disk) -> None:
+    image = disk.directory / "image"
+    image.write_bytes(b"data" * 8 * MIB)
+    address = f"fio://{image}?loop=yes&overwrite=yes"
+    try:
+        with attached(image), Fio(address) as tester, pytest.raises(NotPermitted, match=r"loop.* lies on it"):
+            tester.measure_throughput(job("sequential-write"))
+        with subprocess.Popen(["sleep", "60"], stdin=image.open("rb")) as other:
+            try:
+                with Fio(address) as tester, pytest.raises(NotPermitted, match=r"sleep .* has it open"):
+                    tester.measure_throughput(job("sequential-write"))
+                with Fio(address) as tester:
+                    tester.measure_throughput(job(precondition=False))
+            finally:
+                other.kill()
+        assert image.read_bytes() == b"data" * 8 * MIB
+        with Fio(address) as tester:
+            tester.measure_throughput(job("sequential-write"))
+        assert image.read_bytes() != b"data" * 8 * MIB
+    finally:
+        image.unlink()
 
 
 def test_others_on_another_partition_are_counted_as_they_take_from_the_same_disk(tmp_path: Path) -> None:
