@@ -84,17 +84,22 @@ class LeaseBook:
     def take(self, lease: Lease) -> Lease | None:
         """Enter `lease`; return the dead process's lease it replaces, None if there was none.
 
-        Raises LockedByOther, naming the holder, while a living process holds the address.
+        Raises LockedByOther, naming the holder, while a living process holds the instrument, or a part of it.
         """
+        # Names may take seconds to be resolved: not while everybody else waits for the book.
+        known = {held: same_instrument(held, lease) for held in self.held()}
         with self._transaction() as book:
-            former = next((held for held in _all(book) if same_instrument(held, lease)), None)
-            if former is not None and former.is_alive():
+            those = [held for held in _all(book) if (known[held] if held in known else same_instrument(held, lease))]
+            living = next((held for held in those if held.is_alive()), None)
+            if living is not None:
                 raise LockedByOther(
                     f"{lease.instrument} is in use",
                     where=lease.address,
-                    why=f"held by {former.holder}",
-                    advice=_advice(former),
+                    why=f"held by {living.holder}",
+                    advice=_advice(living),
                 )
+            # Further ones of the dead stay in the book, for whoever has that part of the instrument next.
+            former = next(iter(sorted(those, key=lambda held: held.address != lease.address)), None)
             marks = ", ".join("?" for _ in fields(Lease))
             if former is not None:
                 book.execute("DELETE FROM leases WHERE address = ?", (former.address,))

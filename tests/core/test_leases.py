@@ -18,6 +18,7 @@ import pytest
 from aicalib_hw import leases
 from aicalib_hw.errors import AicalibError, LockedByOther
 from aicalib_hw.leases import Lease, LeaseBook
+from aicalib_hw.transport import hosts
 from aicalib_hw.transport.hosts import same_host
 
 ADDRESS = "TCPIP::192.0.2.7::INSTR"
@@ -162,6 +163,30 @@ def test_two_testers_or_other_ports_of_one_are_two_leases(tmp_path: Path, one: s
     book = LeaseBook(tmp_path)
     assert [book.take(of_tester(address)) for address in (one, other)] == [None, None]
     assert len(book.held()) == 2
+
+
+def test_a_holder_that_died_does_not_hide_one_that_lives_and_has_another_part_of_the_instrument(tmp_path: Path) -> None:
+    book = LeaseBook(tmp_path)
+    book.take(dataclasses.replace(of_tester("xena://192.0.2.7?ports=0/0"), process_start="another boot:1"))
+    book.take(of_tester("xena://192.0.2.7?ports=0/1"))
+    with pytest.raises(LockedByOther, match="in use"):
+        book.take(of_tester("xena://192.0.2.7"))
+    assert len(book.held()) == 2
+
+
+def test_while_a_name_is_looked_up_the_book_is_free_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def slow(host: str, port: object) -> list[tuple[object, ...]]:
+        seen.append(len(LeaseBook(tmp_path).held()))
+        raise socket.gaierror(host)
+
+    book = LeaseBook(tmp_path)
+    book.take(of_tester("xena://chassis-3.example"))
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(hosts, "_PATIENCE", 30.0)
+    book.take(of_tester("xena://192.0.2.7"))
+    assert set(seen) == {1}
 
 
 def test_a_name_is_the_host_whose_address_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
