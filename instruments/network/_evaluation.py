@@ -187,8 +187,10 @@ def intended_frames(stream: Stream, speed: float | None, gap: float) -> float | 
 
 def require_forward(before: Counters, after: Counters, where: str) -> None:
     """Raise CountersWentBack, naming the counter, if one of `after` shows less than it did `before`."""
-    for name, one in (*after.ports.items(), *after.streams.items()):
-        earlier = before.streams.get(name) or before.ports.get(name)
+    # Each by its own kind: a stream may be called as a port is.
+    pairs = [(name, before.ports.get(name), one) for name, one in after.ports.items()]
+    pairs += [(name, before.streams.get(name), one) for name, one in after.streams.items()]
+    for name, earlier, one in pairs:
         for what in ("tx_frames", "tx_bytes", "rx_frames", "rx_bytes"):
             was, is_ = getattr(earlier, what, None), getattr(one, what)
             if was is not None and is_ is not None and is_ < was:

@@ -91,6 +91,16 @@ def test_only_a_counter_that_shows_less_than_before_has_gone_back(was: list[Any]
     evaluation.require_forward(Counters(Instant(0, 0), Instant(1, 1), {}, {}), told(now), "address")
 
 
+def test_a_stream_that_is_called_as_a_port_is_held_against_its_own_counters_alone() -> None:
+    # The port receives nothing of what its stream sends, and what comes back to it is of another.
+    port, of_stream = PortCounters(9, 9, 0, 0), PortCounters(5, 5, 5, 5)
+    seen = Counters(Instant(0, 0), Instant(1, 1), {"p1": port}, {"p1": of_stream})
+    evaluation.require_forward(seen, seen, "address")
+    reset = Counters(Instant(0, 0), Instant(1, 1), {"p1": PortCounters(8, 9, 0, 0)}, {"p1": of_stream})
+    with pytest.raises(CountersWentBack, match="tx_frames of p1 went back from 9 to 8"):
+        evaluation.require_forward(seen, reset, "address")
+
+
 @given(st.floats(1e-6, 10.0), st.floats(1e-6, 10.0))
 def test_a_gate_whose_ends_are_hardly_known_gives_no_valid_rate(seconds: float, jitter: float) -> None:
     gate = evaluation.Gate(seconds, "host", 500e-6, "slew", jitter=jitter)
