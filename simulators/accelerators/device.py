@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .. import vendor_libraries
 from ..vendor_libraries import ENVIRONMENT, path_of
 from ..world import Node, World
+from ..world.faults import fault_of
 
 Kind = Literal[
     "lost",
@@ -179,10 +180,8 @@ class SimulatedDevice:
         self.inject("lost")
 
     def inject(self, fault: DeviceFault | Mapping[str, Any] | str) -> None:
-        """Let a fault happen now: a DeviceFault, its data, or just its kind; raises ValidationError."""
-        if isinstance(fault, str):
-            fault = {"kind": fault}
-        made = fault if isinstance(fault, DeviceFault) else DeviceFault.model_validate(fault)
+        """Let a fault happen now: a DeviceFault, its data, or just its kind; raises UsageError."""
+        made = fault if isinstance(fault, DeviceFault) else fault_of(DeviceFault, fault)
         node = self.world.node
         if made.kind in _DEVICE_BITS:
             node.fault(self.index, _DEVICE_BITS[made.kind])

@@ -147,7 +147,7 @@ class SimulatedInferenceService:
         self.world.platform.demand(self._source, 0.0)
 
     def inject(self, fault: Fault | Mapping[str, Any] | str) -> None:
-        """Arm a fault; see `harm.py`. Raises ValidationError for what is none."""
+        """Arm a fault; see `harm.py`. Raises UsageError for what is none."""
         self._ask("inject", fault=checked(fault).model_dump())
 
     def _fixed(self) -> dict[str, Any]:

@@ -15,12 +15,17 @@ else uses the disk). A program may say more than its results ("chatter"). Those 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aicalib_hw.errors import UsageError
 
 from ..occasions import Occasions
+
+FaultT = TypeVar("FaultT", bound=BaseModel)
 
 Kind = Literal[
     "refuse",
@@ -116,7 +121,7 @@ class FaultPlan:
         self._occasions: Occasions[Fault] = Occasions(seed)
 
     def inject(self, fault: Fault | Mapping[str, Any] | str) -> None:
-        """Arm a fault: a Fault, its data, or just its kind; raises ValidationError for anything else."""
+        """Arm a fault: a Fault, its data, or just its kind; raises UsageError for anything else."""
         self._occasions.arm(checked(fault))
 
     def clear(self) -> None:
@@ -129,7 +134,27 @@ class FaultPlan:
 
 
 def checked(fault: Fault | Mapping[str, Any] | str) -> Fault:
-    """Return a fault made of its data, or of just its kind; raises ValidationError."""
-    if isinstance(fault, str):
-        fault = {"kind": fault}
-    return fault if isinstance(fault, Fault) else Fault.model_validate(fault)
+    """Return a fault made of its data, or of just its kind; raises UsageError."""
+    return fault if isinstance(fault, Fault) else fault_of(Fault, fault)
+
+
+def fault_of(model: type[FaultT], given: Mapping[str, Any] | str) -> FaultT:
+    """Return a fault of this model made of its data, or of just its kind; raises UsageError naming what was meant."""
+    data = {"kind": given} if isinstance(given, str) else given
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        said, near = [], []
+        kinds = get_args(model.model_fields["kind"].annotation)
+        for one in error.errors(include_url=False):
+            key = ".".join(str(part) for part in one["loc"])
+            known = kinds if key == "kind" else model.model_fields
+            word = str(one["input"]) if key == "kind" else key
+            what = "there is no such kind" if key == "kind" else one["msg"]
+            said.append(f"{key} = {one['input']!r}: {what}")
+            near += difflib.get_close_matches(word, [one for one in known if one != word], n=1, cutoff=0.5)
+        raise UsageError(
+            f"{given!r} is no fault that can be injected",
+            why="; ".join(said),
+            advice=f"did you mean {near[0]!r}?" if near else f"kinds: {', '.join(kinds)}",
+        ) from error

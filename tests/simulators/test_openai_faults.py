@@ -14,7 +14,8 @@ from httpx_sse import SSEError, connect_sse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import ValidationError
+
+from aicalib_hw.errors import UsageError
 
 from .serving import QUICK, asked, base, reads, rest_of, root, served
 
@@ -222,7 +223,7 @@ def test_a_key_that_is_refused_a_wrong_content_type_and_nonsense() -> None:
         service.inject("refuse")
         with pytest.raises(httpx.HTTPError):
             httpx.get(root(service) + "/health")
-        with pytest.raises(ValidationError):
+        with pytest.raises(UsageError):
             service.inject("hunger")
 
 

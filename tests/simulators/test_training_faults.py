@@ -14,7 +14,8 @@ from aicalib_hw.simulators.training.schedule import Job
 from aicalib_hw.simulators.world.faults import FaultPlan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+
+from aicalib_hw.errors import UsageError
 
 from .jobs import trained
 from .test_training import lines, run, text
@@ -183,7 +184,7 @@ def test_a_job_that_dies_says_nothing_any_more_and_loads_nothing() -> None:
         assert job.finished
         assert numbers(job) == [1, 2, 3]
         assert job.world.truth.load == 0
-        with pytest.raises(ValidationError):
+        with pytest.raises(UsageError):
             job.inject("boredom")
 
 
