@@ -13,7 +13,7 @@ from rich.text import Text
 from aicalib_hw import units
 from aicalib_hw.metrology import Calibration, Result, Verdict
 from aicalib_hw.metrology.budget import rounded
-from aicalib_hw.metrology.indications import declaration
+from aicalib_hw.metrology.indications import declaration, lacks_indication
 
 _BUSY = ("busy host", "other programs")
 """In a reason that a point is not valid: the host was not ours alone."""
@@ -174,14 +174,9 @@ def conclusion(calibrations: Sequence[Calibration]) -> str:
 
 
 def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
-    """Return the lines that tell how to get a verdict, "" if every result has an indication."""
+    """Return the lines that tell how to get a verdict, "" if no result lacks but an indication."""
     # What is reported beside the calibrated quantity, as the energy of one window, can have no declared indication.
-    missing = [
-        r
-        for c in calibrations
-        for r in c.results
-        if r.indication is None and r.quantity == c.quantity and r.validity  # what is not valid has other needs
-    ]
+    missing = [r for c in calibrations for r in c.results if lacks_indication(r) and r.quantity == c.quantity]
     if not missing:
         return ""
     declared = {r.quantity for c in calibrations for r in c.results if r.indication is not None}

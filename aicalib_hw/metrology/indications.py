@@ -16,6 +16,12 @@ from aicalib_hw.metrology.result import Result
 NORMALISED = "/parameter-normalised"
 """Ends the definition of a rate that was multiplied by the parameters of the model."""
 
+CLIENT_BESIDE_SERVICE = (
+    "client and service shared one host's processors, which the value does not tell apart: no point of a calibration; "
+    "ask from another machine"
+)
+"""Why a valid rate of tokens gets no verdict, whatever is indicated."""
+
 _LOAD_TOLERANCE = 0.005
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -80,6 +86,12 @@ def contradict(one: Any, other: Any, *, precision: str) -> bool:
         return bool(one.definition == other.definition)
     named = one.definition or other.definition
     return named is None or speaks_of(one if one.definition is None else other, named, precision)
+
+
+def lacks_indication(result: Result) -> bool:
+    """True if a result has no verdict because nothing is indicated, so that an indication would bring one."""
+    judged = result.decision.reason != CLIENT_BESIDE_SERVICE
+    return result.indication is None and bool(result.validity) and judged
 
 
 def declaration(result: Result) -> str:

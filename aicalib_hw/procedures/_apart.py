@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from aicalib_hw.metrology.indications import CLIENT_BESIDE_SERVICE
 from aicalib_hw.readings import Measurement
-
-SHARED = (
-    "client and service shared one host's processors, which the value does not tell apart: no point of a calibration; "
-    "ask from another machine"
-)
 
 
 def why_unjudged(measured: Iterable[Measurement]) -> str:
@@ -19,4 +15,4 @@ def why_unjudged(measured: Iterable[Measurement]) -> str:
     service serves on no processors of a platform.
     """
     shared = any(one.evidence.get("client_on_same_host") and not one.identity.simulated for one in measured)
-    return SHARED if shared else ""
+    return CLIENT_BESIDE_SERVICE if shared else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aicalib_hw
-from aicalib_hw.metrology.indications import declaration
+from aicalib_hw.metrology.indications import declaration, lacks_indication
 from aicalib_hw.metrology.result import Calibration, Result, Verdict
 from aicalib_hw.readings import Instant, Validity, ValidityStatus
 from aicalib_hw.records.canonical import canonical_json, digest, iso_utc
@@ -179,8 +179,7 @@ def _without_indication(grouped: list[tuple[Calibration, bool]]) -> list[Result]
         for calibration, _ in grouped
         for result in calibration.results
         if result.quantity == calibration.quantity
-        and result.indication is None
-        and result.validity
+        and lacks_indication(result)
         and result.decision.verdict is Verdict.NOT_EVALUATED
     ]
 

@@ -43,14 +43,15 @@ class Finished:
 
 
 def find_program(name: str, *, purpose: str, install: str) -> str:
-    """Return the path of a program; raises MissingProgram, telling what needs it and how to get it.
+    """Return the whole path of a program; raises MissingProgram, telling what needs it and how to get it.
 
-    name: a name to be found where programs are, or a path. install: the command that brings it.
+    It holds wherever the program is then run. name: a name to be found where programs are, or a path. install: the
+    command that brings it.
     """
     found = shutil.which(name)
     if found is None:
         raise MissingProgram(f"{purpose} needs the program {name}, which is not there", where=name, advice=install)
-    return found
+    return os.path.abspath(found)
 
 
 class Process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
@@ -167,7 +168,9 @@ class Engine:
 
 def _command(how: Launched, **more: Any) -> list[str]:
     settings = {**asdict(how), **more, "make": not how.model, "prepared": False}
-    return [how.python, str(_SCRIPT), json.dumps(settings)]
+    # A path that begins here means the same where the engine runs; a bare name is looked up.
+    python = str(Path(how.python).absolute()) if os.sep in how.python else how.python
+    return [python, str(_SCRIPT), json.dumps(settings)]
 
 
 def _take(line: str, said: dict[str, Any]) -> bool:

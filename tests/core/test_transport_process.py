@@ -139,6 +139,20 @@ def test_a_missing_program_is_told_with_the_way_to_get_it() -> None:
     assert Path(find_program(PYTHON, purpose="a test", install="")).samefile(PYTHON)
 
 
+def test_a_program_that_is_named_from_here_is_the_same_one_wherever_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, says in (("here", "the one that was named"), ("there", "another one of the same name")):
+        program = tmp_path / folder / "bin" / "program"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\necho {says}\n")
+        program.chmod(0o755)
+    monkeypatch.chdir(tmp_path / "here")
+    found = find_program("bin/program", purpose="a test", install="")
+    with Process([found], directory=tmp_path / "there", guarded=True) as process:
+        assert process.wait(30.0).output == "the one that was named\n"
+
+
 def test_what_goes_wrong_while_lines_are_taken_reaches_the_one_who_waits_and_the_program_is_not_blocked() -> None:
     def refuse(line: str) -> None:
         raise ValueError(f"{line} is no number")

@@ -15,6 +15,7 @@ import pytest
 import aicalib_hw as hw
 from aicalib_hw.bench import InferencePlan, load_bench
 from aicalib_hw.cli import main
+from aicalib_hw.cli._results import how_to_declare
 from aicalib_hw.errors import BenchError, NotPermitted, OutOfRange
 from aicalib_hw.metrology import Verdict
 from aicalib_hw.procedures import calibrate_inference
@@ -235,6 +236,9 @@ def test_a_service_on_the_host_of_its_client_is_measured_and_gets_no_verdict(tmp
         assert "one host's processors" in result.decision.reason
         assert result.measurement.evidence["client_on_same_host"] is True
     assert calibration.results[0].decision.error is not None
+    # The other one has no indication, and none would bring it a verdict: nobody is sent to declare one.
+    assert calibration.results[1].indication is None
+    assert how_to_declare([calibration], "here.toml") == ""
     assert any("share this host's processors" in note for note in calibration.notes)
 
 

@@ -147,6 +147,19 @@ def test_an_engine_that_ends_or_never_serves_leaves_no_file(tmp_path: Path, monk
     assert list(files.iterdir()) == []
 
 
+def test_an_interpreter_that_is_named_from_here_starts_the_engine_in_its_own_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter(tmp_path, "echo running on http://127.0.0.1:4321; sleep 60")
+    monkeypatch.chdir(tmp_path)
+    engine = Engine(launched_by(f"{LOCAL}?python=./python"), None)
+    try:
+        engine.start(60.0, threading.Event())
+        assert engine.base == "http://127.0.0.1:4321"
+    finally:
+        engine.stop()
+
+
 @pytest.mark.parametrize(
     "options",
     ["/path", "?threads=0", "?threads=two", "?device=tpu", "?dtype=int8", "?endpoint=images", "?speed=1", "?x"],
