@@ -49,8 +49,8 @@ def measurement_of(
     reasons: what else speaks against it.
     """
     said = ended.said
-    # A device that the address names stands for one whose data need not pass this host's memory.
-    memory = None if target.named else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # What is simulated passes no memory. A device that the address names is a volume of this host, and does.
+    memory = None if identity.simulated else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     broken = breakdowns(said)
     if ended.error is not None:
         broken = (ended.error.what, *broken)

@@ -218,7 +218,7 @@ class Fio(StorageTester):
             require_written(target.path)
         if not made_here and not job.precondition and "write" not in job.pattern:
             unmeasured = never_written(zeros(target.path, job.size))
-        others = None if target.named else Bystanders(interrupts=False)
+        others = None if self.identity.simulated else Bystanders(interrupts=False)
         before, own_before, began = target.count(), counted_for_children(), Instant.now()
         expected = job.size / _SLOWEST if checkpoint else job.duration
         options = [*place, *job_of.pattern_options(job, job.duration)]

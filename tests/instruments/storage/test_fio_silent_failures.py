@@ -285,6 +285,8 @@ def test_counters_that_are_named_are_those_that_are_believed(disk: Disk, tmp_pat
     assert result.evidence["counted_for_program"] is None
     assert any("the device idle counted 0" in reason for reason in result.validity.reasons)
     with Fio(f"{disk.address}&device=/sys/block/{disk.device}") as tester:
-        assert tester.measure_throughput(READ).validity
+        measured = tester.measure_throughput(READ)
+        assert measured.validity
+        assert any("twice the memory of this host" in remark for remark in measured.evidence["remarks"])
     with pytest.raises(ConnectionFailed, match="no counters"):
         Fio(f"{disk.address}&device={tmp_path}").open()
