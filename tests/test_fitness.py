@@ -254,9 +254,14 @@ def test_abort_from_another_thread_ends_every_blocking_call_within_a_second(
             except BaseException as error:  # noqa: BLE001 - carried to the test
                 ended.append((time.monotonic(), error))
 
+        before = len(simulated.exchanges)
         thread = threading.Thread(target=block)
         thread.start()
-        time.sleep(0.5)
+        within = time.monotonic() + 30.0
+        while len(simulated.exchanges) == before and time.monotonic() < within:
+            time.sleep(0.01)
+        assert len(simulated.exchanges) > before, "the call has sent nothing"
+        time.sleep(0.1)  # past what it sets up, into its wait; an abort before that has to end it as well
         asked = time.monotonic()
         meter.abort()
         thread.join(5.0)

@@ -88,6 +88,7 @@ class HiokiIntegrator(PolledPowerMeter):
         if abs(round(duration) - duration) > 1e-9 or not 0 < duration <= LONGEST:
             raise OutOfRange(f"no energy of {duration} s can be measured", advice="give whole seconds")
         timed = round(duration) % 60 == 0
+        self._abort.clear()
         began = Instant.now()
         self.start_integration(duration=duration if timed else None)
         readings: list[PowerReading] = []
@@ -96,7 +97,7 @@ class HiokiIntegrator(PolledPowerMeter):
         elapsed, status = 0.0, Status.NO_DATA
         looks_left = 2  # the state changes at once, the values that are shown with the next update
         try:
-            for reading in self.stream():
+            for reading in self._updates():
                 readings.append(reading)
                 state = self.integration_state()
                 if timed and state == "START":

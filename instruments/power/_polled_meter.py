@@ -151,6 +151,10 @@ class PolledPowerMeter(ScpiPowerMeter):
         Raises as `read`. Whether updates passed between two readings cannot be told: `missed` is None.
         """
         self._abort.clear()
+        yield from self._updates(duration)
+
+    def _updates(self, duration: float | None = None) -> Iterator[PowerReading]:
+        """Yield as `stream`, without forgetting that it was aborted before."""
         left = None if duration is None else max(1, round(duration / self._interval))
         with self._lock, self._watched():
             in_force, configured = self._in_force(), self._configured

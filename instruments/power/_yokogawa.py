@@ -142,6 +142,9 @@ class YokogawaMeter(YokogawaUpdates):
         A reading whose `missed` is not 0 follows updates that were lost because the caller was too slow.
         """
         self._abort.clear()
+        yield from self._updates(duration)
+
+    def _updates(self, duration: float | None = None) -> Iterator[PowerReading]:
         in_force = self._settings_now().in_force()
         configured = self._configured
         left = None if duration is None else max(1, round(duration / self._interval(in_force)))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import abc
 import time
+from collections.abc import Iterator
 
 from aicalib_hw.errors import InstrumentReportedError, OutOfRange
-from aicalib_hw.interfaces import LoadRun, PowerSettings
+from aicalib_hw.interfaces import LoadRun, PowerReading, PowerSettings
 from aicalib_hw.interfaces.power_meter import require_duration
 from aicalib_hw.readings import Instant, Measurement, Window
 from aicalib_hw.scpi.codec import measured
@@ -34,6 +35,10 @@ class YokogawaIntegrator(ScpiPowerMeter):
     @abc.abstractmethod
     def _in_force(self) -> PowerSettings:
         """Read the settings in force."""
+
+    @abc.abstractmethod
+    def _updates(self, duration: float | None = None) -> Iterator[PowerReading]:
+        """Yield as `stream`, without forgetting that it was aborted before."""
 
     def start_integration(self, *, duration: float | None = None) -> None:
         """Clear and start the integrator; `duration` (whole s, up to 10000 h) sets its own timer."""
@@ -77,11 +82,12 @@ class YokogawaIntegrator(ScpiPowerMeter):
         Raises OutOfRange for a duration that the timer cannot be set to, InstrumentReportedError, Aborted.
         """
         require_duration(duration, where=str(self.identity))
+        self._abort.clear()
         began = Instant.now()
         self.start_integration(duration=duration)
         readings = []
         try:
-            for reading in self.stream():
+            for reading in self._updates():
                 readings.append(reading)
                 if self.integration_state() != "START":
                     break
