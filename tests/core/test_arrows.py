@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,29 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of the file's syntax tree that these tests look at: parsed and walked once for all of them."""
+    looked_at = (ast.Import, ast.ImportFrom, ast.Call, ast.Attribute)
+    return tuple(node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, looked_at))
+
+
+def dotted(node: ast.expr) -> str:
+    """The text of a name or of attributes of one, as `sys.stdout.write`; of anything else only its last attribute."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that `path` imports anywhere, also inside functions and as text, by its full name."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     package = name_of(path).split(".") if path.name == "__init__.py" else name_of(path).split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -41,7 +61,7 @@ def imports(path: Path) -> Iterator[str]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        elif isinstance(node, ast.Call) and dotted(node.func).endswith("import_module"):
             yield from (str(arg.value) for arg in node.args if isinstance(arg, ast.Constant))
 
 
@@ -118,8 +138,8 @@ def test_nothing_below_the_command_line_prints() -> None:
         for folder in FOLDERS
         for path in modules(folder)
         if CORE / "cli" not in path.parents
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "sys.stdout.write", "sys.stderr.write"}
+        for node in nodes(path)
+        if isinstance(node, ast.Call) and dotted(node.func) in {"print", "sys.stdout.write", "sys.stderr.write"}
     ]
     assert guilty == []
 
@@ -130,8 +150,8 @@ def test_the_environment_is_read_only_where_it_is_meant_to_be() -> None:
         for folder in FOLDERS
         for path in modules(folder)
         if path not in MAY_READ_ENVIRONMENT and CORE / "cli" not in path.parents
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Attribute) and node.attr in _ENVIRONMENT and ast.unparse(node.value) == "os")
+        for node in nodes(path)
+        if (isinstance(node, ast.Attribute) and node.attr in _ENVIRONMENT and dotted(node.value) == "os")
         or (isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & _ENVIRONMENT)
     ]
     assert guilty == []

@@ -162,12 +162,23 @@ def test_what_goes_wrong_while_lines_are_taken_reaches_the_one_who_waits_and_the
         process.wait(30.0)
 
 
-def test_output_that_was_not_read_to_its_end_is_not_given_out_as_whole() -> None:
-    with Process([PYTHON, "-c", "print('a'); print('b')"], on_line=lambda line: time.sleep(1.5)) as process:
-        assert process.wait(20.0).output == "a\nb\n"
-    slow = Process([PYTHON, "-c", "print('a\\n' * 5)"], on_line=lambda line: time.sleep(0.7))
-    with slow, pytest.raises(DeadlineExceeded, match="read to its end"):
-        slow.wait(1.0)
+def _hold(until: threading.Event) -> None:
+    until.wait(30.0)
+
+
+def test_output_that_was_not_read_to_its_end_is_not_given_out_as_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    with Process([PYTHON, "-c", "print('a'); print('b')"], on_line=lambda line: time.sleep(0.4)) as patient:
+        assert patient.wait(20.0).output == "a\nb\n"
+    held = threading.Event()
+    slow = Process([PYTHON, "-c", "print('a\\n' * 5)"], on_line=lambda line: _hold(held))
+    with slow:
+        until = time.monotonic() + 30.0
+        while slow.running and time.monotonic() < until:
+            time.sleep(0.01)
+        with pytest.raises(DeadlineExceeded, match="read to its end"):
+            slow.wait(0.1)
+        held.set()
 
 
 def test_both_streams_of_a_program_can_be_one_in_the_order_in_which_it_wrote_them() -> None:

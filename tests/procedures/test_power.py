@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,29 +12,56 @@ import aicalib_hw as hw
 from aicalib_hw import units
 from aicalib_hw.bench import PowerPlan
 from aicalib_hw.errors import InstrumentError
-from aicalib_hw.metrology import Verdict
+from aicalib_hw.interfaces import PowerSettings
+from aicalib_hw.metrology import Calibration, Verdict
 from aicalib_hw.procedures import calibrate_power
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 
+from .conftest import in_a_fast_world
 from .stamps import Stamps
 
 OpenBench = Callable[..., hw.Bench]
 
+SETTINGS = {"auto_range": True, "update_interval": 0.5}
+"""Of the meter, before it is used."""
+
 SHORT = PowerPlan(loads=(0.0, 0.5, 1.0), duration=2.0, runs=3, settle=1.0, ranging_duration=1.0, energy_duration=0)
 
 
-def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(
-    simulated_bench: OpenBench, fast_server: Path
-) -> None:
-    bench = simulated_bench(fast_server)
-    stamps = Stamps(bench)
-    calibration = calibrate_power(bench, plan=SHORT, progress=stamps)
-    assert [result.asked_load for result in calibration.results] == [0.0, 0.5, 1.0]
-    for result in calibration.results:
+@dataclass(frozen=True)
+class Calibrated:
+    """One calibration, which several tests look at, with the truth at each point, W, and what was left behind."""
+
+    calibration: Calibration
+    true_power: dict[str, float]
+    before: PowerSettings
+    after: PowerSettings
+    load_after: float
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calibrated]:
+    """A calibration by the short plan, with an update interval that the meter does not have before."""
+    place = tmp_path_factory.mktemp("calibrated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(place))
+        with hw.open_bench(in_a_fast_world(place), simulate=True) as bench:
+            meter = bench.the("power_meter")
+            before = meter.configure(**SETTINGS)
+            stamps = Stamps(bench)
+            plan = SHORT.model_copy(update={"update_interval": 0.25})
+            calibration = calibrate_power(bench, plan=plan, progress=stamps)
+            truth = {one.title: stamps.true_power(one.title) for one in calibration.results}
+            yield Calibrated(calibration, truth, before, meter.configure(), bench.world.platform.load)
+
+
+def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(calibrated: Calibrated) -> None:
+    assert [result.asked_load for result in calibrated.calibration.results] == [0.0, 0.5, 1.0]
+    for result in calibrated.calibration.results:
         assert result.validity, result.validity.reasons
         assert result.evaluation is not None
-        true = stamps.true_power(result.title)
+        true = calibrated.true_power[result.title]
         # U holds for the mean of the runs; the seconds between them add what the power drifts in a second.
         assert abs(result.evaluation.value - true) <= result.evaluation.expanded_uncertainty + 0.002 * true
         assert result.load == pytest.approx(result.asked_load, abs=0.02)
@@ -67,16 +95,11 @@ def test_the_verdicts_of_the_shipped_bench_are_those_that_the_truth_demands(
     assert seen == {Verdict.PASS, Verdict.FAIL, Verdict.INDETERMINATE}
 
 
-def test_the_meter_gets_its_settings_back_and_the_load_is_stopped(
-    simulated_bench: OpenBench, fast_server: Path
-) -> None:
-    bench = simulated_bench(fast_server)
-    meter = bench.the("power_meter")
-    before = meter.configure(auto_range=True, update_interval=0.5)
-    calibrate_power(bench, plan=SHORT.model_copy(update={"update_interval": 0.25}))
-    after = meter.configure()
+def test_the_meter_gets_its_settings_back_and_the_load_is_stopped(calibrated: Calibrated) -> None:
+    before, after = calibrated.before, calibrated.after
+    assert (before.auto_range, before.update_interval) == (SETTINGS["auto_range"], SETTINGS["update_interval"])
     assert (after.auto_range, after.update_interval) == (before.auto_range, before.update_interval)
-    assert bench.world.platform.load == 0.0
+    assert calibrated.load_after == 0.0
 
 
 def test_a_meter_that_dies_midway_leaves_no_load_and_loses_no_finished_run(
@@ -110,7 +133,8 @@ def test_indications_that_contradict_each_other_take_nothing_of_what_was_measure
     said = next(one for one in bench.settings.indications if one.quantity == "power" and one.load == 0.5)
     other = said.model_copy(update={"value": 3.4, "source": "label"})
     bench.settings = bench.settings.model_copy(update={"indications": (*bench.settings.indications, other)})
-    results = {result.asked_load: result for result in calibrate_power(bench, plan=SHORT).results}
+    plan = SHORT.model_copy(update={"loads": (0.5, 1.0)})
+    results = {result.asked_load: result for result in calibrate_power(bench, plan=plan).results}
     assert results[0.5].decision.verdict is Verdict.NOT_EVALUATED
     assert "3.4 kW (label)" in results[0.5].decision.reason
     assert results[0.5].evaluation is not None

@@ -60,11 +60,11 @@ def test_what_is_launched_on_the_accelerators_moves_their_telemetry_and_the_mete
     meter.configure(voltage_range=300.0, current_range=40.0, update_interval=0.5)
 
     def watched() -> tuple[float, float, float]:
-        """Mean power over some 20 s of world time: by DCMI, by the energy truly drawn, and by the meter."""
+        """Mean power over some 10 s of world time: by DCMI, by the energy truly drawn, and by the meter."""
         told = []
         begun, drawn = bench.world.clock.now(), sum(npu.truth.energy for npu in simulated)
         with ThreadPoolExecutor(1) as pool:
-            measured = pool.submit(meter.measure_power, 20.0)
+            measured = pool.submit(meter.measure_power, 10.0)
             while not measured.done():
                 told.append(sum(float(npu.read().power) for npu in npus))
         lasted = bench.world.clock.now() - begun
@@ -73,7 +73,7 @@ def test_what_is_launched_on_the_accelerators_moves_their_telemetry_and_the_mete
 
     idle = watched()
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(measure_together, npus, "fp32", path="gemm", duration=6.0)
+        work = pool.submit(measure_together, npus, "fp32", path="gemm", duration=4.0)
         deadline = time.monotonic() + 30.0
         while min(npu.truth.power for npu in simulated) < 200.0 and time.monotonic() < deadline:
             time.sleep(0.05)
