@@ -8,7 +8,7 @@ from itertools import combinations
 from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import IndicationEntry, Plans
 from aicalib_hw.errors import Problem
-from aicalib_hw.metrology.indications import contradict
+from aicalib_hw.metrology.indications import ENGINE_COUNTER, agree, contradict
 
 
 def contradictions(indications: Sequence[IndicationEntry | None], plan: Plans | None) -> Iterator[Problem]:
@@ -43,7 +43,7 @@ def _unapplied(index: int, entry: IndicationEntry, plan: Plans) -> Iterator[Prob
     }
     for name, value in entry.conditions.items():
         key, values = applied[name]
-        if value not in values:
+        if not any(agree(name, value, one) for one in values):
             yield Problem(
                 f"{name} = {value!r} is never applied".replace("'", '"'),
                 f"indications[{index}].{name}",
@@ -51,12 +51,14 @@ def _unapplied(index: int, entry: IndicationEntry, plan: Plans) -> Iterator[Prob
                 nearest(str(value), [str(one) for one in values]) or f"add {value} to {key}",
             )
     loads = len(inference.concurrency) + len(inference.request_rates)
-    if entry.quantity == "inference" and not entry.conditions and loads > 1:
+    counted = ENGINE_COUNTER in (entry.definition or "")
+    if entry.quantity == "inference" and not entry.conditions and loads > 1 and not counted:
         named = [f"concurrency = {one}" for one in inference.concurrency]
         named += [f"request_rate = {one:g}" for one in inference.request_rates]
         yield Problem(
             "it is not said of which load of the service this indication is",
             f"indications[{index}]",
             f"the plan applies {loads}, and a rate under one would be held against all of them",
-            f"add {' or '.join(named)}",
+            f"add {' or '.join(named)}; or, where the engine's own counters are read, "
+            'definition = "token/output/engine-counter/window"',
         )

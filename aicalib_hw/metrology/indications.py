@@ -22,6 +22,9 @@ CLIENT_BESIDE_SERVICE = (
 )
 """Why a valid rate of tokens gets no verdict, whatever is indicated."""
 
+ENGINE_COUNTER = "/engine-counter/"
+"""In the definition of a rate that an engine counts, whoever asks it: no load of ours tells one from another."""
+
 _LOAD_TOLERANCE = 0.005
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -57,7 +60,7 @@ def fitting(
         for entry in entries
         if entry.quantity == quantity
         and speaks_of(entry, definition, precision)
-        and all(_agree(name, conditions.get(name), value) for name, value in entry.conditions.items())
+        and all(agree(name, conditions.get(name), value) for name, value in entry.conditions.items())
     ]
     most = max((len(entry.conditions) for entry in those), default=0)
     return [entry for entry in those if len(entry.conditions) == most]
@@ -80,7 +83,7 @@ def contradict(one: Any, other: Any, *, precision: str) -> bool:
     """True if both would speak of the same point, and neither is more exact than the other."""
     if one.quantity != other.quantity or one.conditions.keys() != other.conditions.keys():
         return False
-    if not all(_agree(name, value, other.conditions[name]) for name, value in one.conditions.items()):
+    if not all(agree(name, value, other.conditions[name]) for name, value in one.conditions.items()):
         return False
     if one.definition is not None and other.definition is not None:
         return bool(one.definition == other.definition)
@@ -118,7 +121,8 @@ def conditions_of(asked_load: float | None, further: Mapping[str, Any]) -> dict[
     return {**({} if asked_load is None else {"load": float(asked_load)}), **further}
 
 
-def _agree(name: str, one: Any, other: Any) -> bool:
+def agree(name: str, one: Any, other: Any) -> bool:
+    """True if two values of a condition are the same one; loads to half a per cent of full load."""
     if one is None or other is None:
         return one is other
     if name == "load":

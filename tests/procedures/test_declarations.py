@@ -11,6 +11,8 @@ import pytest
 
 import aicalib_hw as hw
 from aicalib_hw import procedures
+from aicalib_hw._bench_file import IndicationEntry, Plans, PowerPlan
+from aicalib_hw._bench_statements import contradictions
 from aicalib_hw.bench import InferencePlan, load_bench
 from aicalib_hw.definitions import DEFINITIONS
 from aicalib_hw.errors import BenchError
@@ -218,6 +220,26 @@ def test_what_would_be_held_against_another_load_or_none_is_refused(
     (problem,) = caught.value.problems
     assert problem.key == key
     assert text in str(problem)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['definition = "token/output/engine-counter/window"\n', "concurrency = 4\n", "request_rate = 4\n"],
+)
+def test_what_can_only_be_said_of_one_point_is_taken_and_the_counters_of_an_engine_know_no_load(
+    tmp_path: Path, line: str
+) -> None:
+    assert len(pasted(tmp_path / "b.toml", SAID + line).settings.indications) == 1
+
+
+def test_a_load_that_is_written_shorter_than_the_plan_has_it_is_the_same_one_before_measuring_too() -> None:
+    def said(load: float) -> IndicationEntry:
+        return IndicationEntry(quantity="power", value=300.0, unit="W", source="display", load=load)
+
+    plan = Plans(power=PowerPlan(loads=(0.0, 1 / 3, 1.0)))
+    assert list(contradictions([said(0.333)], plan)) == []
+    (problem,) = contradictions([said(0.32)], plan)
+    assert problem.key == "indications[0].load"
 
 
 def test_a_contradiction_that_no_check_could_find_takes_nothing_of_what_was_measured(
