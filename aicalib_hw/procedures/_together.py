@@ -27,34 +27,50 @@ def measure_together(
     """Run `measure_peak` on all of them at once and return the results in their order.
 
     What counts begins when all are warm, and until then each goes on working. If one fails the others are stopped, and
-    its error is raised when all have ended.
+    its error is raised when all have ended. Nothing computes any more when this returns, by an interrupt neither.
     """
     if len(accelerators) == 1:
         return [accelerators[0].measure_peak(precision, path=path, duration=duration, progress=progress)]
     results: dict[int, PeakMeasurement] = {}
     failures: list[BaseException] = []
     start = _Start(len(accelerators))
+    # Not join(): one that an interrupt has ended takes its thread for ended too (Python 3.11).
+    ended = [threading.Event() for _ in accelerators]
+
+    def call_off() -> None:
+        start.called_off.set()
+        for one in accelerators:
+            one.abort()
 
     def work(index: int) -> None:
         try:
-            told = progress if index == 0 else None
+            told, ready = progress if index == 0 else None, start.joined()
             results[index] = accelerators[index].measure_peak(
-                precision, path=path, duration=duration, ready=start.joined(), progress=told
+                precision, path=path, duration=duration, ready=ready, progress=told
             )
+            # For one that never asked, or the others would go on warming without end.
+            ready(0.0)
         except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
             failures.append(error)
-            start.called_off.set()
-            for other in accelerators:
-                other.abort()
+            call_off()
+        finally:
+            ended[index].set()
 
     threads = [
         threading.Thread(target=work, args=(index,), name=f"measuring {one.address}", daemon=True)
         for index, one in enumerate(accelerators)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for one in ended:
+            one.wait()
+    except BaseException:
+        call_off()
+        for thread, one in zip(threads, ended, strict=True):
+            if thread.ident is not None:
+                one.wait()
+        raise
     if failures:
         raise failures[0]
     return [results[index] for index in range(len(accelerators))]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aicalib_hw.instruments.accelerators.cpu.driver import CpuAccelerator
 
 import aicalib_hw as hw
-from aicalib_hw.errors import DefinitionMismatch, NotSupported
+from aicalib_hw.errors import DefinitionMismatch, MeasurementInvalid, NotSupported
 from aicalib_hw.identity import Identity
+from aicalib_hw.interfaces import PeakMeasurement
 from aicalib_hw.procedures import calibrate_compute
 from aicalib_hw.procedures._together import measure_together, sum_of
 from aicalib_hw.readings import Instant, Measurement, Run, Validity, ValidityStatus, Window
@@ -129,6 +133,44 @@ def test_if_one_fails_the_others_are_stopped_and_its_error_is_told(two: Any) -> 
     with pytest.raises(hw.AicalibError):
         measure_together([cpu, board], "fp32", path="vector", duration=60.0)
     assert time.monotonic() - began < 20.0
+
+
+def test_an_interrupt_of_the_program_ends_what_all_of_them_compute(two: Any) -> None:
+    interrupted = threading.Event()
+
+    def interrupt(done: float, note: str) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    cpu, board = two.instruments["cpu"], two.instruments["board"]
+    with pytest.raises(KeyboardInterrupt):
+        measure_together([cpu, board], "fp32", path="vector", duration=60.0, progress=interrupt)
+    # Their threads have said that they end, and need a turn for it.
+    deadline = time.monotonic() + 20.0
+    while any(thread.name.startswith("measuring ") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Hasty(CpuAccelerator):
+    """Does not ask whether the others are warm."""
+
+    def measure_peak(self, *arguments: Any, ready: Any = None, **further: Any) -> PeakMeasurement:
+        return super().measure_peak(*arguments, **further)
+
+
+def test_one_that_does_not_wait_for_the_others_leaves_none_of_them_warming_without_end() -> None:
+    with CpuAccelerator("cpu://local") as patient, Hasty("cpu://local") as hasty:
+        rescue = threading.Timer(30.0, patient.abort)
+        rescue.start()
+        try:
+            # On a busy host one of them may have found no turn: what counts here is that both come to their end.
+            with contextlib.suppress(MeasurementInvalid):
+                measure_together([patient, hasty], "fp32", path="vector", duration=0.3)
+            assert rescue.is_alive()
+        finally:
+            rescue.cancel()
 
 
 GPUS = """
