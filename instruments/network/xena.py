@@ -184,15 +184,18 @@ class Xena(TrafficTester[Held]):
     def _give_all_back(self, ours: Held) -> ReleaseReport:
         mine, lost = ours
         report = ReleaseReport()
+        kept: set[str] = set()
         for port in mine:
             done = self._release(port)
             report += done
-            if done:
-                self._taken.discard(port.port)
+            if not done:
+                kept.add(port.port)
         report += ReleaseReport(
             failures=tuple(f"{port.port}: {port.owner} has taken it, our streams may still run there" for port in lost)
         )
-        self._taken -= {port.port for port in lost}
+        # Of a port that went to others nothing is ours any more, nor is the mode that it once had theirs.
+        self._taken &= kept
+        self._latency_modes = {port: mode for port, mode in self._latency_modes.items() if port in self._taken}
         return report
 
     def take_again(self, ports: Sequence[str]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aicalib_hw.instruments.network._xena_session import XenaSession
@@ -162,6 +164,26 @@ def test_the_latency_mode_of_a_port_is_what_it_was_once_the_port_is_given_back(s
                 assert modes() == [mode, mode] != before
             assert modes() == before
     assert modes() == before
+
+
+@pytest.mark.parametrize("simulated", ["xena"], indirect=True)
+def test_the_latency_mode_that_somebody_else_has_set_meanwhile_is_the_one_that_a_port_gets_back(simulated: Any) -> None:
+    ours, place = Stream("there", "0/0", "0/1", 512, 0.5, latency_mode="FIRST2LAST"), urlsplit(simulated.address)
+    with hw.open_instrument(simulated.address) as tester:
+        reservation = tester.reserve(("0/0", "0/1"), owner="test")
+        reservation.configure([ours])
+        with XenaSession("127.0.0.1", place.port or 0, password="xena", owner="others", timeout=5.0) as others:
+            for port in ("0/0", "0/1"):
+                others.command(f"{port} P_RESERVATION RELINQUISH")
+                while others.ask(f"{port} P_RESERVATION ?")[0].values != ["RELEASED"]:
+                    time.sleep(0.02)
+                others.command(f"{port} P_RESERVATION RESERVE", f"{port} P_LATENCYMODE LAST2FIRST")
+                others.command(f"{port} P_RESERVATION RELEASE")
+        reservation.release()
+        with tester.reserve(("0/0", "0/1"), owner="test") as again:
+            again.configure([ours])
+        told = tester.snapshot()
+        assert [told[f"{port} P_LATENCYMODE"].value for port in ("0/0", "0/1")] == ["LAST2FIRST", "LAST2FIRST"]
 
 
 @pytest.mark.parametrize("odd", ["0/0  P_SPEED  800000\n0/0  P_SPEED  1", "0/1  P_TRAFFIC  ON", ""])
