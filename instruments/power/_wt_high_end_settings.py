@@ -119,7 +119,7 @@ class Settings:
         """Return every setting with value, unit, time and origin."""
         with self.session.lock:
             settings, now = self.in_force(), Instant.now()
-            units = {"voltage_range": "V", "current_range": "A", "update_interval": "s"}
+            units = {"voltage_range": "V", "current_range": "A", "update_interval": "s", "sensor_ratio": "mV/A"}
             found = {
                 name: Setting(getattr(settings, name), units.get(name, ""), now, "instrument")
                 for name in PowerSettings.__slots__

@@ -186,6 +186,7 @@ def test_a_sensor_of_voltage_output_is_read_in_amperes_told_with_its_ratio_and_h
     reading = meter.read()
     assert float(reading.active_power) == pytest.approx(simulated_power_meter.truth.active_power, rel=0.02)
     assert reading.settings.sensor_ratio == (10.0,)
+    assert (meter.snapshot()["sensor_ratio"].value, meter.snapshot()["sensor_ratio"].unit) == ((10.0,), "mV/A")
     assert reading.settings.current_range == (50.0,)
     power = float(reading.active_power)
     limits = {one.name: one.half_width for one in meter.components(reading)}
