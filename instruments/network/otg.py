@@ -166,9 +166,7 @@ class OpenTrafficGenerator(TrafficTester[str | None]):
 
     def _give_all_back(self, ours: str | None) -> ReleaseReport:
         if ours is not None and ours != self.mark:
-            # Their configuration has replaced ours whole: what would be stopped and emptied now is theirs.
-            lost, self.owned = self.owned, False
-            return ReleaseReport((f"left to {ours}, whose configuration replaced ours",) if lost else ())
+            return self._left_to(ours)
         if ours is None and not self.owned:
             return ReleaseReport()
         actions: list[str] = []
@@ -182,12 +180,20 @@ class OpenTrafficGenerator(TrafficTester[str | None]):
         except AicalibError as error:
             failures.append(f"traffic stopped failed, traffic may still be running: {error.what}")
         try:
+            # Asked anew: it may have been replaced since, and what is pushed empties whatever is there.
+            if (present := self._owner()) not in (None, self.mark):
+                return self._left_to(str(present))
             self.push({})
             actions.append("ports given back")
         except AicalibError as error:
             failures.append(f"ports given back failed, traffic may still be running: {error.what}")
         self.owned = bool(failures)
         return ReleaseReport(tuple(actions), tuple(failures))
+
+    def _left_to(self, others: str) -> ReleaseReport:
+        """Their configuration has replaced ours whole: what would be stopped and emptied now is theirs."""
+        lost, self.owned = self.owned, False
+        return ReleaseReport((f"left to {others}, whose configuration replaced ours",) if lost else ())
 
     def ask(self, method: str, path: str, body: Any = None, *, timeout: float | None = None) -> Any:
         """Exchange JSON; raises LicenceMissing, LockedByOther, LinkDown, InstrumentReportedError, as JsonLink.send."""

@@ -148,6 +148,39 @@ def test_a_controller_that_stops_no_flow_by_name_is_told_to_stop_our_whole_confi
             server.shutdown()
 
 
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_a_configuration_that_replaces_ours_while_we_release_is_not_emptied(looks: int) -> None:
+    pushed: list[Any] = []
+
+    class Replaced(Older):
+        left = 0
+
+        def do_GET(self) -> None:
+            if "version" not in self.path:
+                type(self).left -= 1
+                type(self).mark = self.mark if type(self).left >= 0 else "their ports"
+            super().do_GET()
+
+        def do_POST(self) -> None:
+            if self.path == "/config":
+                pushed.append(self.path)
+            super().do_POST()
+
+    with HTTPServer(("127.0.0.1", 0), Replaced) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with OpenTrafficGenerator(f"otg+http://127.0.0.1:{server.server_port}?port=p1@x", timeout=5.0) as tester:
+                Replaced.mark, Replaced.left, Replaced.orders = tester.mark, 1, []
+                tester.reserve(["p1"], owner="test")
+                pushed.clear()
+                Replaced.left = looks
+                report = tester.release()
+                assert pushed == []
+                assert any("left to somebody (their ports)" in action for action in report.actions)
+        finally:
+            server.shutdown()
+
+
 @pytest.mark.parametrize("simulated", ["xena"], indirect=True)
 def test_the_latency_mode_of_a_port_is_what_it_was_once_the_port_is_given_back(simulated: Any) -> None:
     def modes() -> list[str]:
