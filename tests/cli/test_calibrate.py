@@ -50,9 +50,9 @@ source = "test"
 
 [plan.power]
 loads = [0.0, 1.0]
-duration = 1.0
+duration = 0.5
 settle = 0.5
-ranging_duration = 1.0
+ranging_duration = 0.5
 energy_duration = 0
 """
 
@@ -226,7 +226,7 @@ def test_an_instrument_that_fails_in_the_middle_ends_with_three_and_keeps_what_w
     with simulate_bench("./simulated.toml") as simulation:
         address = simulation.addresses["meter"]
         text = BENCH.replace('simulator = "yokogawa-wt300"', f'address = "{address}"\ntimeout = 1.0')
-        text = text.replace('source = "world"', 'source = "cpu"').replace("duration = 1.0", "duration = 3.0")
+        text = text.replace('source = "world"', 'source = "cpu"').replace("duration = 0.5", "duration = 3.0")
         text += '\n[instruments.cpu]\ndriver = "cpu"\naddress = "cpu://local"\n'
         text += "\n[plan.compute]\nduration = 0.3\nruns = 2\nwarm_up = 0.0\ngemm = false\n"
         Path("small.toml").write_text(text)

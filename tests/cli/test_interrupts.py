@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from aicalib_hw.bench import runtime_directory
+from aicalib_hw.errors import RecordError
 from aicalib_hw.leases import LeaseBook
 from aicalib_hw.records.store import read_record
 
@@ -52,6 +53,21 @@ def wait_for(path: Path, size: int = 1) -> None:
     while not (path.exists() and path.stat().st_size >= size):
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.02)
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+
+
+def equipment(path: Path) -> list[str]:
+    """Names of what the record says was used; none as long as the record is only being made."""
+    try:
+        return [item.name for item in read_record(path).equipment]
+    except RecordError:
+        return []
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -105,11 +121,11 @@ def test_a_calibration_stops_at_once_and_leaves_a_record_marked_aborted(number: 
 def test_a_killed_calibration_leaves_a_record_that_can_be_read_and_a_lease_that_can_be_taken_over() -> None:
     with started("calibrate", "--quantity", "compute", "--output", "out") as process:
         wait_for(Path("out/record.sqlite"))
-        time.sleep(1.0)
+        wait_until(lambda: bool(equipment(Path("out/record.sqlite"))))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert "cpu://local" in [left.address for left in LeaseBook(runtime_directory()).held()]
-    assert [item.name for item in read_record(Path("out/record.sqlite")).equipment] != []
+    assert equipment(Path("out/record.sqlite")) != []
     with started("calibrate", "--quantity", "compute", "--output", "next") as process:
         wait_for(Path("next/record.sqlite"))
         end(process, signal.SIGINT)

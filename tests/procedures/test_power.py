@@ -17,8 +17,8 @@ from aicalib_hw.metrology import Calibration, Verdict
 from aicalib_hw.procedures import calibrate_power
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
+from tests.benches import in_a_fast_world
 
-from .conftest import in_a_fast_world
 from .stamps import Stamps
 
 OpenBench = Callable[..., hw.Bench]

@@ -92,7 +92,7 @@ def test_energy_on_a_simulated_meter_at_the_mains_rises_with_the_tokens() -> Non
                     tokens, begun = service.truth.tokens, service.world.clock.now()
                     wire.write(":INTEG:RES;:INTEG:STAR")
                     with Clients(service, streams):
-                        time.sleep(1.5)
+                        time.sleep(0.8)
                     time.sleep(0.2)
                     wire.write(":INTEG:STOP")
                     lasted = service.world.clock.now() - begun
