@@ -32,6 +32,8 @@ _PACKAGE = __name__.rpartition(".")[0]
 _STARTING = 60.0
 """s in which a client process must have begun."""
 
+_UNTIL_ITS_INPUT_ENDS = "import sys; sys.stdin.read()"
+
 _DECODING = 600.0
 """s in which client processes must have decoded what came."""
 
@@ -81,11 +83,15 @@ class Crew:
         self._told = threading.Condition()
         self._states: list[dict[str, Any]] = [{} for _ in range(processes)]
         self._processes: list[Process] = []
+        self._keeper: Process | None = None
 
     def __enter__(self) -> Self:
-        self._work = tempfile.TemporaryDirectory(prefix="aicalib-inference-")
+        self._work = tempfile.TemporaryDirectory(prefix="aicalib-inference-", ignore_cleanup_errors=True)
         try:
             root = Path(self._work.name)
+            # What clients that have ended left is removed by its guard, should this process be killed before it looks.
+            idle = [sys.executable, "-I", "-S", "-c", _UNTIL_ITS_INPUT_ENDS]
+            self._keeper = Process(idle, trace=None, guarded=True, remove=str(root)).start()
             self._signals = root / "signals"
             self._signals.mkdir()
             for number in range(self._count):
@@ -229,6 +235,8 @@ class Crew:
     def _end(self) -> None:
         for process in self._processes:
             process.stop(grace=0.0)
+        if self._keeper is not None:
+            self._keeper.stop(grace=0.0)
         self._work.cleanup()
 
 

@@ -20,7 +20,7 @@ from aicalib_hw.instruments.inference._job import Job
 from aicalib_hw.errors import Aborted
 
 WAITING = """
-import threading, time
+import sys, threading, time
 from aicalib_hw.instruments.inference._crew import Crew
 from aicalib_hw.instruments.inference._job import Job
 
@@ -28,7 +28,10 @@ def job(number, directory, signals):
     key = {"Authorization": "Bearer unspeakable"}
     return Job(directory, signals, "http://127.0.0.1:9/v1", key, {}, chat=False, streaming=True, slots=1)
 
-with Crew(2, job, trace=None, aborted=threading.Event()):
+with Crew(2, job, trace=None, aborted=threading.Event()) as crew:
+    if "done" in sys.argv:
+        crew.go()
+        crew.collect(60.0)
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -151,13 +154,13 @@ def test_a_load_that_is_given_up_leaves_what_was_seen_without_a_gap(answering: i
     assert len(seen.times) == sum(one.events for one in seen.requests) >= len(complete)
 
 
-@pytest.mark.parametrize("ready", [True, False], ids=["once they are ready", "while they begin"])
-def test_client_processes_whose_parent_was_killed_end_and_leave_no_file(tmp_path: Path, ready: bool) -> None:
-    command = [sys.executable, "-c", WAITING]
+@pytest.mark.parametrize("when", ["they begin", "they are ready", "they are done"])
+def test_client_processes_whose_parent_was_killed_end_and_leave_no_file(tmp_path: Path, when: str) -> None:
+    command = [sys.executable, "-c", WAITING, when.split()[-1]]
     parent = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with parent.stdout as said:
-        if ready:
+        if when != "they begin":
             assert said.readline() == b"ready\n"
         else:
             _until(lambda: len(list(tmp_path.glob("*/client-1"))) == 1)
