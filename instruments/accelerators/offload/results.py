@@ -35,6 +35,9 @@ HOST_LATENCY_S = 0.02
 """What the host may be late in starting and noticing a run, besides the relative limit."""
 
 MOST_THROTTLED = 0.05
+BUSY_SHARE = 0.98
+"""Share of the time in which a launch runs, below which a sustained rate says that the device waited for work."""
+
 _SETTLED_NS = 20_000_000
 _PAUSE_NS = 2_000_000
 MOST_CLOCK_SPREAD = 0.01
@@ -143,16 +146,18 @@ def evaluate(work: Work, seen: Observation, about: Circumstances) -> PeakMeasure
             load=1.0,
         )
 
+    share = sum(launch.duration for launch in work.launches) / work.device_seconds
+    waited = [] if share >= BUSY_SHARE else [f"busy host: the device had work for {share:.1%} of the time"]
     slowed = [f"{reason}: not valid for a claim at the rated clock" for reason in claim]
     return PeakMeasurement(
-        sustained=made("sustained", sustained, broken, [*remarks, *slowed]),
+        sustained=made("sustained", sustained, broken, [*remarks, *waited, *slowed]),
         peak=made(about.peak_word, peak, [*broken, *too_fast, *slowed], remarks),
         clock=_clock(clock, working, about),
         efficiency_measured_clock=peak / (about.per_cycle * clock) if about.per_cycle and clock else None,
         efficiency_maximum_clock=peak / (about.per_cycle * about.maximum_clock)
         if about.per_cycle and about.maximum_clock
         else None,
-        share=sum(launch.duration for launch in work.launches) / work.device_seconds,
+        share=share,
         throttle=working.throttle,
         rejected=0,
         energy=seen.energy,

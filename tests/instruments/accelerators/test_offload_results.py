@@ -65,6 +65,14 @@ def test_rate_and_efficiencies_are_operations_over_the_devices_own_time() -> Non
     assert result.sustained.validity
 
 
+def test_a_sustained_rate_of_a_device_that_a_busy_host_kept_waiting_says_so_and_its_peak_does_not() -> None:
+    waited = evaluate(ten_launches(gap=0.1), seen(1.25e9, 1.25e9), ABOUT)
+    assert waited.sustained.value == pytest.approx(1e12 / 1.9)
+    assert waited.sustained.validity.reasons == ("busy host: the device had work for 52.6% of the time",)
+    assert waited.peak.validity.reasons == ()
+    assert evaluate(ten_launches(gap=0.001), seen(1.25e9, 1.25e9), ABOUT).sustained.validity.reasons == ()
+
+
 def test_wrong_results_make_both_rates_invalid() -> None:
     result = evaluate(ten_launches(wrong="wrong results: 3 of 9"), seen(1.25e9, 1.25e9), ABOUT)
     assert not result.peak.validity
