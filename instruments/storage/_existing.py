@@ -68,7 +68,7 @@ def require_tellable(path: Path, *, where: str) -> None:
             where=where,
             why="it ends a name at # and ;, leaves out blanks at either end, and takes - for its own input: "
             "another file would be measured",
-            advice="rename it, or name a link to it that is called otherwise",
+            advice="rename it",
         )
 
 

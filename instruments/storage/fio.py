@@ -186,9 +186,10 @@ class Fio(StorageTester):
         return ReleaseReport(tuple(actions), failures)
 
     def _path_of(self, job: StorageJob) -> Path:
-        top = self._place.path
-        path = top / job.path if job.path else top
-        if not path.resolve().is_relative_to(top.resolve()):
+        """Where links lead to now: one that is turned meanwhile, as those in /dev/disk are, leads fio nowhere else."""
+        top = self._place.path.resolve()
+        path = (top / job.path).resolve() if job.path else top
+        if not path.is_relative_to(top):
             raise OutOfRange(f"{job.path} is not under {top}", where=self.address)
         return path
 

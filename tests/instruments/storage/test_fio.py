@@ -221,6 +221,28 @@ def test_a_file_of_an_unusual_name_is_the_one_that_is_overwritten_and_no_other(d
             file.unlink()
 
 
+def test_a_link_that_is_turned_while_it_is_measured_leads_to_no_other_file(disk: Disk) -> None:
+    mine, theirs, link = (disk.directory / name for name in ("mine", "theirs", "link"))
+    try:
+        for file in (mine, theirs):
+            file.write_bytes(b"data" * 8 * MIB)
+        link.symlink_to(mine)
+
+        def turn(done: float, note: str) -> None:
+            if link.readlink() == mine:
+                link.unlink()
+                link.symlink_to(theirs)
+
+        with Fio(f"fio://{link}?loop=yes&overwrite=yes") as tester:
+            tester.measure_throughput(job("sequential-write"), progress=turn)
+        assert link.readlink() == theirs
+        assert theirs.read_bytes() == b"data" * 8 * MIB
+        assert b"datadata" not in mine.read_bytes()
+    finally:
+        for file in (mine, theirs, link):
+            file.unlink(missing_ok=True)
+
+
 def test_a_file_that_is_in_use_is_not_overwritten_and_who_uses_it_is_told(disk: Disk) -> None:
     image = disk.directory / "image"
     image.write_bytes(b"data" * 8 * MIB)
