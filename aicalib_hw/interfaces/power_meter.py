@@ -6,6 +6,7 @@ import abc
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, cast
 
 from aicalib_hw.errors import UsageError
@@ -197,7 +198,7 @@ class PowerMeter(Instrument):
 
 def require_duration(duration: object, *, where: str) -> None:
     """Raise UsageError for what is no length of a measurement in s: a text, nothing, less than nothing, no end."""
-    number = isinstance(duration, (int, float)) and not isinstance(duration, bool)
+    number = isinstance(duration, Real) and not isinstance(duration, bool)
     if not number or not 0 < cast(float, duration) < math.inf:
         raise UsageError(
             f"a measurement of {duration!r} s is none" if number else f"{duration!r} is no number of seconds",

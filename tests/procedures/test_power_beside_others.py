@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import aicalib_hw as hw
 from aicalib_hw.procedures import calibrate_power
@@ -41,17 +44,23 @@ load_tolerance = 0.1
 
 @contextlib.contextmanager
 def neighbours() -> Iterator[None]:
-    """One program for each processor that does nothing but compute."""
-    busy = [sys.executable, "-c", "import time\nends = time.monotonic() + 60\nwhile time.monotonic() < ends: pass"]
-    programs = [subprocess.Popen(busy) for _ in range(os.cpu_count() or 1)]
+    """One program for each processor that does nothing but compute, and that no program of ours has for a child."""
+    work = "import os, time; print(os.getpid(), flush=True); ends = time.monotonic() + 60"
+    busy = f"{work}\nwhile time.monotonic() < ends: pass"
+    programs = []
     try:
+        for _ in range(os.cpu_count() or 1):
+            shell = ["sh", "-c", '"$0" -c "$1" &', sys.executable, busy]
+            with subprocess.Popen(shell, stdout=subprocess.PIPE, text=True) as started:
+                assert started.stdout is not None
+                programs.append(int(started.stdout.readline()))
         yield
     finally:
         for program in programs:
-            program.kill()
-            program.wait()
+            os.kill(program, signal.SIGKILL)
 
 
+@pytest.mark.alone
 def test_the_load_of_others_is_stated_and_makes_idle_invalid(tmp_path: Path) -> None:
     path = tmp_path / "busy.toml"
     path.write_text(BENCH, encoding="utf-8")

@@ -22,6 +22,7 @@ from aicalib_hw.errors import (
     OutOfRange,
     ProtocolError,
     UnusableReading,
+    UsageError,
 )
 from aicalib_hw.readings import Status
 
@@ -298,9 +299,11 @@ def test_an_energy_whose_moment_was_missed_has_no_value() -> None:
     assert not energy.validity
 
 
-@pytest.mark.parametrize("duration", [0.5, 0.0, -1.0, 36_000_060.0])
-def test_an_energy_over_no_whole_seconds_is_refused(duration: float) -> None:
-    with pytest.raises(OutOfRange):
+@pytest.mark.parametrize(
+    ("duration", "error"), [(0.5, OutOfRange), (36_000_060.0, OutOfRange), (0.0, UsageError), (-1.0, UsageError)]
+)
+def test_an_energy_over_no_whole_seconds_is_refused(duration: float, error: type[Exception]) -> None:
+    with pytest.raises(error):
         meter(1)[0].measure_energy(duration)
 
 
