@@ -134,7 +134,10 @@ def judged(share: float, others: float | None, durations: Sequence[int]) -> Vali
             taken.append(text)
     slow = slow_calls(durations)
     if slow > MOST_REJECTED * len(durations):
-        taken.append(f"{slow} of {len(durations)} calls took more than {_SLOW - 1:.0%} longer than the fastest")
+        taken.append(
+            f"{slow} of {len(durations)} calls took more than {_SLOW - 1:.0%} longer than the fastest: the clock fell, "
+            "or a hypervisor took time; measure when warm, and with no other guests"
+        )
     if not taken:
         return Validity(reasons=tuple(signs))
     return Validity(ValidityStatus.INVALID, (*dict.fromkeys((*taken, *signs)),))

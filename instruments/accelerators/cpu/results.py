@@ -84,7 +84,9 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     busy = busy_signs(evidence)
     validity = Validity(ValidityStatus.INVALID, tuple(broken + busy)) if broken else Validity(reasons=tuple(busy))
     # One quiet moment is enough for the peak; the sustained rate has the time in it that others took.
-    taken = taken_away(evidence["share"], evidence["throttled_by_quota"])
+    quota = evidence.get("quota")
+    left = min(1.0, quota["processors"] / len(work)) if quota and evidence["throttled_by_quota"] else 1.0
+    taken = taken_away(evidence["share"], left)
     whole = Validity(ValidityStatus.INVALID, (taken, *validity.reasons)) if taken else validity
     return PeakMeasurement(
         sustained=_sustained(timelines, runs, evidence, whole, about),
@@ -98,13 +100,13 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     )
 
 
-def taken_away(share: float, throttled: int | None) -> str:
+def taken_away(share: float, left: float) -> str:
     """Return why the rate is not that of the cores where others had more than a fifth of their time, else "".
 
-    share: of their time for which the cores were ours, 0…1. throttled: how often a quota stopped us, None = there is
-    none: what a quota leaves is what this system has, and is told as evidence.
+    share: of their time for which the cores were ours, 0…1. left: what a quota that stopped us leaves of it: that is
+    what this system has, and is told as evidence.
     """
-    if share >= 1 - MOST_REJECTED or throttled:
+    if share >= (1 - MOST_REJECTED) * left:
         return ""
     return f"other programs had more than {MOST_REJECTED:.0%} of the cores' time: end them, and repeat"
 

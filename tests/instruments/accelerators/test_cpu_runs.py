@@ -307,8 +307,9 @@ def test_both_measurements_survive_their_record() -> None:
 
 
 def test_cores_that_others_had_for_more_than_a_fifth_of_the_time_give_no_rate_of_theirs() -> None:
-    assert "end them" in taken_away(0.19, None)
-    assert "end them" in taken_away(0.79, 0)
-    assert taken_away(0.81, None) == ""
-    # A quota is not somebody else: what it leaves is what there is.
-    assert taken_away(0.5, 12) == ""
+    assert "end them" in taken_away(0.19, 1.0)
+    assert "end them" in taken_away(0.79, 1.0)
+    assert taken_away(0.81, 1.0) == ""
+    # A quota is not somebody else: what it leaves is what there is, and no more than that is excused.
+    assert taken_away(0.45, 0.5) == ""
+    assert "end them" in taken_away(0.3, 0.5)
