@@ -96,10 +96,10 @@ def _maker(process: int) -> str:
 
 def _lock(file: int) -> bool:
     """Lock an open file for as long as it is open; False while another holds it, or where there are no locks."""
-    import fcntl  # only where fio runs at all
-
     try:
+        import fcntl
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (ImportError, OSError):
         return False
     return True
