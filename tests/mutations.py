@@ -302,7 +302,7 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def judge(tree: Path, judges: tuple[str, ...], *options: str) -> subprocess.CompletedProcess[str]:
     """Run the tests on the copy."""
-    return run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *options, *judges)
+    return run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *options, *judges)
 
 
 def require_copy(tree: Path) -> None:

@@ -97,6 +97,8 @@ class Engine:
                 group.remove(job)
         self._ready = [entry for entry in self._ready if entry[2] is not job]
         heapq.heapify(self._ready)
+        if not self._running:
+            self._next_step(self._now())  # who waited for the step of the one that left would wait for ever
         self._admit(self._now())
 
     def due(self) -> float | None:

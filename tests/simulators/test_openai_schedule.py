@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aicalib_hw.simulators.inference.schedule import Engine, Job
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from .serving import asked, reads, served
@@ -116,8 +116,9 @@ def test_late_wake_ups_move_no_token_and_lose_none(
     assert punctual.engine.running == punctual.engine.waiting == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 1)), min_size=1, max_size=25), st.integers(1, 4))
+@example([(1, 0.0), (1, 0.0), (3, 0.0), (2, 0.0), (1, 0.0), (4, 0.0), (5, 0.0), (2, 0.0)], 2)
 def test_no_more_run_than_there_are_slots_and_a_client_that_leaves_gives_its_slot_to_the_next(
     jobs: list[tuple[int, float]], slots: int
 ) -> None:
