@@ -283,7 +283,7 @@ def test_status_interval_writes_one_document_after_the_other(fio: Callable[..., 
 
 
 def test_progress_is_told_in_one_line_that_is_written_over(fio: Callable[..., Fio]) -> None:
-    command = fio(rate=20.0).command(*TIMED, "--eta=always")
+    command = fio(rate=20.0).command(*TIMED, "--runtime=10", "--eta=always")
     lines = subprocess.run(command, capture_output=True, timeout=20, check=True).stdout.decode().split("\r")
     assert lines[0] == "Jobs: 1 (f=1)"
     assert any("[R(1)]" in line and "MiB/s]" in line and "[eta 00m:" in line for line in lines)
@@ -430,7 +430,9 @@ def test_an_option_that_is_not_simulated_is_refused_by_name(fio: Callable[..., F
 def test_the_fixture_gives_a_disk_of_the_asked_rate(simulated_storage_tester: Any) -> None:
     tester = simulated_storage_tester
     where = (f"--directory={tester.directory}", "--output-format=json")
-    done = subprocess.run([str(tester.program), *where, *TIMED], capture_output=True, check=True, timeout=20)
+    done = subprocess.run(
+        [str(tester.program), *where, *TIMED, "--runtime=10"], capture_output=True, check=True, timeout=20
+    )
     assert json.loads(done.stdout)["jobs"][0]["read"]["bw_bytes"] == pytest.approx(1e9, rel=0.005)
 
 

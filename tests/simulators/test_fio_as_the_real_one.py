@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,17 @@ def simulated() -> Iterator[str]:
 
 
 def both(simulated: str, tmp_path: Path, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
-    """Run the real and the simulated one, each in a directory of its own with the same names in it."""
-    assert REAL is not None
-    done = []
-    for program, name in ((REAL, "real"), (simulated, "simulated")):
+    """Run the real and the simulated one at once, each in a directory of its own with the same names in it."""
+
+    def act(program: str, name: str) -> subprocess.CompletedProcess[str]:
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
-        done.append(
-            subprocess.run(
-                [program, *arguments], cwd=directory, capture_output=True, text=True, timeout=30, check=False
-            )
+        return subprocess.run(
+            [program, *arguments], cwd=directory, capture_output=True, text=True, timeout=30, check=False
         )
-    return done
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(act, (str(REAL), simulated), ("real", "simulated")))
 
 
 def document(text: str) -> Any:

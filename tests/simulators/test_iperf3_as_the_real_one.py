@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -37,9 +37,19 @@ def simulated() -> Iterator[Any]:
     world.stop()
 
 
+_given: set[int] = set()
+_giving = threading.Lock()
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that is free, and was not given to anybody who may not have begun to listen at it yet."""
+    with _giving:
+        while True:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                port = int(listener.getsockname()[1])
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 @contextlib.contextmanager
@@ -92,13 +102,23 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
 
 
-@functools.cache
-def both(simulated: Any, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
-    """Run a test with the real pair and with the simulated one; the same test is run once for all that look at it."""
+class Pair(NamedTuple):
+    """What a client and its server said of one test, and the status of the server."""
 
-    def act(program: str) -> subprocess.CompletedProcess[str]:
-        with served(program) as (port, _):
-            return run(program, *CLIENT, "-p", str(port), *arguments)
+    client: subprocess.CompletedProcess[str]
+    server: str
+    status: int
+
+
+def both(simulated: Any, arguments: tuple[str, ...]) -> list[Pair]:
+    """Run a test with the real pair and with the simulated one; the server tells in JSON where the client does not."""
+    form = () if "-J" in arguments else ("-J",)
+
+    def act(program: str) -> Pair:
+        with served(program, *form) as (port, server):
+            client = run(program, *CLIENT, "-p", str(port), *arguments)
+            told = server.communicate(timeout=20)[0]
+            return Pair(client, told, server.returncode)
 
     return by_both(simulated, act)
 
@@ -136,9 +156,25 @@ RUNS = [
 ]
 
 
+TEXTS = [("-t", "1"), ("-t", "1", "-R"), ("-t", "1", "--bidir", "-P", "2"), ("-t", "1", "-u", "-b", "10M")]
+TEXTS += [("-t", "1", "-O", "1"), ("-t", "1", "-u", "-R", "-b", "10M")]
+
+Done = Callable[..., list[Pair]]
+
+
+@pytest.fixture(scope="module")
+def done(simulated: Any) -> Done:
+    """What came of each test, by its arguments: each is run once for all that look at it, and a few run at a time."""
+    asked = [*((*arguments, "-J") for arguments in RUNS), *TEXTS]
+    with ThreadPoolExecutor(4) as pool:
+        found: dict[tuple[str, ...], Future[list[Pair]]] = {one: pool.submit(both, simulated, one) for one in asked}
+        wait(found.values())
+    return lambda *arguments: found[arguments].result()
+
+
 @pytest.mark.parametrize("arguments", RUNS, ids=" ".join)
-def test_results_have_the_same_names_and_types(simulated: Any, arguments: tuple[str, ...]) -> None:
-    real, ours = both(simulated, *arguments, "-J")
+def test_results_have_the_same_names_and_types(done: Done, arguments: tuple[str, ...]) -> None:
+    real, ours = (one.client for one in done(*arguments, "-J"))
     assert ours.returncode == real.returncode == 0
     assert ours.stderr == real.stderr == ""
     one, other = json.loads(real.stdout), json.loads(ours.stdout)
@@ -162,9 +198,9 @@ def test_results_have_the_same_names_and_types(simulated: Any, arguments: tuple[
 
 
 @pytest.mark.parametrize("arguments", [(), ("-u", "-b", "10M")], ids=["tcp", "udp"])
-def test_numbers_follow_from_each_other_in_the_same_odd_ways(simulated: Any, arguments: tuple[str, ...]) -> None:
-    for done in both(simulated, "-t", "1", *arguments, "-J"):
-        end = json.loads(done.stdout)["end"]
+def test_numbers_follow_from_each_other_in_the_same_odd_ways(done: Done, arguments: tuple[str, ...]) -> None:
+    for one in done("-t", "1", *arguments, "-J"):
+        end = json.loads(one.client.stdout)["end"]
         sent, received = end["sum_sent"], end["sum_received"]
         assert sent["bits_per_second"] == pytest.approx(8 * sent["bytes"] / sent["end"], rel=1e-6)
         assert received["bits_per_second"] == pytest.approx(8 * received["bytes"] / received["end"], rel=1e-6)
@@ -184,15 +220,10 @@ def test_numbers_follow_from_each_other_in_the_same_odd_ways(simulated: Any, arg
 
 
 @pytest.mark.parametrize("arguments", [("-t", "1"), ("-t", "1", "-R"), ("-t", "1", "-u", "-b", "10M")], ids=" ".join)
-def test_what_a_server_says_in_json_is_of_the_same_form(simulated: Any, arguments: tuple[str, ...]) -> None:
-    def act(program: str) -> Any:
-        with served(program, "-J") as (port, server):
-            assert run(program, *CLIENT, "-p", str(port), *arguments).returncode == 0
-            told = json.loads(server.communicate(timeout=20)[0])
-            assert server.returncode == 0
-            return told
-
-    said = by_both(simulated, act)
+def test_what_a_server_says_in_json_is_of_the_same_form(done: Done, arguments: tuple[str, ...]) -> None:
+    pairs = done(*arguments)
+    assert [(one.client.returncode, one.status) for one in pairs] == [(0, 0)] * 2
+    said = [json.loads(one.server) for one in pairs]
     assert list(said[1]) == list(said[0])
     for name in ("start", "end"):
         assert shape(said[1][name]) == shape(said[0][name])
@@ -201,13 +232,9 @@ def test_what_a_server_says_in_json_is_of_the_same_form(simulated: Any, argument
         assert (said[1]["end"][key]["bytes"] == 0) is (said[0]["end"][key]["bytes"] == 0)
 
 
-TEXTS = [("-t", "1"), ("-t", "1", "-R"), ("-t", "1", "--bidir", "-P", "2"), ("-t", "1", "-u", "-b", "10M")]
-TEXTS += [("-t", "1", "-O", "1"), ("-t", "1", "-u", "-R", "-b", "10M")]
-
-
 @pytest.mark.parametrize("arguments", TEXTS, ids=" ".join)
-def test_the_text_for_people_has_the_same_lines_with_other_numbers(simulated: Any, arguments: tuple[str, ...]) -> None:
-    real, ours = both(simulated, *arguments)
+def test_the_text_for_people_has_the_same_lines_with_other_numbers(done: Done, arguments: tuple[str, ...]) -> None:
+    real, ours = (one.client for one in done(*arguments))
     assert ours.returncode == real.returncode == 0
     assert skeleton(ours.stdout) == skeleton(real.stdout)
 
@@ -238,7 +265,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
 def test_mistakes_are_told_in_the_same_words_with_the_same_status(simulated: Any, arguments: tuple[str, ...]) -> None:
-    real, ours = run(str(REAL), *arguments), run(str(simulated.program), *arguments)
+    real, ours = by_both(simulated, lambda program: run(program, *arguments))
     assert ours.returncode == real.returncode == 1
     told = [line for line in real.stderr.splitlines() if re.match(r"\S*iperf3: ", line)]
     assert told
@@ -249,7 +276,7 @@ def test_mistakes_are_told_in_the_same_words_with_the_same_status(simulated: Any
 @pytest.mark.parametrize("form", [(), ("-J",)], ids=["text", "json"])
 def test_failures_have_the_same_words_and_status(simulated: Any, form: tuple[str, ...]) -> None:
     arguments = (*CLIENT, "-p", "1", *form)
-    real, ours = run(str(REAL), *arguments), run(str(simulated.program), *arguments)
+    real, ours = by_both(simulated, lambda program: run(program, *arguments))
     assert (ours.returncode, ours.stderr) == (real.returncode, real.stderr)
     if form:
         assert json.loads(ours.stdout)["error"] == json.loads(real.stdout)["error"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,7 @@ def test_a_page_cache_is_found_by_what_the_kernel_counted(disk: Disk, engine: li
     target = _target.target_at(disk.directory, loop=True)
     before, own = target.count(), _target.counted_for_children()
     assert before is not None
-    said = of_real_fio(disk.directory, *options, *engine, "--time_based", "--runtime=1")
+    said = of_real_fio(disk.directory, *options, *engine, "--loops=50")
     after = target.count()
     assert after is not None
     counts = {"device": after.since(before), "own": _target.counted_for_children().since(own)}
@@ -206,19 +208,37 @@ def test_a_file_whose_name_fio_takes_for_that_of_another_is_refused_and_the_othe
         beside.unlink()
 
 
-@pytest.mark.parametrize("name", ["disk:1", ":disk", "disk:", "disk\\:1", "a disk", "disk=1,2"])
-def test_a_file_of_an_unusual_name_is_the_one_that_is_overwritten_and_no_other(disk: Disk, name: str) -> None:
-    named, others = disk.directory / name, [disk.directory / one for one in ("disk", "1", "a")]
+def test_a_file_of_an_unusual_name_is_the_one_that_is_overwritten_and_no_other(disk: Disk) -> None:
+    names = ("disk:1", ":disk", "disk:", "disk\\:1", "a disk", "disk=1,2")
+    named, others = ([disk.directory / one for one in group] for group in (names, ("disk", "1", "a")))
+    data = b"data" * MIB
+    code = (
+        "import sys\n"
+        "from tests.instruments.storage.real_fio import MIB, job\n"
+        "from aicalib_hw.instruments.storage.fio import Fio\n"
+        "with Fio(sys.argv[1]) as tester: tester.measure_throughput(job('sequential-write', size=4 * MIB))\n"
+    )
     try:
-        for file in (named, *others):
-            file.write_bytes(b"data" * 8 * MIB)
-        with Fio(f"fio://{disk.directory}/{quote(name)}?loop=yes&overwrite=yes") as tester:
-            tester.measure_throughput(job("sequential-write"))
-        assert b"datadata" not in named.read_bytes()
-        assert all(file.read_bytes() == b"data" * 8 * MIB for file in others)
+        for file in (*named, *others):
+            file.write_bytes(data)
+        # At once, as each waits for a window of a second; each in a process of its own, as what one thread starts has
+        # for a moment the files of all open.
+        with contextlib.ExitStack() as stack:
+            measuring = [
+                stack.enter_context(
+                    subprocess.Popen(
+                        [sys.executable, "-c", code, f"fio://{disk.directory}/{quote(name)}?loop=yes&overwrite=yes"],
+                        cwd=Path(__file__).parents[3],
+                    )
+                )
+                for name in names
+            ]
+            assert [process.wait(60) for process in measuring] == [0] * len(names)
+        assert [name for name, file in zip(names, named, strict=True) if b"datadata" in file.read_bytes()] == []
+        assert all(file.read_bytes() == data for file in others)
     finally:
-        for file in (named, *others):
-            file.unlink()
+        for file in (*named, *others):
+            file.unlink(missing_ok=True)
 
 
 def test_a_link_that_is_turned_while_it_is_measured_leads_to_no_other_file(disk: Disk) -> None:

@@ -49,7 +49,7 @@ def test_a_fio_that_somebody_ends_gives_no_value_says_so_and_what_it_had_done_is
 ) -> None:
     with Fio(disk.address) as tester:
         thread = during(disk, lambda process: os.kill(process, number))
-        result = tester.measure_throughput(job(duration=120.0))
+        result = tester.measure_throughput(job(duration=80.0))
         thread.join()
     assert_kept(result, ValidityStatus.ERROR, disk)
     assert any(named in reason for reason in result.validity.reasons)
@@ -71,7 +71,7 @@ def test_abort_from_another_thread_ends_fio_and_its_workers_within_a_second_and_
         while not took or (took[-1] >= 1.0 and len(took) < 4):
             thread = during(disk, act)
             with pytest.raises(Aborted) as aborted:
-                tester.measure_throughput(job(duration=120.0, jobs=2))
+                tester.measure_throughput(job(duration=80.0, jobs=2))
             took[-1] = time.monotonic() - took[-1]
             thread.join()
             assert_kept(aborted.value.partial, ValidityStatus.ABORTED, disk)
@@ -95,7 +95,7 @@ def killed(disk: Disk, temporary: Path, act: Callable[[subprocess.Popen[bytes], 
     code = (
         "from tests.instruments.storage.real_fio import job\n"
         "from aicalib_hw.instruments.storage.fio import Fio\n"
-        f"with Fio({disk.address!r}) as tester: tester.measure_throughput(job(duration=120.0))\n"
+        f"with Fio({disk.address!r}) as tester: tester.measure_throughput(job(duration=80.0))\n"
     )
     place = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], env=place) as measuring:

@@ -63,11 +63,11 @@ def test_a_pass_that_verifies_shares_its_time_with_reading_and_is_never_the_meas
     disk: Disk, tmp_path: Path
 ) -> None:
     options = ["--rw=write", "--bs=256k", "--size=4m", "--direct=1", "--ioengine=libaio", "--iodepth=4"]
-    said = of_real_fio(tmp_path, *options, "--time_based", "--runtime=2", "--verify=crc32c", "--do_verify=1")
+    said = of_real_fio(tmp_path, *options, "--time_based", "--runtime=1", "--verify=crc32c", "--do_verify=1")
     assert _fio_output.breakdowns(said) == ()
     assert "verification read phase" in said.remarks
     assert said.bytes_of("read") > 0
-    writing = job("sequential-write", duration=2.0)
+    writing = job("sequential-write")
     assert any("moved as read, and nothing of it was asked for" in one for one in _fio_trust.objections(said, writing))
     with Fio(disk.address) as tester:
         result = tester.measure_throughput(job("sequential-write", verify=True))
@@ -78,7 +78,7 @@ def test_a_pass_that_verifies_shares_its_time_with_reading_and_is_never_the_meas
 
 def test_a_queue_that_a_synchronous_engine_never_fills_is_found(disk: Disk) -> None:
     options = ["--rw=read", "--bs=256k", "--size=16m", "--direct=1", "--ioengine=psync", "--iodepth=4"]
-    said = of_real_fio(disk.directory, *options, "--time_based", "--runtime=1")
+    said = of_real_fio(disk.directory, *options)
     for path in disk.directory.glob("*"):
         if path.is_file():
             path.unlink()
@@ -213,9 +213,15 @@ def altered(said: _fio_output.Said, **changed: Any) -> _fio_output.Said:
     return _fio_output.Said(said.status, jobs, said.remarks, said.earlier)
 
 
-def test_an_account_that_contradicts_itself_or_the_job_is_found(disk: Disk, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> _fio_output.Said:
+    """What real fio says of a second in which it read as READ asks; it is looked at, and never changed."""
+    require()
     options = ["--rw=read", "--bs=256k", "--size=4m", "--direct=1", "--ioengine=libaio", "--iodepth=4"]
-    said = of_real_fio(tmp_path, *options, "--time_based", "--runtime=1")
+    return of_real_fio(tmp_path_factory.mktemp("said"), *options, "--time_based", "--runtime=1")
+
+
+def test_an_account_that_contradicts_itself_or_the_job_is_found(said: _fio_output.Said) -> None:
     assert _fio_trust.objections(said, READ) == ()
     for changed, named in (
         ({"bw_bytes": round(1.024 * said.jobs[0]["read"]["bw_bytes"])}, "its bytes and time give"),
@@ -260,10 +266,8 @@ def test_of_accounts_that_break_off_anywhere_the_last_whole_one_counts(
 
 
 def test_the_deficit_of_a_device_enters_the_budget_and_too_large_a_one_forbids_the_result(
-    disk: Disk, tmp_path: Path
+    said: _fio_output.Said,
 ) -> None:
-    options = ["--rw=read", "--bs=256k", "--size=4m", "--direct=1", "--ioengine=libaio", "--iodepth=4"]
-    said = of_real_fio(tmp_path, *options, "--time_based", "--runtime=1")
     for missing, allowed in ((0.003, True), (0.02, False)):
         counted = _target.Count(round(said.moved * (1 - missing)), 0)
         reasons, shares = _fio_trust.disagreements(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -36,17 +38,24 @@ def true_rate(job: Any, result: Measurement, *, from_0: bool = False) -> float:
     return float(job.truth.rate(last - result.evidence["steps"] + 1, last))
 
 
+def each_of(frameworks: tuple[str, ...], act: Callable[[str], Any]) -> dict[str, Any]:
+    """Do the same with each framework, at the same time, as it is mostly waiting for steps; what came of each."""
+    with ThreadPoolExecutor(len(frameworks)) as pool:
+        return dict(zip(frameworks, pool.map(act, frameworks), strict=True))
+
+
 @pytest.mark.parametrize("interval", [1, 5])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_token_per_second_is_the_truth_within_half_a_per_cent_and_never_passes_for_real(
-    framework: str, interval: int
-) -> None:
-    with settled(framework=framework, log_interval=interval, step_noise=0.001) as job:
-        result = measured(job, **LATE)
-        assert result.validity, result.validity.reasons
-        assert result.value == pytest.approx(true_rate(job, result, from_0=framework == "nanogpt"), rel=0.005)
-    assert result.identity.simulated
-    assert result.evidence["steps"] == 20
+def test_token_per_second_is_the_truth_within_half_a_per_cent_and_never_passes_for_real(interval: int) -> None:
+    def act(framework: str) -> tuple[Measurement, float]:
+        with settled(framework=framework, log_interval=interval, step_noise=0.001) as job:
+            result = measured(job, **LATE)
+            return result, true_rate(job, result, from_0=framework == "nanogpt")
+
+    for framework, (result, true) in each_of(FRAMEWORKS, act).items():
+        assert result.validity, (framework, result.validity.reasons)
+        assert result.value == pytest.approx(true, rel=0.005), framework
+        assert result.identity.simulated, framework
+        assert result.evidence["steps"] == 20, framework
 
 
 @pytest.mark.parametrize("style", ["old", "primus"])
@@ -80,15 +89,15 @@ def test_what_passes_between_the_steps_that_the_job_times_is_found(framework: st
     ],
     ids=lambda one: one["kind"] if isinstance(one, dict) else "",
 )
-@pytest.mark.parametrize("framework", ["megatron", "huggingface"])
-def test_a_fault_that_spoils_the_number_marks_it_and_keeps_its_steps(
-    framework: str, fault: dict[str, Any], told: str
-) -> None:
-    with settled(framework=framework) as job:
-        result = kept(lambda: measured(job, fault)) if fault["kind"] in BREAK else measured(job, fault)
-    assert not result.validity
-    assert told in result.validity.reasons[0]
-    assert result.runs
+def test_a_fault_that_spoils_the_number_marks_it_and_keeps_its_steps(fault: dict[str, Any], told: str) -> None:
+    def act(framework: str) -> Measurement:
+        with settled(framework=framework) as job:
+            return kept(lambda: measured(job, fault)) if fault["kind"] in BREAK else measured(job, fault)
+
+    for framework, result in each_of(("megatron", "huggingface"), act).items():
+        assert not result.validity, framework
+        assert told in result.validity.reasons[0], framework
+        assert result.runs, framework
 
 
 @pytest.mark.parametrize("kind", ["half_line", "repeated", "rotated", "skipped"])
@@ -119,16 +128,18 @@ def test_steps_that_deepspeed_skipped_do_not_count() -> None:
         assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
 
 
-@pytest.mark.parametrize("framework", ["torchtitan", "nanogpt", "huggingface"])
-def test_steps_that_no_line_tells_were_skipped_make_the_rate_of_fp16_invalid_and_too_high(framework: str) -> None:
-    with settled(framework=framework, step_noise=0.001) as job:
-        result = measured(job, {"kind": "skipped", "after": 12, "count": 4}, precision="fp16", **LATE)
-        true = true_rate(job, result, from_0=framework == "nanogpt")
-    assert result.validity.status is ValidityStatus.INVALID
-    assert "its loss scaler skipped" in result.validity.reasons[0]
-    assert not result.evidence["skipped_steps_told"]
-    assert result.value is not None
-    assert result.value > 1.1 * true
+def test_steps_that_no_line_tells_were_skipped_make_the_rate_of_fp16_invalid_and_too_high() -> None:
+    def act(framework: str) -> tuple[Measurement, float]:
+        with settled(framework=framework, step_noise=0.001) as job:
+            result = measured(job, {"kind": "skipped", "after": 12, "count": 4}, precision="fp16", **LATE)
+            return result, true_rate(job, result, from_0=framework == "nanogpt")
+
+    for framework, (result, true) in each_of(("torchtitan", "nanogpt", "huggingface"), act).items():
+        assert result.validity.status is ValidityStatus.INVALID, framework
+        assert "its loss scaler skipped" in result.validity.reasons[0], framework
+        assert not result.evidence["skipped_steps_told"], framework
+        assert result.value is not None, framework
+        assert result.value > 1.1 * true, framework
 
 
 def test_a_trainer_that_was_not_asked_to_count_tokens_is_told_how_to() -> None:
