@@ -38,10 +38,10 @@ def true_rate(job: Any, result: Measurement, *, from_0: bool = False) -> float:
     return float(job.truth.rate(last - result.evidence["steps"] + 1, last))
 
 
-def each_of(frameworks: tuple[str, ...], act: Callable[[str], Any]) -> dict[str, Any]:
-    """Do the same with each framework, at the same time, as it is mostly waiting for steps; what came of each."""
-    with ThreadPoolExecutor(len(frameworks)) as pool:
-        return dict(zip(frameworks, pool.map(act, frameworks), strict=True))
+def each_of(kinds: tuple[str, ...], act: Callable[[str], Any]) -> dict[str, Any]:
+    """Do the same with a job of each kind, at the same time, as it is mostly waiting for steps; what came of each."""
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        return dict(zip(kinds, pool.map(act, kinds), strict=True))
 
 
 @pytest.mark.parametrize("interval", [1, 5])
@@ -58,23 +58,31 @@ def test_token_per_second_is_the_truth_within_half_a_per_cent_and_never_passes_f
         assert result.evidence["steps"] == 20, framework
 
 
-@pytest.mark.parametrize("style", ["old", "primus"])
-def test_other_styles_of_megatron_are_read_as_well(style: str) -> None:
-    with settled(style=style, step_noise=0.001) as job:
-        result = measured(job, **LATE)
-        assert result.validity, result.validity.reasons
-        assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
+def test_other_styles_of_megatron_are_read_as_well() -> None:
+    def act(style: str) -> tuple[Measurement, float]:
+        with settled(style=style, step_noise=0.001) as job:
+            result = measured(job, **LATE)
+            return result, true_rate(job, result)
+
+    for style, (result, true) in each_of(("old", "primus"), act).items():
+        assert result.validity, (style, result.validity.reasons)
+        assert result.value == pytest.approx(true, rel=0.005), style
 
 
-@pytest.mark.parametrize(
-    ("framework", "options"),
-    [("megatron", {"evaluate_every": 5}), ("megatron", {"checkpoint_every": 5}), ("deepspeed", {"data_time": 0.5})],
-)
-def test_what_passes_between_the_steps_that_the_job_times_is_found(framework: str, options: dict[str, Any]) -> None:
-    with settled(framework=framework, **options) as job:
-        result = measured(job)
-    assert result.validity.status is ValidityStatus.INVALID
-    assert "not in the job's times" in result.validity.reasons[0]
+def test_what_passes_between_the_steps_that_the_job_times_is_found() -> None:
+    between: dict[str, dict[str, Any]] = {
+        "evaluation": {"framework": "megatron", "evaluate_every": 5},
+        "checkpoints": {"framework": "megatron", "checkpoint_every": 5},
+        "data": {"framework": "deepspeed", "data_time": 0.5},
+    }
+
+    def act(kind: str) -> Measurement:
+        with settled(**between[kind]) as job:
+            return measured(job)
+
+    for kind, result in each_of(tuple(between), act).items():
+        assert result.validity.status is ValidityStatus.INVALID, kind
+        assert "not in the job's times" in result.validity.reasons[0], kind
 
 
 @pytest.mark.parametrize(
@@ -100,12 +108,15 @@ def test_a_fault_that_spoils_the_number_marks_it_and_keeps_its_steps(fault: dict
         assert result.runs, framework
 
 
-@pytest.mark.parametrize("kind", ["half_line", "repeated", "rotated", "skipped"])
-def test_a_fault_that_the_log_can_tell_changes_nothing_of_the_number(kind: str) -> None:
-    with settled(step_noise=0.001) as job:
-        result = measured(job, {"kind": kind}, **LATE)
-        assert result.validity, result.validity.reasons
-        assert result.value == pytest.approx(true_rate(job, result), rel=0.005)
+def test_a_fault_that_the_log_can_tell_changes_nothing_of_the_number() -> None:
+    def act(kind: str) -> tuple[Measurement, float]:
+        with settled(step_noise=0.001) as job:
+            result = measured(job, {"kind": kind}, **LATE)
+            return result, true_rate(job, result)
+
+    for kind, (result, true) in each_of(("half_line", "repeated", "rotated", "skipped"), act).items():
+        assert result.validity, (kind, result.validity.reasons)
+        assert result.value == pytest.approx(true, rel=0.005), kind
 
 
 def test_a_log_that_is_cut_off_loses_nothing_that_was_read_in_time_and_says_what_was_not() -> None:
