@@ -19,7 +19,7 @@ from aicalib_hw.errors import AicalibError, NotPermitted
 from aicalib_hw.interfaces import InferenceLoad
 from aicalib_hw.readings import Measurement, ValidityStatus
 
-LOAD = InferenceLoad("", 32, 50, concurrency=4, warm_up=0, duration=0.8)
+LOAD = InferenceLoad("", 32, 20, concurrency=4, warm_up=0, duration=0.8)
 _OF_THIS_HOST = ("did not prove itself", "was proven for")
 
 
@@ -107,11 +107,12 @@ def test_times_to_the_first_token_and_between_tokens_are_true_within_a_milliseco
     simulated = service(stream_rate=50.0, capacity=1e6)
     load = InferenceLoad("", 32, 40, arrival="constant", request_rate=25, warm_up=0, duration=2.0)
     tries = []
-    for _ in range(3):
-        tries.append(against_the_source(simulated.truth, measured(simulated, load)))
-        quiet, worst = tries[-1]
-        if quiet and max(worst.values()) < 1e-3:
-            return
+    with hw.open_instrument(simulated.address, timeout=3.0) as instrument:
+        for _ in range(3):
+            tries.append(against_the_source(simulated.truth, measured_by(instrument, simulated, load)))
+            quiet, worst = tries[-1]
+            if quiet and max(worst.values()) < 1e-3:
+                return
     # Whether others kept this host busy, the stamps of the source tell, and not the driver, which is what is tested: a
     # source that was late by a millisecond itself does not show whether the client was.
     assert not any(quiet for quiet, _ in tries), tries
@@ -151,7 +152,7 @@ def test_tokens_that_come_together_count_and_leave_no_times_between_them(
     assert reasons(found) == []
     assert not found.evidence["itl_s"]["valid"]
     assert any("together" in one or "tokens on average" in one for one in found.evidence["itl_s"]["reasons"])
-    assert found.evidence["engine_counters"]["generated_tokens_by_usage"] % 50 == 0
+    assert found.evidence["engine_counters"]["generated_tokens_by_usage"] % 20 == 0
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_a_fault_of_one_request_makes_no_result(service: Callable[..., Any]) -> 
         "truncated": "without a finish_reason",
         "unauthorised": "status 401",
         "no_usage": "usage came with",
-        "overrun": "50 were asked for",
+        "overrun": "20 were asked for",
     }
     faults = [{"kind": fault, "after": after} for after, fault in enumerate(together)]
     simulated = service()
@@ -218,7 +219,7 @@ def test_counters_that_stand_still_contradict_the_usage(service: Callable[..., A
 
 
 def test_a_service_that_dies_leaves_what_was_seen(service: Callable[..., Any]) -> None:
-    found = measured(service(), replace(LOAD, duration=10.0), fault={"kind": "dies"})
+    found = measured(service(), replace(LOAD, duration=5.0), fault={"kind": "dies"})
     assert found.validity.status is ValidityStatus.ERROR
     assert found.value is None
     assert found.evidence["events"] > 0

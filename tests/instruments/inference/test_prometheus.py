@@ -301,11 +301,11 @@ def test_counters_and_client_agree_on_one_service() -> None:
 
         def watch() -> None:
             assert measuring.wait(60)
-            seen.append(page.measure_tokens(InferenceLoad("words", 1, 1, warm_up=0, duration=2)))
+            seen.append(page.measure_tokens(InferenceLoad("words", 1, 1, warm_up=0, duration=1)))
 
         thread = threading.Thread(target=watch)
         thread.start()
-        load = InferenceLoad("words", 12, 40, concurrency=4, warm_up=0, duration=4)
+        load = InferenceLoad("words", 12, 20, concurrency=4, warm_up=0, duration=2.5)
         found = client.measure_tokens(load, progress=lambda _, note: measuring.set() if note == "measuring" else None)
         thread.join()
     assert found.value is not None
