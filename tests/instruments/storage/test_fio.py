@@ -24,7 +24,7 @@ from aicalib_hw.errors import (
     OutOfRange,
     UsageError,
 )
-from aicalib_hw.readings import ValidityStatus
+from aicalib_hw.readings import Measurement, ValidityStatus
 from tests.disks import Disk, attached, run
 
 from .real_fio import MIB, READ, job, left_in, of_real_fio
@@ -74,11 +74,20 @@ def test_what_fio_moved_is_what_the_device_counted_within_half_a_per_cent(disk: 
     assert left_in(disk) == []
 
 
-def test_a_size_that_is_no_whole_number_of_mebibytes_is_filled_to_its_last_block(disk: Disk) -> None:
+@pytest.fixture(scope="module")
+def of_an_odd_size(disk: Disk) -> tuple[Measurement, list[str]]:
+    """What reading a file of 1.5 MiB for a second gave, and the files that were left on the disk."""
     with Fio(disk.address) as tester:
         result = tester.measure_throughput(job(size=3 * MIB // 2, block_size=MIB // 2, queue_depth=1))
+    return result, left_in(disk)
+
+
+def test_a_size_that_is_no_whole_number_of_mebibytes_is_filled_to_its_last_block(
+    of_an_odd_size: tuple[Measurement, list[str]],
+) -> None:
+    result, left = of_an_odd_size
     assert result.evidence["bytes_read"] > 0
-    assert left_in(disk) == []
+    assert left == []
 
 
 def test_a_checkpoint_is_new_files_of_which_every_byte_counts_and_is_verified(disk: Disk) -> None:
@@ -313,9 +322,9 @@ def test_others_on_the_device_make_a_measurement_invalid(disk: Disk) -> None:
     assert "others moved" in result.validity.reasons[0]
 
 
-def test_a_rate_in_kibibytes_is_never_taken_for_one_in_bytes(disk: Disk) -> None:
-    with Fio(disk.address) as tester:
-        result = tester.measure_throughput(READ)
+def test_a_rate_in_kibibytes_is_never_taken_for_one_in_bytes(of_an_odd_size: tuple[Measurement, list[str]]) -> None:
+    result, _ = of_an_odd_size
+    assert result.value is not None
     (told,) = result.evidence["fio"]
     assert result.value == pytest.approx(8 * told["read"]["bw_bytes"], rel=1e-3)
     assert abs(result.value / (8 * 1000 * told["read"]["bw"]) - 1) > 0.02
