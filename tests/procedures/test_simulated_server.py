@@ -24,6 +24,7 @@ PEAK = 8 * 20 * 2 * 16**3 / 4 * 1.8e9
 """Eight Ascend 910B3 of 20 cores at 1.8 GHz, fp32 at a quarter of fp16, as the simulated ones are made."""
 
 
+@pytest.mark.alone
 def test_eight_accelerators_are_measured_in_one_window_and_counted_by_the_simulator_itself(
     simulated_bench: OpenBench,
 ) -> None:
@@ -49,6 +50,7 @@ def test_eight_accelerators_are_measured_in_one_window_and_counted_by_the_simula
     assert measured.settings["edge"] == 4096
 
 
+@pytest.mark.alone
 def test_what_is_launched_on_the_accelerators_moves_their_telemetry_and_the_meter_alike(
     simulated_bench: OpenBench, fast_server: Path
 ) -> None:

@@ -11,6 +11,8 @@ from aicalib_hw import registry
 
 CAP, HEAT = "power_cap", "thermal"
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def limited(request: pytest.FixtureRequest) -> Iterator[Any]:

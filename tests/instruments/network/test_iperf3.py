@@ -182,6 +182,7 @@ def test_abort_ends_the_client_and_nothing_goes_on_sending(server: Callable[[], 
         assert reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0).validity
 
 
+@pytest.mark.alone
 def test_goodput_over_a_shaped_cable_is_that_of_the_shaper(two_hosts: tuple[Host, Host], tmp_path: Path) -> None:
     """tbf counts Ethernet frames without FCS: 1514 bytes that carry 1448, with the time-stamp option of TCP."""
     here, there = two_hosts
