@@ -30,9 +30,12 @@ def test_a_meter_is_opened_by_its_bare_address_and_says_that_it_is_simulated(sim
 
 def test_a_reading_agrees_with_the_truth(simulated_power_meter: Any) -> None:
     with hw.open_instrument(simulated_power_meter.address) as meter:
+        before = simulated_power_meter.truth.active_power
         reading = meter.read()
-        limit = sum(component.half_width or 0.0 for component in meter.components(reading))
-        assert float(reading.active_power) == pytest.approx(simulated_power_meter.truth.active_power, abs=3 * limit)
+        after = simulated_power_meter.truth.active_power
+        limit = 3 * sum(component.half_width or 0.0 for component in meter.components(reading))
+        # The platform warms up meanwhile, and draws more for it.
+        assert min(before, after) - limit < float(reading.active_power) < max(before, after) + limit
 
 
 @pytest.mark.parametrize("simulated_accelerator", [{}, {"simulator": "ascend", "model": "910"}], indirect=True)
