@@ -91,7 +91,8 @@ class Framer:
         """Return where the block that begins at `mark` ends, the next byte if it is none, None if more must come."""
         buffer = self._buffer
         # A block without an end of its own reaches to the terminator that comes with END; in a whole one it is data.
-        open_end = len(bytes(buffer).removesuffix(self._terminator)) if end else None
+        ended = self._terminator if end and buffer.endswith(self._terminator) else b""
+        open_end = len(buffer) - len(ended) if end else None
         head = bytes(buffer[mark + 1 : mark + 11])
         if not head:
             return open_end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from aicalib_hw.simulators.dialects.scpi.data import definite_block
-from aicalib_hw.simulators.servers.framing import Framer
+from aicalib_hw.simulators.servers.framing import LONGEST, Framer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -54,4 +54,5 @@ def test_what_looks_like_a_hundred_thousand_blocks_takes_no_longer_than_it_must(
     for _ in range(4):
         framer.feed(b"#" * (1 << 16))
         framer.feed(b"'\"#1" * (1 << 14))
+    framer.feed(b"#" * (2 * LONGEST), end=True)
     assert time.process_time() - begin < 20.0
