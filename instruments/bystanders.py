@@ -22,13 +22,18 @@ _PROGRAMS = (1, 2, 3)
 _PARENT, _TIMES = 1, slice(11, 15)
 """Of /proc/PID/stat, from the state that follows the name on: parent; utime, stime, cutime, cstime in jiffies."""
 
-REMARKED = 0.1
+_REMARKED = 0.1
 """Share of this host's processors that others may hold without a remark on a rate that programs of ours reach here."""
 
-REMARK = (
-    f"busy host: other programs held more than {REMARKED:.0%} of this host's processors meanwhile, and the rate may be "
-    "lower for it: end them, and repeat"
+_REMARK = (
+    f"busy host: other programs held more than {_REMARKED:.0%} of this host's processors meanwhile, and the rate may "
+    "be lower for it: end them, and repeat"
 )
+
+
+def remarks(held: float | None) -> tuple[str, ...]:
+    """Return the remark on a rate during which others held this share of the processors, 0…1; None = not counted."""
+    return (_REMARK,) if held is not None and held > _REMARKED else ()
 
 
 class Bystanders:

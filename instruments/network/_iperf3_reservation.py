@@ -19,7 +19,7 @@ from aicalib_hw.interfaces import (
 )
 from aicalib_hw.readings import Component, Instant, Measurement, Run, Validity, ValidityStatus, Window
 
-from ..bystanders import REMARK, REMARKED, Bystanders
+from .. import bystanders
 from . import _iperf3_output as output_of
 from ._iperf3_address import Place
 
@@ -136,7 +136,7 @@ class Iperf3Reservation(Reservation):
                 where=tester.address,
                 why=f"iperf3 takes whole seconds, 1 to {_LONGEST}",
             )
-        others = Bystanders(interrupts=False)
+        others = bystanders.Bystanders(interrupts=False)
         began = Instant.now()
         said, arguments = tester.run_through(self._stream, gate)
         held = others.share()
@@ -163,7 +163,7 @@ class Iperf3Reservation(Reservation):
             "end": said.get("end", {}),
             "intervals": [one.get("sum", {}) for one in said.get("intervals", [])],
             "load_of_others": held,
-            "remarks": [*_remarks(tester.place), *([REMARK] if held is not None and held > REMARKED else [])],
+            "remarks": [*_remarks(tester.place), *bystanders.remarks(held)],
         }
         reasons: tuple[str, ...] = ()
         value: float | None = None

@@ -12,7 +12,7 @@ from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import StorageJob
 from aicalib_hw.readings import Measurement, Run, Validity, ValidityStatus, Window
 
-from ..bystanders import REMARK, REMARKED
+from .. import bystanders
 from . import _fio_trust as trust
 from ._existing import writes
 from ._fio_output import breakdowns
@@ -65,8 +65,8 @@ def measurement_of(
             remarks.append("no counters of a block device: held against what the kernel counted for fio")
     if target.node is not None and writes(job):
         remarks.append(f"{target.path} is a block device, and what its first {job.size} bytes held was overwritten")
-    if not broken and counted.held is not None and counted.held > REMARKED:
-        remarks.append(REMARK)
+    if not broken:
+        remarks += bystanders.remarks(counted.held)
     status = ValidityStatus.INVALID if objections else ValidityStatus.VALID
     if broken:
         status = ValidityStatus.ABORTED if isinstance(ended.error, Aborted) else ValidityStatus.ERROR
