@@ -165,8 +165,9 @@ class Xena(TrafficTester[Held]):
 
     def set_latency_mode(self, port: str, mode: str) -> None:
         """Set the latency mode of a port of ours; what it was is set again when the port is given back."""
-        (present,) = self.session.ask(f"{port} P_LATENCYMODE ?")
-        self._latency_modes.setdefault(port, "".join(present.values))
+        if port not in self._latency_modes:
+            (present,) = self.session.ask(f"{port} P_LATENCYMODE ?")
+            self._latency_modes[port] = "".join(present.values)
         self.session.command(f"{port} P_LATENCYMODE {mode}")
 
     def _ours(self, *, left_behind: bool) -> Held:
