@@ -181,7 +181,7 @@ class SimulatedDevice:
 
     def inject(self, fault: DeviceFault | Mapping[str, Any] | str) -> None:
         """Let a fault happen now: a DeviceFault, its data, or just its kind; raises UsageError."""
-        made = fault if isinstance(fault, DeviceFault) else fault_of(DeviceFault, fault)
+        made = fault_of(DeviceFault, fault)
         node = self.world.node
         if made.kind in _DEVICE_BITS:
             node.fault(self.index, _DEVICE_BITS[made.kind])

@@ -134,12 +134,17 @@ class FaultPlan:
 
 
 def checked(fault: Fault | Mapping[str, Any] | str) -> Fault:
-    """Return a fault made of its data, or of just its kind; raises UsageError."""
-    return fault if isinstance(fault, Fault) else fault_of(Fault, fault)
+    """Return a fault as it is, or made of its data, or of just its kind; raises UsageError."""
+    return fault_of(Fault, fault)
 
 
-def fault_of(model: type[FaultT], given: Mapping[str, Any] | str) -> FaultT:
-    """Return a fault of this model made of its data, or of just its kind; raises UsageError naming what was meant."""
+def fault_of(model: type[FaultT], given: FaultT | Mapping[str, Any] | str) -> FaultT:
+    """Return a fault of this model as it is, or made of its data, or of just its kind.
+
+    Raises UsageError naming what was meant.
+    """
+    if isinstance(given, model):
+        return given
     data = {"kind": given} if isinstance(given, str) else given
     try:
         return model.model_validate(data)
