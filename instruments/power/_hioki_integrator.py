@@ -85,7 +85,7 @@ class HiokiIntegrator(PolledPowerMeter):
         InstrumentReportedError, Aborted.
         """
         require_duration(duration, where=str(self.identity))
-        if abs(round(duration) - duration) > 1e-9 or not 0 < duration <= LONGEST:
+        if abs(round(duration) - duration) > 1e-9 or duration > LONGEST:
             raise OutOfRange(f"no energy of {duration} s can be measured", advice="give whole seconds")
         timed = round(duration) % 60 == 0
         self._abort.clear()
