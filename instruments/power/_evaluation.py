@@ -84,7 +84,7 @@ def integrated_energy(
     usable = [reading for reading in readings if not reading.status]
     reasons = objections(readings) + reasons
     if energy is not None:
-        window = Window(window.start, _later(window.start, duration), window.rule)
+        window = Window(window.start, later(window.start, duration), window.rule)
     return Measurement(
         quantity="energy",
         definition="energy/active/meter-integrator",
@@ -148,10 +148,11 @@ def window_of(readings: Sequence[PowerReading]) -> Window:
     length = sum(reading.window.duration for reading in readings)
     if stop.seconds_since(start) >= _LEAST_OF_UPDATES * length:
         return Window(start, stop, "consecutive updates of the meter")
-    return Window(start, _later(start, length), "consecutive updates, counted by the meter's time")
+    return Window(start, later(start, length), "consecutive updates, counted by the meter's time")
 
 
-def _later(instant: Instant, seconds: float) -> Instant:
+def later(instant: Instant, seconds: float) -> Instant:
+    """Return the instant so many seconds after this one by both of its clocks; before it if they are negative."""
     after = round(seconds * 1e9)
     return Instant(instant.utc_ns + after, instant.monotonic_ns + after, instant.clock)
 

@@ -14,6 +14,7 @@ from aicalib_hw.readings import Component, Instant, Measurement, Status, Window
 from aicalib_hw.scpi.events import EventSession
 from aicalib_hw.transport.deadline import Deadline
 
+from ._evaluation import later
 from ._scpi_meter import ScpiPowerMeter
 
 _POLLS = 20
@@ -199,8 +200,7 @@ class PolledPowerMeter(ScpiPowerMeter):
 
     def _window(self, rule: str) -> Window:
         stop = Instant.now()
-        length = round(self._interval * 1e9)
-        return Window(Instant(stop.utc_ns - length, stop.monotonic_ns - length), stop, rule)
+        return Window(later(stop, -self._interval), stop, rule)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from aicalib_hw.trace import Trace
 
 from . import _wt_high_end_accuracy as accuracy
 from . import _wt_high_end_tables as tables
+from ._evaluation import later
 from ._wt_high_end_settings import Settings
 from ._yokogawa import YokogawaMeter
 
@@ -138,11 +139,7 @@ class HighEndMeter(YokogawaMeter):
             questions = [f"VALue? {place}" for place in range(first, first + len(items))]
             texts = self.session.query(":NUMeric:NORMal:" + ";".join(questions)).split(";")
         now = Instant.now()
-        window = Window(
-            Instant(now.utc_ns - round(interval * 1e9), now.monotonic_ns - round(interval * 1e9)),
-            now,
-            "one update interval",
-        )
+        window = Window(later(now, -interval), now, "one update interval")
         found = []
         for (function, element), text in zip(items, texts, strict=True):
             value, status = measured(text)

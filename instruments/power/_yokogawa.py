@@ -33,6 +33,7 @@ from aicalib_hw.scpi.session import Link
 from aicalib_hw.scpi.status import StandardEvent
 from aicalib_hw.trace import Trace
 
+from ._evaluation import later
 from ._update_pace import UpdatePace
 from ._yokogawa_updates import YokogawaSettings, YokogawaUpdates
 
@@ -243,8 +244,7 @@ class YokogawaMeter(YokogawaUpdates):
         self.session.query(":COMMunicate:WAIT? 1", timeout=wait)
         self._raise_if_aborted()
         stop = Instant.now()
-        start = Instant(stop.utc_ns - round(interval * 1e9), stop.monotonic_ns - round(interval * 1e9))
-        window = Window(start, stop, "one update interval")
+        window = Window(later(stop, -interval), stop, "one update interval")
         if in_force is None:
             return self._shown_with_settings(window, self._settings_now(), fresh=True)
         missed = self._pace.missed_before(stop.monotonic_ns / 1e9) if self._pace is not None else None

@@ -127,8 +127,7 @@ class ZesStream(ZesConversation):
         self, cycle: cycles_of.Cycle, in_force: PowerSettings, missed: int | None, extra: Status
     ) -> PowerReading:
         stop = Instant.now()
-        length = round(cycle.length * 1e9)
-        start = Instant(stop.utc_ns - length, stop.monotonic_ns - length)
+        start = _evaluation.later(stop, -cycle.length)
         window = Window(start, stop, f"one cycle, {cycle.stamp} by the instrument's clock")
         width = len(cycles_of.QUANTITIES)
         elements = tuple(
