@@ -15,7 +15,7 @@ from aicalib_hw.scpi.session import ScpiSession
 
 from . import _wt300_tables as tables
 from ._choices import require_one_of, require_ratio
-from ._yokogawa_values import amperes
+from ._yokogawa_values import current_input
 
 AVERAGING = (1, 8, 16, 32, 64)
 RATIO = (0.001, 9999.0)
@@ -63,7 +63,6 @@ class Settings:
             },
         }
         self.rms = (True,) * model.elements
-        self._sensors: tuple[float | None, ...] = (None,) * model.elements
         self.questions = tuple(self._asked.values())
         self.range_questions = (":INPut:VOLTage:RANGe?", ":INPut:CURRent:RANGe?")
 
@@ -83,14 +82,11 @@ class Settings:
 
     def ranges(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the ranges of all elements, V and A at the meter's input, from the answers to `range_questions`."""
-        voltage, current = answers
-        count = self._model.elements
-        self._sensors = tuple(self._sensor_ratio(current, element) for element in range(1, count + 1))
-        return (NUMBER.decode(voltage),) * count, tuple(amperes(current, ratio) for ratio in self._sensors)
+        return self._inputs(answers)[:2]
 
     def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings:
         """Return the settings in force from the answers to `range_questions` and `questions`."""
-        voltage, current = self.ranges(ranges)
+        voltage, current, sensors = self._inputs(ranges)
         count = self._model.elements
         taken = dict(zip(self._asked, answers, strict=True))
         scaled = BOOLEAN.decode(taken["scaling"])
@@ -111,7 +107,7 @@ class Settings:
             vt_ratio=ratios("VT"),
             line_filter=BOOLEAN.decode(taken["line filter"]),
             averaging=INTEGER.decode(taken["averaging count"]) if BOOLEAN.decode(taken["averaging"]) else 1,
-            sensor_ratio=self._sensors if any(self._sensors) else None,
+            sensor_ratio=sensors if any(sensors) else None,
         )
 
     def snapshot(self) -> Mapping[str, Setting]:
@@ -179,11 +175,13 @@ class Settings:
             for element in range(1, self._model.elements + 1):
                 self.session.command(f":INPut:CURRent:SRATio:ELEMent{element} {number_text(millivolts_per_ampere)}")
 
-    def _sensor_ratio(self, current_range: str, element: int) -> float | None:
-        """mV/A of an element's external sensor; None for direct input, of which it is not asked."""
-        if "," not in current_range:
-            return None
-        return NUMBER.decode(self.session.query(f":INPut:CURRent:SRATio:ELEMent{element}?"))
+    def _inputs(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float | None, ...]]:
+        """Ranges of all elements, V and A, and the mV/A of their sensors, from the answers to `range_questions`."""
+        voltage, current = answers
+        elements = range(1, self._model.elements + 1)
+        inputs = [current_input(self.session, current, element) for element in elements]
+        full = (NUMBER.decode(voltage),) * len(inputs)
+        return full, tuple(amperes for amperes, _ in inputs), tuple(ratio for _, ratio in inputs)
 
     def _check(self, given: Mapping[str, Any]) -> None:
         """Raise OutOfRange for what this model does not have, before anything is sent."""

@@ -15,7 +15,7 @@ from aicalib_hw.scpi.session import ScpiSession
 
 from . import _wt_high_end_tables as tables
 from ._choices import require_one_of, require_ratio
-from ._yokogawa_values import amperes
+from ._yokogawa_values import current_input
 
 _CREST = choice({"3": "3", "6": "6"})
 _WIRING = choice(tables.WIRINGS)
@@ -59,7 +59,6 @@ class Settings:
         if not always_rms:
             self._groups["mode"] = ":INPut:CURRent:MODE"
         self.rms = (True,) * len(self._elements)
-        self._sensors: tuple[float | None, ...] = (None,) * len(self._elements)
         self.questions = (
             ":INPut:WIRing?",
             ":INPut:CFACtor?",
@@ -85,15 +84,11 @@ class Settings:
 
     def ranges(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the ranges of all elements, V and A at the meter's input, from the answers to `range_questions`."""
-        count = len(self._elements)
-        current = answers[count:]
-        self._sensors = tuple(self._sensor_ratio(text, e) for text, e in zip(current, self._elements, strict=True))
-        full = tuple(amperes(text, ratio) for text, ratio in zip(current, self._sensors, strict=True))
-        return tuple(map(NUMBER.decode, answers[:count])), full
+        return self._inputs(answers)[:2]
 
     def from_answers(self, ranges: Sequence[str], answers: Sequence[str]) -> PowerSettings:
         """Return the settings in force from the answers to `range_questions` and `questions`."""
-        voltage, current = self.ranges(ranges)
+        voltage, current, sensors = self._inputs(ranges)
         wiring, crest, interval, averaging, average_count, *rest = answers
         count = len(self._elements)
         of = {name: rest[place * count : (place + 1) * count] for place, name in enumerate(self._groups)}
@@ -112,7 +107,7 @@ class Settings:
             vt_ratio=tuple(NUMBER.decode(text) if on else 1.0 for text, on in zip(of["VT"], scaled, strict=True)),
             line_filter=any(text.strip().upper() != "OFF" for text in of["line filter"]),
             averaging=INTEGER.decode(average_count) if BOOLEAN.decode(averaging) else 1,
-            sensor_ratio=self._sensors if any(self._sensors) else None,
+            sensor_ratio=sensors if any(sensors) else None,
         )
 
     def snapshot(self) -> Mapping[str, Setting]:
@@ -162,6 +157,14 @@ class Settings:
                 # the bare number: with its unit it is refused after EXTERNAL
                 self.session.command(f":INPut:CURRent:RANGe:ELEMent{element} EXTERNAL,{number_text(voltage_range)}")
                 self.session.command(f":INPut:CURRent:SRATio:ELEMent{element} {number_text(millivolts_per_ampere)}")
+
+    def _inputs(self, answers: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float | None, ...]]:
+        """Ranges of all elements, V and A, and the mV/A of their sensors, from the answers to `range_questions`."""
+        count = len(self._elements)
+        asked = zip(answers[count:], self._elements, strict=True)
+        inputs = [current_input(self.session, text, element) for text, element in asked]
+        full = tuple(map(NUMBER.decode, answers[:count]))
+        return full, tuple(amperes for amperes, _ in inputs), tuple(ratio for _, ratio in inputs)
 
     def _apply_to(self, element: int, given: Mapping[str, Any]) -> None:
         set_to = self.session.command
@@ -232,12 +235,6 @@ class Settings:
         """The question of each element; the path stays, so the header stands once."""
         yield f"{header}:ELEMent1?"
         yield from (f"ELEMent{element}?" for element in self._elements[1:])
-
-    def _sensor_ratio(self, current_range: str, element: int) -> float | None:
-        """mV/A of an element's external sensor; None for direct input, of which it is not asked."""
-        if "," not in current_range:
-            return None
-        return NUMBER.decode(self.session.query(f":INPut:CURRent:SRATio:ELEMent{element}?"))
 
     def _ratio(self, word: str, element: int) -> str:
         return self.session.query(f":INPut:SCALing:{word}:ELEMent{element}?")

@@ -13,6 +13,7 @@ from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import ElementReading, PowerSettings
 from aicalib_hw.readings import Reading, Status, Window
 from aicalib_hw.scpi.codec import NUMBER, measured
+from aicalib_hw.scpi.session import ScpiSession
 
 from . import _evaluation
 
@@ -38,17 +39,19 @@ class Shown:
         return {"U": voltage, "I": current, "P": voltage * current}
 
 
-def amperes(current_range: str, millivolts_per_ampere: float | None) -> float:
-    """Return the full scale of a current range, A; of an external sensor, the volts of its range by its ratio.
+def current_input(session: ScpiSession, current_range: str, element: int) -> tuple[float, float | None]:
+    """Return the full scale of an element's current range, A, and the ratio of its external sensor, mV/A.
 
-    Raises ProtocolError for what is no current range.
+    Of a sensor, the full scale is the volts of its range by its ratio, which is asked; of direct input no ratio is
+    asked, and it is None. Raises ProtocolError for what is no current range.
     """
-    kind, _, volts = current_range.partition(",")
-    if millivolts_per_ampere is None:
-        return NUMBER.decode(current_range)
+    kind, sensor, volts = current_range.partition(",")
+    if not sensor:
+        return NUMBER.decode(current_range), None
+    ratio = NUMBER.decode(session.query(f":INPut:CURRent:SRATio:ELEMent{element}?"))
     if not "EXTERNAL".startswith(kind.strip().upper()):
         raise ProtocolError(f"{current_range!r} is no current range")
-    return NUMBER.decode(volts) / millivolts_per_ampere * 1000
+    return NUMBER.decode(volts) / ratio * 1000, ratio
 
 
 def nonsense(taken: Mapping[tuple[str, str], str], element: int) -> Status:
