@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -42,10 +44,11 @@ def problems_in(data: Mapping[str, Any], origin: str) -> list[Problem]:
     installed = {group: registry.entries(group) for group in (registry.DRIVERS, registry.SIMULATORS)}
     tables = _table(data, "instruments")
     entries = {name: _sound(InstrumentEntry, table) for name, table in tables.items()}
-    for name, entry in entries.items():
-        found += _of_names(name, tables[name], installed)
-        if entry is not None:
-            found += _of_instrument(name, entry, installed)
+    with _world_to_try_in(installed) as world:
+        for name, entry in entries.items():
+            found += _of_names(name, tables[name], installed)
+            if entry is not None:
+                found += _of_instrument(name, entry, installed, world)
     found += _of_world(data, origin, installed)
     load = _sound(LoadEntry, data.get("load"))
     if load is not None:
@@ -135,7 +138,26 @@ def _model(name: str, fields: Mapping[str, Any]) -> type[BaseModel]:
     return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
-def _of_instrument(name: str, entry: InstrumentEntry, installed: Installed) -> Iterator[Problem]:
+@contextlib.contextmanager
+def _world_to_try_in(installed: Installed) -> Iterator[Callable[[], Any]]:
+    """One world for all simulators of a file, made when it is first asked for, and stopped at the end.
+
+    Its accelerators are a file in memory, which would otherwise stay there.
+    """
+    with contextlib.ExitStack() as made:
+
+        @functools.cache
+        def world() -> Any:
+            found = make_world({}, "", installed[registry.SIMULATORS][registry.WORLD].load())
+            made.callback(found.stop)
+            return found
+
+        yield world
+
+
+def _of_instrument(
+    name: str, entry: InstrumentEntry, installed: Installed, world: Callable[[], Any]
+) -> Iterator[Problem]:
     """What is wrong with an entry whose keys are sound: settings, address, options."""
     kind = _loaded(entry.driver, installed[registry.DRIVERS])
     if kind is not None:
@@ -156,7 +178,7 @@ def _of_instrument(name: str, entry: InstrumentEntry, installed: Installed) -> I
             "name the simulator of that driver; `aicalib drivers` shows which",
         )
     else:
-        yield from _of_options(name, entry, simulator, installed)
+        yield from _of_options(name, entry, simulator, world)
 
 
 def _of_names(name: str, entry: object, installed: Installed) -> Iterator[Problem]:
@@ -199,11 +221,10 @@ def _of_address(name: str, entry: InstrumentEntry, kind: Any, options: Mapping[s
         yield Problem(f"address = {_quoted(address)} cannot be used: {error.what}", key, error.why, error.advice)
 
 
-def _of_options(name: str, entry: InstrumentEntry, simulator: Any, installed: Installed) -> Iterator[Problem]:
+def _of_options(name: str, entry: InstrumentEntry, simulator: Any, world: Callable[[], Any]) -> Iterator[Problem]:
     """What the simulator cannot make of its options: constructing one serves nothing yet."""
     try:
-        world = make_world({}, "", installed[registry.SIMULATORS][registry.WORLD].load())
-        make_instrument(simulator, world, name, entry.options, "")
+        make_instrument(simulator, world(), name, entry.options, "")
     except MissingExtra:
         return
     except BenchError as error:

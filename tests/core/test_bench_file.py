@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,23 @@ def test_shipped_benches_are_sound_and_known_by_name() -> None:
     assert {"this-machine", "simulated-server"} <= set(known_benches())
     for path in SHIPPED.glob("*.toml"):
         assert load_bench(path).bench.name == path.stem
+
+
+def nodes_mapped() -> set[str]:
+    """The state pages of simulated accelerators that this process has in its memory."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    except OSError:
+        pytest.skip("this system has no /proc")
+    return set(re.findall(r"\S*/aicalib-node-\S+/page", maps))
+
+
+def test_checking_a_bench_with_simulated_accelerators_leaves_no_file_of_them_and_takes_memory_for_one_node() -> None:
+    before = nodes_mapped()
+    assert load_bench("simulated-server").instruments["npu7"].simulator == "ascend"
+    left = nodes_mapped() - before
+    assert len(left) <= 1
+    assert [path for path in left if Path(path).exists()] == []
 
 
 def test_a_bench_of_the_user_is_found_by_name_and_never_shadows_a_shipped_one(
