@@ -31,14 +31,15 @@ _SECRETS = {"password", "api_key"}
 """What no bench file may hold: it is kept with the records that are made with it."""
 
 
-def problems_in(data: Mapping[str, Any], origin: str) -> list[Problem]:
-    """Return every mistake in the tables of a bench file, in the order of the file; opens nothing.
+def checked(data: Mapping[str, Any]) -> tuple[BenchFile | None, list[Problem]]:
+    """Return the tables of a bench file as its model has them, and every mistake in the order of the file; opens none.
 
-    A table that cannot be read hides no mistake in another one.
+    None where the model refuses them. A table that cannot be read hides no mistake in another one.
     """
+    settings: BenchFile | None = None
+    found: list[Problem] = []
     try:
-        BenchFile.model_validate(data)
-        found: list[Problem] = []
+        settings = BenchFile.model_validate(data)
     except ValidationError as error:
         found = problems_of(error, BenchFile)
     installed = {group: registry.entries(group) for group in (registry.DRIVERS, registry.SIMULATORS)}
@@ -49,7 +50,7 @@ def problems_in(data: Mapping[str, Any], origin: str) -> list[Problem]:
             found += _of_names(name, tables[name], installed)
             if entry is not None:
                 found += _of_instrument(name, entry, installed, world)
-    found += _of_world(data, origin, installed)
+    found += _of_world(data, installed)
     load = _sound(LoadEntry, data.get("load"))
     if load is not None:
         found += _of_load(load, {name: _role(entry, installed) for name, entry in entries.items()})
@@ -57,7 +58,7 @@ def problems_in(data: Mapping[str, Any], origin: str) -> list[Problem]:
     indications = [_sound(IndicationEntry, entry) for entry in listed] if isinstance(listed, list) else []
     plan = _sound(Plans, data.get("plan", {}))
     found += contradictions(indications, plan)
-    return sorted(found, key=lambda problem: _place(problem, list(data)))
+    return settings, sorted(found, key=lambda problem: _place(problem, list(data)))
 
 
 def driver_options_of(entry: InstrumentEntry, kind: Any, origin: str, name: str) -> Mapping[str, Any]:
@@ -233,12 +234,12 @@ def _of_options(name: str, entry: InstrumentEntry, simulator: Any, world: Callab
         yield Problem(error.what, f"instruments.{name}.options", error.why, error.advice)
 
 
-def _of_world(data: Mapping[str, Any], origin: str, installed: Installed) -> list[Problem]:
+def _of_world(data: Mapping[str, Any], installed: Installed) -> list[Problem]:
     factory = installed[registry.SIMULATORS].get(registry.WORLD)
     if "world" not in data or factory is None:
         return []
     try:
-        make_world(_table(data, "world"), origin, factory.load())
+        make_world(_table(data, "world"), "", factory.load())
     except BenchError as error:
         return list(error.problems)
     return []

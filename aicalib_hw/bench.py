@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aicalib_hw._bench_check import problems_in
+from aicalib_hw._bench_check import checked
 from aicalib_hw._bench_errors import nearest
 from aicalib_hw._bench_file import (
     BenchFile,
@@ -137,10 +137,9 @@ def load_bench(name_or_path: str | Path) -> BenchFile:
             why=str(error),
             advice="correct the line; https://toml.io shows the grammar",
         ) from error
-    problems = problems_in(data, str(path))
-    if problems:
+    settings, problems = checked(data)
+    if settings is None or problems:
         raise BenchError.of_problems(str(path), problems)
-    settings = BenchFile.model_validate(data)
     settings._path = path
     return settings
 
