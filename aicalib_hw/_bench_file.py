@@ -475,6 +475,10 @@ class InstrumentEntry(Table):
     current_transducer: TransducerEntry | None = None
     voltage_transducer: TransducerEntry | None = None
 
+    def is_simulated(self, *, simulate: bool) -> bool:
+        """True if its simulator is opened: where it has one, and `simulate` asks for it or there is no address."""
+        return self.simulator is not None and (simulate or self.address is None)
+
     @property
     def transducers(self) -> tuple[Transducer, ...]:
         """The transducers in front of this instrument."""

@@ -197,11 +197,7 @@ class Bench:
             ) from None
 
     def _simulated_names(self, simulate: bool) -> Iterable[str]:
-        return [
-            name
-            for name, entry in self.settings.instruments.items()
-            if entry.simulator is not None and (simulate or entry.address is None)
-        ]
+        return [name for name, entry in self.settings.instruments.items() if entry.is_simulated(simulate=simulate)]
 
     def _simulation_needed(self) -> bool:
         load = self.settings.load

@@ -37,11 +37,11 @@ def with_needed(settings: BenchFile, quantities: Collection[str], *, simulate: b
     if not wanted <= set(roles.values()):
         return settings
     if "effective_compute" in quantities:
-        wanted |= {"accelerator", *WORKLOADS}
+        wanted |= {*_DRAW_POWER}
     source = settings.load.source if settings.load is not None else None
     kept = {}
     for name, entry in settings.instruments.items():
-        on_the_mains = entry.simulator is not None and (simulate or entry.address is None)
+        on_the_mains = entry.is_simulated(simulate=simulate)
         loads = name == source or (source is None and roles[name] == "accelerator")
         for_power = "power" in quantities and (loads or (on_the_mains and roles[name] in _DRAW_POWER))
         if roles[name] in wanted or for_power:
