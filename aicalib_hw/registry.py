@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -77,12 +78,18 @@ def entries(group: str) -> dict[str, Entry]:
 
 def driver(name: str) -> Any:
     """Return the driver class of this name; raises UnknownDriver, listing what there is."""
-    return _find(DRIVERS, name).load()
+    return _found(entries(DRIVERS), "driver", name).load()
+
+
+def drivers_named(names: Iterable[str]) -> dict[str, Any]:
+    """Return the driver classes of these names, looked up once for all; raises UnknownDriver as `driver` does."""
+    known = entries(DRIVERS)
+    return {name: _found(known, "driver", name).load() for name in names}
 
 
 def simulator(name: str) -> Any:
     """Return the simulator class of this name (or the world's factory); raises UnknownDriver."""
-    return _find(SIMULATORS, name).load()
+    return _found(entries(SIMULATORS), "simulator", name).load()
 
 
 def drivers() -> dict[str, Any]:
@@ -133,12 +140,10 @@ def driver_for_identity(identity: Any) -> Any:
     )
 
 
-def _find(group: str, name: str) -> Entry:
-    known = entries(group)
+def _found(known: Mapping[str, Entry], kind: str, name: str) -> Entry:
     try:
         return known[name]
     except KeyError:
-        kind = "driver" if group == DRIVERS else "simulator"
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise UnknownDriver(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from aicalib_hw import registry
-
 if TYPE_CHECKING:
     from aicalib_hw.bench import BenchFile
 
@@ -32,7 +30,10 @@ def with_needed(settings: BenchFile, quantities: Collection[str], *, simulate: b
     Power needs what loads the platform beside its meters, and of a simulated platform all that draws power there:
     it is on the mains whether it is measured or not. simulate: whatever has a simulator will be simulated.
     """
-    roles = {name: str(registry.driver(entry.driver).DRIVER.role) for name, entry in settings.instruments.items()}
+    from aicalib_hw import registry  # other verbs need no drivers, and looking for them costs their start
+
+    kinds = registry.drivers_named(entry.driver for entry in settings.instruments.values())
+    roles = {name: str(kinds[entry.driver].DRIVER.role) for name, entry in settings.instruments.items()}
     wanted = {ROLE_OF[quantity] for quantity in quantities if quantity in ROLE_OF}
     if not wanted <= set(roles.values()):
         return settings
