@@ -59,11 +59,9 @@ def _released(entry: InstrumentEntry, instrument: Instrument, former: Lease | No
     left = ReleaseReport((f"was left behind by {former.holder}",)) if former is not None else ReleaseReport()
     try:
         instrument.open()
-    except MISSING as error:
-        if entry.optional and former is None:
-            return ReleaseReport((f"left out, as it is optional and not here: {error.what}",)), False
-        return left + _unreachable(error), False
     except AicalibError as error:
+        if isinstance(error, MISSING) and entry.optional and former is None:
+            return ReleaseReport((f"left out, as it is optional and not here: {error.what}",)), False
         return left + _unreachable(error), False
     return left + instrument.release() + instrument.close(), True
 
@@ -80,15 +78,13 @@ def release_left_behind(former: Lease, options: Mapping[str, Any] | None = None)
         kind = registry.driver(former.driver)
     except AicalibError as error:
         return ReleaseReport(failures=(f"no driver to release it: {error.what}",))
-    return _open_and_close(kind(former.address, **(options or {})))
-
-
-def _open_and_close(instrument: Instrument) -> ReleaseReport:
+    instrument = kind(former.address, **(options or {}))
     try:
         instrument.open()
     except AicalibError as error:
         return _unreachable(error)
-    return instrument.release() + instrument.close()
+    done: ReleaseReport = instrument.release() + instrument.close()
+    return done
 
 
 def _unreachable(error: AicalibError) -> ReleaseReport:
