@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from aicalib_hw import registry
 from aicalib_hw.errors import AicalibError, LockedByOther
@@ -99,30 +100,22 @@ class LeaseBook:
                     advice=_advice(living),
                 )
             # Further ones of the dead stay in the book, for whoever has that part of the instrument next.
-            former = next(iter(sorted(those, key=lambda held: held.address != lease.address)), None)
-            marks = ", ".join("?" for _ in fields(Lease))
+            former = min(those, key=lambda held: held.address != lease.address, default=None)
             if former is not None:
-                book.execute("DELETE FROM leases WHERE address = ?", (former.address,))
-            book.execute(f"INSERT OR REPLACE INTO leases VALUES ({marks})", astuple(lease))
+                _strike(book, former)
+            _enter(book, lease, instead="REPLACE")
             return former
 
     def give_back(self, lease: Lease) -> None:
         """Strike `lease` out; harmless if it is gone or another process has it by now."""
         with self._transaction() as book:
-            book.execute(
-                "DELETE FROM leases WHERE address = ? AND pid = ? AND process_start = ?",
-                (lease.address, lease.pid, lease.process_start),
-            )
+            _strike(book, lease)
 
     def put_back(self, lease: Lease, former: Lease) -> None:
         """Strike `lease` out and enter the dead process's lease that it had replaced: nothing was undone of it."""
-        marks = ", ".join("?" for _ in fields(Lease))
         with self._transaction() as book:
-            book.execute(
-                "DELETE FROM leases WHERE address = ? AND pid = ? AND process_start = ?",
-                (lease.address, lease.pid, lease.process_start),
-            )
-            book.execute(f"INSERT OR IGNORE INTO leases VALUES ({marks})", astuple(former))
+            _strike(book, lease)
+            _enter(book, former, instead="IGNORE")
 
     def held(self) -> tuple[Lease, ...]:
         """Return all leases, of living and of dead processes."""
@@ -185,6 +178,20 @@ def _one_spelling(address: str) -> str:
 
 def _all(book: sqlite3.Connection) -> tuple[Lease, ...]:
     return tuple(Lease(*row) for row in book.execute("SELECT * FROM leases ORDER BY address"))
+
+
+def _strike(book: sqlite3.Connection, lease: Lease) -> None:
+    """Remove a lease; one that another process has on that address by now stays."""
+    book.execute(
+        "DELETE FROM leases WHERE address = ? AND pid = ? AND process_start = ?",
+        (lease.address, lease.pid, lease.process_start),
+    )
+
+
+def _enter(book: sqlite3.Connection, lease: Lease, *, instead: Literal["REPLACE", "IGNORE"]) -> None:
+    """Add a lease. instead: what becomes of it where its address has one already, in the words of SQLite."""
+    marks = ", ".join("?" for _ in fields(Lease))
+    book.execute(f"INSERT OR {instead} INTO leases VALUES ({marks})", astuple(lease))
 
 
 def _advice(former: Lease) -> str:
