@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,9 +114,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Result
     """
     path = tmp_path_factory.mktemp("bench") / "everything.toml"
     path.write_text(BENCH + LIMITS, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as opened:
-        patch.setenv("XDG_RUNTIME_DIR", str(path.parent))  # as `tests/conftest.py` does for what is used in one test
-        bench = opened.enter_context(hw.open_bench(path, simulate=True))
+    with hw.open_bench(path, simulate=True) as bench:
         found = [
             result
             for quantity in MEASURED

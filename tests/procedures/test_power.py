@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,19 +41,16 @@ class Calibrated:
 
 
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calibrated]:
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
     """A calibration by the short plan, with an update interval that the meter does not have before."""
-    place = tmp_path_factory.mktemp("calibrated")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(place))
-        with hw.open_bench(in_a_fast_world(place), simulate=True) as bench:
-            meter = bench.the("power_meter")
-            before = meter.configure(**SETTINGS)
-            stamps = Stamps(bench)
-            plan = SHORT.model_copy(update={"update_interval": 0.25})
-            calibration = calibrate_power(bench, plan=plan, progress=stamps)
-            truth = {one.title: stamps.true_power(one.title) for one in calibration.results}
-            yield Calibrated(calibration, truth, before, meter.configure(), bench.world.platform.load)
+    with hw.open_bench(in_a_fast_world(tmp_path_factory.mktemp("calibrated")), simulate=True) as bench:
+        meter = bench.the("power_meter")
+        before = meter.configure(**SETTINGS)
+        stamps = Stamps(bench)
+        plan = SHORT.model_copy(update={"update_interval": 0.25})
+        calibration = calibrate_power(bench, plan=plan, progress=stamps)
+        truth = {one.title: stamps.true_power(one.title) for one in calibration.results}
+        return Calibrated(calibration, truth, before, meter.configure(), bench.world.platform.load)
 
 
 def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(calibrated: Calibrated) -> None:
