@@ -37,10 +37,18 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Pat
 
 
 @pytest.fixture(scope="module")
-def engine(serving: tuple[Any, Path]) -> tuple[str, str]:
+def first(serving: tuple[Any, Path]) -> Measurement:
+    """What the driver measured first, for which it started its engine."""
+    instrument, _ = serving
+    found = instrument.measure_tokens(LOAD)
+    assert isinstance(found, Measurement)
+    return found
+
+
+@pytest.fixture(scope="module")
+def engine(serving: tuple[Any, Path], first: Measurement) -> tuple[str, str]:
     """Base URL and model of a running engine."""
     instrument, _ = serving
-    instrument.measure_tokens(LOAD)
     return f"{instrument._engine.base}/v1", instrument._engine.model
 
 
@@ -84,7 +92,9 @@ def test_the_vendors_client_counts_a_prompt_of_ours_as_we_do(engine: tuple[str, 
 
 
 @pytest.mark.timeout(240)
-def test_an_engine_started_here_is_told_from_a_service_of_others_and_leaves_nothing(serving: tuple[Any, Path]) -> None:
+def test_an_engine_started_here_is_told_from_a_service_of_others_and_leaves_nothing(
+    serving: tuple[Any, Path], first: Measurement
+) -> None:
     """Last in this file: it ends the engine of the others."""
     instrument, folder = serving
     assert instrument.identity.model == "transformers serve"
@@ -94,13 +104,11 @@ def test_an_engine_started_here_is_told_from_a_service_of_others_and_leaves_noth
         instrument.measure_tokens(InferenceLoad("other", 40, 24))
     with pytest.raises(NotSupported):
         instrument.read()
-    found = instrument.measure_tokens(LOAD)
-    assert isinstance(found, Measurement)
-    assert found.identity == instrument.identity
-    assert found.settings["model"] == MADE
-    assert any("random weights" in one for one in found.evidence["remarks"])
-    assert any("share this host's processors" in one for one in found.evidence["remarks"])
-    assert str(folder) not in str(to_plain(found))
+    assert first.identity == instrument.identity
+    assert first.settings["model"] == MADE
+    assert any("random weights" in one for one in first.evidence["remarks"])
+    assert any("share this host's processors" in one for one in first.evidence["remarks"])
+    assert str(folder) not in str(to_plain(first))
     process = instrument._engine._process
     threading.Timer(0.5, instrument.abort).start()
     with pytest.raises(Aborted):
