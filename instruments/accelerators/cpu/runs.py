@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aicalib_hw.errors import MeasurementInvalid
@@ -73,10 +73,6 @@ class Timeline:
         """First start and last stop of all slices, ns."""
         last = max(int(slices.stops[-1]) for slices in self.both if len(slices.stops))
         return int(self.plain.starts[0]), last
-
-    def between(self, begin: int, end: int) -> Timeline:
-        """The slices that lie wholly in [begin, end]."""
-        return replace(self, plain=self.plain.between(begin, end), clocked=self.clocked.between(begin, end))
 
     def best_rate(self) -> float:
         """Rate of the fastest plain slice, 1/s."""
@@ -223,12 +219,11 @@ def _judge_core(run: RunResult, moment: Moment, core: _Core) -> tuple[float, flo
 
 
 def _run(timelines: Sequence[Timeline], begin: int, end: int) -> RunResult:
-    inside = [timeline.between(begin, end) for timeline in timelines]
     operations = sum(operations_shared(slices, begin, end) for timeline in timelines for slices in timeline.both)
     return RunResult(
         begin=begin,
         end=end,
         sustained=operations / ((end - begin) / 1e9),
-        moment=best_moment([timeline.plain for timeline in inside]),
+        moment=best_moment([timeline.plain.between(begin, end) for timeline in timelines]),
         clocks=(None,) * len(timelines),
     )
