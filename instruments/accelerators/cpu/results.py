@@ -92,7 +92,7 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
         sustained=_sustained(timelines, runs, evidence, whole, about),
         peak=_peak(work, runs, best, evidence, validity, about),
         clock=_clock(best, about.identity),
-        efficiency_measured_clock=_efficiency(best, timelines, about.per_cycle),
+        efficiency_measured_clock=_efficiency(best, evidence["cores"], about.per_cycle),
         efficiency_maximum_clock=_of_maximum(best, about.per_cycle, about.maximum_clock),
         share=evidence["share"],
         throttle=None,
@@ -220,16 +220,17 @@ def _wrong_results(work: Sequence[CoreWork]) -> list[str]:
     return wrong
 
 
-def _efficiency(best: RunResult | None, timelines: Sequence[Timeline], per_cycle: int | None) -> float | None:
+def _efficiency(best: RunResult | None, cores: Sequence[Mapping[str, Any]], per_cycle: int | None) -> float | None:
     """Operations a cycle, measured where clock and work lie side by side, over the table's: mean of the cores.
 
-    None where a core has too few readings, or most of them are low: more than can be done is no efficiency.
+    cores: what the evidence says of each. None where one has no clock chain or too few readings, or most of them are
+    low: more than can be done is no efficiency.
     """
-    found = [timeline.readings().median_per_cycle() for timeline in timelines if timeline.clock_cycles]
-    if best is None or per_cycle is None or len(found) < len(timelines):
+    if best is None or per_cycle is None:
         return None
+    found = [core["operations_per_cycle"] for core in cores]
     known = [one for one in found if one is not None and one <= MOST_RATIO * per_cycle]
-    return statistics.mean(known) / per_cycle if len(known) == len(timelines) else None
+    return statistics.mean(known) / per_cycle if len(known) == len(found) else None
 
 
 def _of_maximum(best: RunResult | None, per_cycle: int | None, clock: float | None) -> float | None:
