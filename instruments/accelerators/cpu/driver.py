@@ -8,7 +8,6 @@ sources: native/README.md.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -175,8 +174,8 @@ class CpuAccelerator(ComputingAccelerator):
                     progress=progress,
                 )
             else:
-                run = KernelRun(host, host.kernel(precision, path), self.identity)
-                result = self._measure_kernel(run, duration, stop, ready, progress)
+                run = KernelRun(host, host.kernel(precision, path), self.identity, stop)
+                result = self._measure_kernel(run, duration, ready, progress)
             if result is None or stop.is_set():
                 raise Aborted("the measurement was aborted", where=self.address)
         if path == "vector" and result.clock is not None:
@@ -225,13 +224,10 @@ class CpuAccelerator(ComputingAccelerator):
         return Telemetry(self._opened_host().cores, self.identity)
 
     def _measure_kernel(
-        self, run: KernelRun, duration: float, stop: threading.Event, ready: Ready | None, progress: Progress | None
+        self, run: KernelRun, duration: float, ready: Ready | None, progress: Progress | None
     ) -> PeakMeasurement | None:
         self._run = run
         try:
-            # An abort from before `_run` was set has reached its event only.
-            if stop.is_set():
-                return None
             return run.measure(duration, ready=ready, progress=progress)
         finally:
             self._run = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces.accelerator import PeakMeasurement, Ready
@@ -24,17 +24,22 @@ _MOST_BEGINS = 5
 
 @dataclass(slots=True)
 class KernelRun:
-    """Measures one kernel; `stop()` from any thread ends it within a slice."""
+    """Measures one kernel; `stop()` from any thread ends it within a slice.
+
+    stopping: says that the measurement is to end; whoever sets it calls `stop()` too, for a slice does not look.
+    """
 
     host: Host
     kernel: Kernel
     identity: Identity
-    _stopped: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event
     _control: Control | None = None
 
     def stop(self) -> None:
         """End the measurement now, or before it begins; never raises."""
-        self._stopped.set()
+        # An abort may have passed the event by just before it was there. It comes first: a measurement looks at it only
+        # after its control is in place.
+        self.stopping.set()
         control = self._control
         if control is not None:
             control.stop()
@@ -54,13 +59,13 @@ class KernelRun:
             before = disturbance.count(processors, quota_file=quota_file)
             self._control = control = Control()
             try:
-                if self._stopped.is_set():
+                if self.stopping.is_set():
                     return None
                 crew = Crew(self.kernel, self.host.cores, control)
                 work = crew.work(duration, warm_up=warm_up, ready=ready, progress=progress)
             finally:
                 self._control = None
-            if self._stopped.is_set():
+            if self.stopping.is_set():
                 return None
             # Those that began together with others have ended by now as well, and are not to be had again.
             if ready is not None or worked_together(work):
