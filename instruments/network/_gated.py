@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import abc
-import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from aicalib_hw import rates
 from aicalib_hw.errors import (
@@ -19,12 +18,9 @@ from aicalib_hw.errors import (
     ProtocolError,
     UsageError,
 )
-from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     Counters,
     Gate,
-    NetworkTesterCapabilities,
-    PortInfo,
     ReleaseReport,
     Reservation,
     Stream,
@@ -34,27 +30,13 @@ from aicalib_hw.transport.deadline import Deadline
 
 from . import _evaluation
 from ._limits import require_possible
+from ._traffic_tester import TrafficTester
 
 _POLL = 0.05
 """s between questions whether transmission has ended."""
 
 _LOOKS = 50
 """How often a gate is looked at while it lasts."""
-
-
-class Tester(Protocol):
-    """What a reservation needs of its tester. stopping: set by `abort()`. patience: s that an exchange may take."""
-
-    address: str
-    stopping: threading.Event
-    patience: float
-
-    @property
-    def identity(self) -> Identity: ...
-    @property
-    def capabilities(self) -> NetworkTesterCapabilities: ...
-    def ports(self) -> tuple[PortInfo, ...]: ...
-    def give_back(self) -> ReleaseReport: ...
 
 
 class GatedReservation(Reservation):
@@ -71,7 +53,9 @@ class GatedReservation(Reservation):
     refresh = 0.0
     host_timed = False
 
-    def __init__(self, tester: Tester, ports: Sequence[str], owner: str, evicted: Mapping[str, str]) -> None:
+    def __init__(
+        self, tester: TrafficTester[Any], ports: Sequence[str], owner: str, evicted: Mapping[str, str]
+    ) -> None:
         self.evicted = evicted
         self.owner = owner
         self.gap = float(rates.STANDARD_GAP)
