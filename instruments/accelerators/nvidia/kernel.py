@@ -46,8 +46,8 @@ class CudaKernel:
         if kernel.path == "vector":
             lanes = 2 if kernel.precision == "fp16" else 1
             self._gains = [ptx.PAIRS * ptx.VECTOR_ACCUMULATORS * lanes]
-            steps = CHAINS[kernel.precision].steps
-            self._arguments = [c_uint(self._gains[0]), *(_operand(kernel.precision, step) for step in steps)]
+            a, m, c = CHAINS[kernel.precision].factors
+            self._arguments = [c_uint(self._gains[0]), *(_operand(kernel.precision, one) for one in (a, a, m, c))]
         else:
             table, self._gains = operands.for_kernel(kernel, seed)
             self._arguments = [session.memory(len(table), table)]

@@ -11,20 +11,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ChainOperands:
-    """m and c of the first and of the second step; most_pairs: after which a number would no longer be exact."""
+    """a: the first step adds a·a, the second takes (a + 1)(a - 1). most_pairs: after that no number is exact."""
 
-    steps: tuple[int, int, int, int]
+    a: int
     most_pairs: int
+
+    @property
+    def factors(self) -> tuple[int, int, int]:
+        """Both factors of the first step, and those of the second."""
+        return self.a, -(self.a + 1), self.a - 1
 
 
 def _operands(a: int, exact_up_to: int, begin: int = 64) -> ChainOperands:
     """begin: largest number that an accumulator may begin with."""
-    return ChainOperands((a, a, -(a + 1), a - 1), exact_up_to - a * a - begin)
+    return ChainOperands(a, exact_up_to - a * a - begin)
 
 
 CHAINS = {
     # Significand of 53 bits; the pairs are counted in 32-bit integers.
-    "fp64": ChainOperands((33554391, 33554391, -33554392, 33554390), 2**31 - 65),
+    "fp64": ChainOperands(33554391, 2**31 - 65),
     "fp32": _operands(2045, 2**24),
     "fp16": _operands(29, 2**11),
 }

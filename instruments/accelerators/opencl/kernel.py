@@ -73,7 +73,7 @@ class MultiplyAdd:
         self._items = units * shape.groups_per_unit * shape.group
         self._out = session.buffer(4 * self._items)
         chain = CHAINS[precision]
-        self._steps = [_SCALARS[precision][1](step) for step in chain.steps]
+        self._factors = [_SCALARS[precision][1](one) for one in chain.factors]
         self.most_size = chain.most_pairs
         self.size = 64
         self._expected = 0
@@ -86,7 +86,7 @@ class MultiplyAdd:
 
     def launch(self) -> c_void_p:
         """Queue one launch; returns its event."""
-        self._session.arguments(self._kernel, self._out, c_int(self.size), *self._steps)
+        self._session.arguments(self._kernel, self._out, c_int(self.size), *self._factors)
         gained = sum(begin + self.size for begin in range(ACCUMULATORS))
         self._expected = (self._expected + self._shape.lanes * gained) % 2**32
         return self._session.launch(self._kernel, self._items, self._shape.group)

@@ -101,12 +101,12 @@ def test_the_operations_claimed_are_those_of_the_instructions_in_the_loop(name: 
 
 @pytest.mark.parametrize(("precision", "significand"), [("fp64", 53), ("fp32", 24), ("fp16", 11)])
 def test_every_number_in_a_chain_is_exact_and_a_pair_adds_one(precision: str, significand: int) -> None:
-    m1, c1, m2, c2 = CHAINS[precision].steps
-    assert m1 * c1 + m2 * c2 == 1
-    assert all(abs(value) < 2**significand for value in (m1, c1, m2, c2))
-    assert 64 + ptx.PAIRS + m1 * c1 <= 2**significand
+    a, m, c = CHAINS[precision].factors
+    assert a * a + m * c == 1
+    assert all(abs(value) < 2**significand for value in (a, m, c))
+    assert 64 + ptx.PAIRS + a * a <= 2**significand
     assert CHAINS[precision].most_pairs >= ptx.PAIRS
-    assert CHAINS[precision].most_pairs + 64 + m1 * c1 <= 2**significand
+    assert CHAINS[precision].most_pairs + 64 + a * a <= 2**significand
 
 
 def decoded(bits: int, precision: str) -> float:
