@@ -31,6 +31,14 @@ SPREAD = 0.002
 LEAST_VALID = 0.25
 PEERS_EVERY = 5
 
+# Ends with whoever started it, however that ends: its input is then closed.
+_NEIGHBOUR = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True:
+    pass
+"""
+
 Precision = Literal["fp64", "fp32"]
 
 
@@ -110,7 +118,7 @@ def busy_neighbour(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    neighbour = subprocess.Popen([sys.executable, "-c", _NEIGHBOUR], stdin=subprocess.PIPE)
     try:
         time.sleep(0.5)
         yield
