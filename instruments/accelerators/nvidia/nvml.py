@@ -24,7 +24,7 @@ from aicalib_hw.identity import Identity
 
 ADVICE = "install the NVIDIA driver; in a container, start it with the GPU passed through (--gpus all)"
 
-_UNINITIALIZED, _NOT_SUPPORTED, _NO_PERMISSION, _NOT_FOUND = 1, 3, 4, 6
+_NO_PERMISSION = 4
 _NO_LIBRARY = {1, 9, 12, 18}
 _MISSING = {3, 13, 25}
 _NO_DEVICE = {6, 28}
@@ -128,6 +128,13 @@ class Device:
     def __init__(self, nvml: Nvml, name: str) -> None:
         """name: index in NVML's order, which is that of the PCI bus, or a UUID."""
         self.nvml, api = nvml, nvml.api
+        if name.isdigit() and int(name) >= count(nvml):
+            raise ConnectionFailed(
+                "there is no such NVIDIA device",
+                where=nvml.where,
+                why=f"NVML counts {count(nvml)}",
+                advice="`aicalib discover` lists the addresses there are",
+            )
         self.handle = (
             nvml.call(api.nvmlDeviceGetHandleByIndex, int(name))
             if name.isdigit()
