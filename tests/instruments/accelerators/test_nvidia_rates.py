@@ -99,7 +99,7 @@ def test_a_vector_rate_is_that_of_the_device_at_its_clock(gpu: Gpu, precision: A
     assert result.sustained.evidence["operations"] <= counted(made)
     assert result.energy["integral"] > 0
     assert result.energy["counter"] > 0
-    assert "never run on hardware" in result.sustained.validity.reasons
+    assert not [reason for reason in result.sustained.validity.reasons if "never run" in reason]
 
 
 def test_a_matrix_rate_names_its_instruction_and_stays_below_the_device(gpu: Gpu) -> None:

@@ -155,6 +155,19 @@ def test_bad_devices_are_told_apart_by_type_with_the_vendors_code(gpus: Gpus) ->
     assert "different versions" in mismatched.value.why
 
 
+def test_an_index_past_the_last_device_is_a_device_that_is_not_there(gpus: Gpus) -> None:
+    gpus(2)
+    with pytest.raises(ConnectionFailed, match="no such NVIDIA device") as missing:
+        NvidiaAccelerator("nvidia://2").open()
+    assert missing.value.why == "NVML counts 2"
+
+
+def test_what_no_device_of_this_kind_has_ever_carried_out_says_so(gpus: Gpus) -> None:
+    for model, told in (("a100", "never run on a device of compute capability 8.0"), ("h200", None)):
+        with NvidiaAccelerator(gpus(model=model)[0].address) as device:
+            assert device.capabilities.notes.get("kernels") == told
+
+
 def test_without_the_cuda_library_there_is_telemetry_and_no_rate(gpus: Gpus, monkeypatch: pytest.MonkeyPatch) -> None:
     from aicalib_hw.instruments.accelerators.nvidia import cuda
 
