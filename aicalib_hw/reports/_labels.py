@@ -192,6 +192,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "stolen": ("time stolen by the hypervisor", "被虚拟机管理程序占用的时间"),
     "throttled_by_quota": ("throttled by a quota", "受配额限制次数"),
     "rejected_runs": ("parts not used", "未采用的分段"),
+    "slowed_runs": ("parts in which something else used a core's units", "核心运算单元被他者占用的分段"),
     "operations_per_cycle_known": ("operations a cycle, from the table", "每周期运算次数（查表）"),
     "operations_per_cycle": ("operations a cycle", "每周期运算次数"),
     "slice_rates": ("rates of slices", "各时间片速率"),

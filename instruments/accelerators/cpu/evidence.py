@@ -8,7 +8,7 @@ from typing import Any
 
 from .crew import CoreWork
 from .disturbance import HostCounters
-from .runs import RunResult, Timeline
+from .runs import RunResult, Timeline, of_the_peak, per_cycle_in
 
 BUSY_SHARE = 0.98
 BUSY_MEDIAN = 0.995
@@ -42,7 +42,7 @@ def gather(
             "preempted": one.preempted,
             "best_rate": timeline.best_rate(),
             "median_over_best": _median_over_best(timeline),
-            "operations_per_cycle": timeline.readings().median_per_cycle() if timeline.clock_cycles else None,
+            "operations_per_cycle": per_cycle_in(timeline, of_the_peak(runs)),
         }
         for one, timeline in zip(work, timelines, strict=True)
     ]
@@ -54,6 +54,7 @@ def gather(
         "stolen_s": host.stolen_s,
         "throttled_by_quota": host.throttled,
         "rejected_runs": sum(not run.used for run in runs),
+        "slowed_runs": sum(run.used and run.slowed for run in runs),
         "runs": len(runs),
         "operations_per_cycle_known": per_cycle,
         "slice_rates": _thinned(timelines),

@@ -94,6 +94,11 @@ class Host:
             return None
         return operations_per_cycle.of_kernel(self.processor, kernel.precision, kernel.instruction_set)
 
+    def reaches_the_table(self) -> bool:
+        """Whether the table's number is what our own kernels were seen to do on such a processor."""
+        entry = operations_per_cycle.known(self.processor)
+        return entry is not None and entry.measured
+
     def stated_clock(self, basis: ClockBasis) -> StatedClock:
         """Return the maximum or nominal clock as the system or the maker states it."""
         if basis == "nominal":

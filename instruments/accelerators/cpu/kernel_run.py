@@ -80,6 +80,7 @@ class KernelRun:
             unit=unit_of(kernel.precision),
             definition=f"flop/{kernel.precision}-accumulate-{kernel.accumulator}/vector",
             per_cycle=self.host.operations_per_cycle(kernel),
+            per_cycle_reached=self.host.reaches_the_table(),
             maximum_clock=self.host.stated_clock("maximum").hertz,
             host=taken,
             settings={

@@ -23,6 +23,11 @@ class Known:
     operations: dict[tuple[str, str], int]
     source: str
 
+    @property
+    def measured(self) -> bool:
+        """Whether our own kernels were seen to do so."""
+        return self.source.startswith("M")
+
 
 _TWO_256 = {("fp64", "avx2"): 16, ("fp32", "avx2"): 32}
 _TWO_512 = {("fp64", "avx512"): 32, ("fp32", "avx512"): 64}

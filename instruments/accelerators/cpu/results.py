@@ -25,7 +25,7 @@ from .arithmetic import gain
 from .crew import CoreWork
 from .disturbance import HostCounters
 from .evidence import busy_signs, gather
-from .runs import MOST_RATIO, RunResult, Timeline, cut_into_runs, judge
+from .runs import MOST_RATIO, RunResult, Timeline, cut_into_runs, judge, of_the_peak
 from .slices import common_window, operations_inside, operations_shared
 
 MOST_REJECTED = 0.2
@@ -53,7 +53,8 @@ COUNTED = Component(
 class Circumstances:
     """What is known besides the slices themselves.
 
-    per_cycle: operations a cycle and core from the table, None = processor not known there.
+    per_cycle: operations a cycle and core from the table, None = processor not known there. per_cycle_reached: whether
+    this kernel was seen to do so many.
     maximum_clock: Hz, None = not stated. others: evidence that the driver adds as it is.
     """
 
@@ -61,6 +62,7 @@ class Circumstances:
     unit: str
     definition: str
     per_cycle: int | None
+    per_cycle_reached: bool
     maximum_clock: float | None
     host: HostCounters
     settings: Mapping[str, Any]
@@ -71,8 +73,8 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     """Return both measurements of what the cores did; raises MeasurementInvalid if they never worked together."""
     timelines = [Timeline.of(one) for one in work]
     runs = cut_into_runs(timelines, duration)
-    judge(runs, timelines, about.per_cycle)
-    best = max((run for run in runs if run.used), key=lambda run: run.moment.rate if run.moment else 0.0, default=None)
+    judge(runs, timelines, about.per_cycle, about.per_cycle_reached)
+    best = max(of_the_peak(runs), key=lambda run: run.moment.rate if run.moment else 0.0, default=None)
     wrong = _wrong_results(work)
     rejected = sum(not run.used for run in runs)
     evidence = {**gather(work, timelines, runs, about.per_cycle, about.host), **about.others}
@@ -83,6 +85,10 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
         )
     busy = busy_signs(evidence)
     validity = Validity(ValidityStatus.INVALID, tuple(broken + busy)) if broken else Validity(reasons=tuple(busy))
+    slowed = slowed_down(evidence["slowed_runs"], len(runs))
+    claim = Validity(ValidityStatus.INVALID, (slowed, *validity.reasons)) if slowed else validity
+    if slowed and not broken:
+        validity = Validity(reasons=(slowed, *busy))
     # One quiet moment is enough for the peak; the sustained rate has the time in it that others took.
     quota = evidence.get("quota")
     left = min(1.0, quota["processors"] / len(work)) if quota and evidence["throttled_by_quota"] else 1.0
@@ -90,13 +96,23 @@ def evaluate(work: Sequence[CoreWork], duration: float, about: Circumstances) ->
     whole = Validity(ValidityStatus.INVALID, (taken, *validity.reasons)) if taken else validity
     return PeakMeasurement(
         sustained=_sustained(timelines, runs, evidence, whole, about),
-        peak=_peak(work, runs, best, evidence, validity, about),
+        peak=_peak(work, runs, best, evidence, claim, about),
         clock=_clock(best, about.identity),
         efficiency_measured_clock=_efficiency(best, evidence["cores"], about.per_cycle),
         efficiency_maximum_clock=_of_maximum(best, about.per_cycle, about.maximum_clock),
         share=evidence["share"],
         throttle=None,
         rejected=rejected,
+    )
+
+
+def slowed_down(slowed: int, parts: int) -> str:
+    """Return why there is no claim of what the cores can do where others used their units too often, else ""."""
+    if slowed <= MOST_REJECTED * parts:
+        return ""
+    return (
+        f"in {slowed} of {parts} parts of the run a core did less in a cycle than it does by itself: "
+        "something else used its units, such as another guest of this host"
     )
 
 
@@ -163,7 +179,7 @@ def _peak(
     about: Circumstances,
 ) -> Measurement:
     moment = best.moment if best is not None else None
-    used = [run.moment.rate for run in runs if run.used and run.moment is not None]
+    used = [run.moment.rate for run in of_the_peak(runs) if run.moment is not None]
     stamps = Component(
         name="reading the clock",
         kind="B",

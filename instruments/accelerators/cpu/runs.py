@@ -1,8 +1,10 @@
 """Cuts the work of all cores into runs and judges each: its peak, its clock, and whether it was disturbed.
 
 A run whose peak exceeds what its clock allows was not fast: its clock was read low, because something
-held up the slices that carry the clock chain. Such a run is kept, counted and not used. How much a core does
-in a cycle is found where both were measured side by side: the clock of a moment may be another a moment later.
+held up the slices that carry the clock chain. Such a run is kept, counted and not used. Where a core did less
+in a cycle than it does by itself, something else used its units: another guest on its sibling, for one. The work of
+such a run counts, and the peak is looked for elsewhere. How much a core does in a cycle is found where clock and work
+were measured side by side: the clock of a moment may be another a moment later.
 """
 
 from __future__ import annotations
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 MOST_RATIO = 1.003
 MOST_CLOCK = 1.01
 """A reading above the fastest work's own clock by more than this is none: nothing makes a chain faster."""
+
+MOST_SLOWED = 0.002
+"""How far a run may stay below what the core does in a cycle by itself."""
+
+BY_ITSELF = 0.9
+"""Share of a core's right readings that are no more than that, where the table does not tell it."""
 
 ALIKE = 0.002
 DIRECT_NS = 50_000
@@ -111,6 +119,19 @@ class ClockReadings:
         """Operations a cycle of this core, None with fewer than five readings."""
         return statistics.median(self.per_cycle.tolist()) if len(self.at) >= LEAST_READINGS else None
 
+    def reached_by(self, share: float) -> float:
+        """Return the operations a cycle that this share of the readings does not exceed; there is at least one."""
+        import numpy as np
+
+        return float(np.quantile(self.per_cycle, share))
+
+    @classmethod
+    def together(cls, parts: Sequence[ClockReadings]) -> ClockReadings:
+        """Those of all parts."""
+        import numpy as np
+
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
     def between(self, begin: int, end: int) -> ClockReadings:
         """Those of [begin, end]."""
         return self._kept((self.at >= begin) & (self.at <= end))
@@ -136,6 +157,7 @@ class RunResult:
     """One run. sustained: operations a second; clocks: Hz by core near its moment, None where not confirmed.
 
     ratio: what was done in a cycle over what is expected, mean of the cores: medians of the right readings.
+    slowed: whether a core did less in a cycle than it does by itself.
     """
 
     begin: int
@@ -144,6 +166,7 @@ class RunResult:
     moment: Moment | None
     clocks: tuple[float | None, ...]
     ratio: float | None = None
+    slowed: bool = False
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -159,14 +182,31 @@ def cut_into_runs(timelines: Sequence[Timeline], duration: float) -> list[RunRes
     return [_run(timelines, *part) for part in parts_of(begin, end, count)]
 
 
-def judge(runs: Sequence[RunResult], timelines: Sequence[Timeline], known_per_cycle: int | None) -> None:
+def of_the_peak(runs: Sequence[RunResult]) -> list[RunResult]:
+    """Return the runs that the peak is looked for in: all cores had their units to themselves, if ever they had."""
+    used = [run for run in runs if run.used]
+    return [run for run in used if not run.slowed] or used
+
+
+def per_cycle_in(timeline: Timeline, runs: Sequence[RunResult]) -> float | None:
+    """Return what a core did in a cycle in these runs, or altogether where they tell too little; None: nothing does."""
+    if not timeline.clock_cycles:
+        return None
+    readings = timeline.readings()
+    parts = [readings.between(run.begin, run.end) for run in runs]
+    of_these = ClockReadings.together(parts).median_per_cycle() if parts else None
+    return readings.median_per_cycle() if of_these is None else of_these
+
+
+def judge(runs: Sequence[RunResult], timelines: Sequence[Timeline], known_per_cycle: int | None, reached: bool) -> None:
     """Find the clocks and the ratio of each run and the reasons against it.
 
     known_per_cycle: operations a cycle and core where the processor is known; else what each core was found to do.
-    Without a clock chain on every core there is no ratio to judge by.
+    reached: whether this kernel is known to do so many. Without a clock chain on every core there is no ratio to judge
+    by.
     """
     clocked = all(timeline.clock_cycles for timeline in timelines)
-    cores = [_Core.of(timeline, known_per_cycle) for timeline in timelines] if clocked else []
+    cores = [_Core.of(timeline, known_per_cycle, reached) for timeline in timelines] if clocked else []
     for run in runs:
         if run.moment is None:
             run.reasons.append("at no moment were all cores within a slice")
@@ -184,30 +224,38 @@ def judge(runs: Sequence[RunResult], timelines: Sequence[Timeline], known_per_cy
 
 @dataclass(frozen=True, slots=True)
 class _Core:
-    """What is known of a core. highest: clock of the right readings, Hz; unsteadiness: how far below it they go."""
+    """What is known of a core. highest: clock of the right readings, Hz; unsteadiness: how far below it they go.
+
+    by_itself: operations a cycle when nothing else uses its units, 0 where no reading is right.
+    """
 
     readings: ClockReadings
     right: ClockReadings
     expected: float
+    by_itself: float
     highest: float
     unsteadiness: float
 
     @classmethod
-    def of(cls, timeline: Timeline, known_per_cycle: int | None) -> _Core:
+    def of(cls, timeline: Timeline, known_per_cycle: int | None, reached: bool) -> _Core:
         readings = timeline.readings()
         own = readings.median_per_cycle()
         expected = float(known_per_cycle or own or 0.0)
         right = readings.right(MOST_RATIO * expected, MOST_CLOCK * timeline.best_rate() / own if own else 0.0)
         clocks = right.clocks.tolist()
         highest = max(clocks, default=0.0)
-        return cls(readings, right, expected, highest, 1 - min(clocks) / highest if clocks else 0.0)
+        unsteadiness = 1 - min(clocks) / highest if clocks else 0.0
+        by_itself = expected if reached else min(right.reached_by(BY_ITSELF), expected) if clocks else 0.0
+        return cls(readings, right, expected, by_itself, highest, unsteadiness)
 
 
 def _judge_core(run: RunResult, moment: Moment, core: _Core) -> tuple[float, float]:
     """Clock near the moment, and operations a cycle over what is expected; or a reason against the run."""
     right = core.right.between(run.begin, run.end)
     if len(right.at):
-        return right.near(moment), statistics.median(right.per_cycle.tolist()) / core.expected
+        done = statistics.median(right.per_cycle.tolist())
+        run.slowed |= done < (1 - MOST_SLOWED) * core.by_itself
+        return right.near(moment), done / core.expected
     seen = core.readings.between(run.begin, run.end).per_cycle.tolist()
     ratio = statistics.median(seen) / core.expected if seen and core.expected else 0.0
     run.reasons.append(

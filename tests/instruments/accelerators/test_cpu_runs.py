@@ -79,6 +79,7 @@ def judged(*work: CoreWork, per_cycle: int | None = PER_CYCLE, **about: Any) -> 
         unit="FLOP/s",
         definition="flop/fp32-accumulate-fp32/vector",
         per_cycle=per_cycle,
+        per_cycle_reached=False,
         maximum_clock=5e9,
         host=HostCounters(0.0, None),
         settings={},
@@ -212,6 +213,33 @@ def test_a_core_that_is_slow_and_at_full_clock_lowers_the_rate_and_is_no_reason_
     result = judged(core(slowed=range(5 * GROUPS_A_RUN), by=1.025))
     assert result.rejected == 0
     assert value(result.peak) == pytest.approx(PER_CYCLE * GHZ * 1e9, rel=1e-6)
+    assert value(result.sustained) < 0.998 * value(result.peak)
+    assert result.sustained.validity
+    assert not result.peak.validity
+    for one in (result.peak, result.sustained):
+        assert "something else used its units" in one.validity.reasons[0]
+
+
+def test_the_peak_is_looked_for_where_nothing_else_used_the_units_of_a_core() -> None:
+    # In one part a sibling takes half a hundredth while the clock is higher by more than that.
+    part = range(GROUPS_A_RUN)
+    result = judged(core(slowed=part, by=1.005, varying=lambda group: 0.985 if group in part else 1.0))
+    assert result.rejected == 0
+    assert result.peak.evidence["slowed_runs"] == 1
+    assert result.peak.validity
+    assert result.efficiency_measured_clock == pytest.approx(1.0, rel=1e-4)
+    assert value(result.peak) == pytest.approx(PER_CYCLE * GHZ * 1e9, rel=1e-6)
+
+
+@pytest.mark.parametrize(("reached", "slowed"), [(True, 10), (False, 0)])
+def test_a_core_that_always_does_less_than_the_table_says_is_slowed_where_the_kernel_is_known_to_do_that(
+    reached: bool, slowed: int
+) -> None:
+    result = judged(core(slowed=range(GROUPS), by=1.02), per_cycle_reached=reached)
+    assert result.peak.evidence["slowed_runs"] == slowed
+    assert bool(result.peak.validity) is not reached
+    assert result.sustained.validity
+    assert result.efficiency_measured_clock == pytest.approx(1 / 1.02, rel=1e-4)
 
 
 def test_an_unknown_processor_is_judged_by_itself_and_has_no_efficiency() -> None:
