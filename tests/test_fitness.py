@@ -212,9 +212,8 @@ def test_every_reading_names_unit_status_window_and_source(name: str, simulated:
             assert one.raw
             assert one.window.duration > 0
             assert (one.value is None) <= bool(one.status)
-        again = meter.read(fresh=False)
-        third = meter.read(fresh=False)
-        assert Status.STALE in again.active_power.status or Status.STALE in third.active_power.status
+        # On a busy host an update may pass between two readings, again and again.
+        assert any(Status.STALE in meter.read(fresh=False).active_power.status for _ in range(20))
 
 
 @each
