@@ -131,6 +131,9 @@ def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
         return Target(path, file_system, options, device.name, device, _facts_of(device), True, node)
     if not directory.exists():
         if raw:
+    for one in (directory, device):  # named counters make no storage of what lies under the path
+        if one is not None and one.exists():
+            _require_device(path, whole(one.resolve()).name, loop)
             raise ConnectionFailed(
                 f"the kernel has no block device behind {path}",
                 where=str(path),
@@ -139,7 +142,6 @@ def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
             )
         return Target(path, file_system, options, "", None, {})
     device = whole(directory.resolve())
-    _require_device(path, device.name, loop)
     return Target(path, file_system, options, device.name, device, _facts_of(device), node=node)
 
 

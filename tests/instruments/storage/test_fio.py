@@ -152,6 +152,22 @@ def test_memory_is_no_storage_and_a_loop_device_only_when_allowed(disk: Disk) ->
         Fio(f"fio://{disk.directory}").open()
 
 
+def test_counters_that_are_named_make_no_storage_of_memory_or_of_a_loop_device(disk: Disk, tmp_path: Path) -> None:
+    for named in ("loop0", "ram0", "nvme9n1"):
+        (tmp_path / named).mkdir()
+        (tmp_path / named / "stat").write_text("0 " * 11)
+    for path, named, why in (
+        (disk.directory, tmp_path / "nvme9n1", disk.device),
+        (disk.directory, tmp_path / "ram0", "memory"),
+        (Path("/proc"), tmp_path / "loop0", "loop0"),
+        (Path("/dev/shm"), tmp_path / "nvme9n1", "tmpfs"),
+    ):
+        loop = "yes" if why == "memory" else "no"
+        with pytest.raises(NotSupported, match=why):
+            _target.target_at(path, loop=loop == "yes", device=named)
+    assert _target.target_at(disk.directory, loop=True, device=tmp_path / "nvme9n1").device == "nvme9n1"
+
+
 def test_a_file_system_without_direct_access_is_refused(tmp_path: Path, disk: Disk) -> None:
     run("mount", "-t", "ramfs", "none", tmp_path)
     try:
