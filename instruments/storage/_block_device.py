@@ -18,9 +18,8 @@ from pathlib import Path
 
 from aicalib_hw.errors import NotPermitted
 
-from ._target import whole
+from ._target import mounts, whole
 
-_MOUNTS = Path("/proc/self/mountinfo")
 _SWAPS = Path("/proc/swaps")
 _PROCESSES = Path("/proc")
 _BLOCK = Path("/sys/class/block")
@@ -79,37 +78,36 @@ def users(node: Path) -> tuple[str, ...]:
     found = [*_mounts(numbers), *_swaps(numbers)]
     for one in sorted(nodes):
         found += [f"{one.name} is part of {holder.name}" for holder in (one / "holders").glob("*")]
-    for backing in _BLOCK.glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            if _number(backing.read_text().strip()) in numbers:
-                found.append(f"{backing.parents[1].name} lies on it")
+    found += _loops(lambda name: _number(name) in numbers)
     # Nothing but names of devices is looked at: a file on a server that is gone would hold this up.
     return (*found, *_openers(lambda name: name.startswith("/dev/") and _number(name) in numbers))
 
 
 def users_of_file(path: Path) -> tuple[str, ...]:
     """Say which loop devices lie on a file, and which processes have it open, as far as this user may see."""
-    name, found = str(path.resolve()), []
-    for backing in _BLOCK.glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            if backing.read_text().strip() == name:
-                found.append(f"{backing.parents[1].name} lies on it")
-    return (*found, *_openers(lambda file: file == name))
+    name = str(path.resolve())
+    return (*_loops(lambda file: file == name), *_openers(lambda file: file == name))
 
 
 def _mounts(numbers: Iterable[str]) -> Iterator[str]:
-    for line in _MOUNTS.read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split()
+    for mount in mounts():
         # A file system of several devices has a number of its own, and names one of them.
-        if {fields[2], _number(after.split()[1])} & set(numbers):
-            yield f"it is mounted on {fields[4]}"
+        if {mount.number, _number(mount.source)} & set(numbers):
+            yield f"it is mounted on {mount.point}"
 
 
 def _swaps(numbers: Iterable[str]) -> Iterator[str]:
     for line in _SWAPS.read_text().splitlines()[1:]:
         if _number(line.split()[0]) in numbers:
             yield "it is swapped to"
+
+
+def _loops(is_it: Callable[[str], bool]) -> Iterator[str]:
+    """Loop devices that lie on what bears such a name."""
+    for backing in _BLOCK.glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if is_it(backing.read_text().strip()):
+                yield f"{backing.parents[1].name} lies on it"
 
 
 def _openers(is_it: Callable[[str], bool]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,17 @@ IN_MEMORY = ("tmpfs", "ramfs", "rootfs", "devtmpfs", "hugetlbfs")
 _MEMORY_DEVICES = ("ram", "zram")
 _MOUNTS = Path("/proc/self/mountinfo")
 _BY_NUMBER = Path("/sys/dev/block")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of mountinfo: major:minor of the file system, where it is, its type, what was mounted, and its options."""
+
+    number: str
+    point: str
+    file_system: str
+    source: str
+    options: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,9 @@ def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
     major, minor = (part(number.st_rdev if raw else number.st_dev) for part in (os.major, os.minor))
     directory = _BY_NUMBER / f"{major}:{minor}"
     node = directory.resolve() if raw else None
+    for one in (directory, device):  # named counters make no storage of what lies under the path
+        if one is not None and one.exists():
+            _require_device(path, whole(one.resolve()).name, loop)
     if device is not None:
         if not (device / "stat").is_file():
             raise ConnectionFailed(
@@ -131,9 +145,6 @@ def target_at(path: Path, *, loop: bool, device: Path | None = None) -> Target:
         return Target(path, file_system, options, device.name, device, _facts_of(device), True, node)
     if not directory.exists():
         if raw:
-    for one in (directory, device):  # named counters make no storage of what lies under the path
-        if one is not None and one.exists():
-            _require_device(path, whole(one.resolve()).name, loop)
             raise ConnectionFailed(
                 f"the kernel has no block device behind {path}",
                 where=str(path),
@@ -217,15 +228,26 @@ def require_space(directory: Path, size: int) -> None:
         )
 
 
+def mounts() -> Iterator[Mount]:
+    """Yield what is mounted here, in the order in which it was."""
+    for line in _MOUNTS.read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        kind, source, options = after.split(" ", 2)
+        yield Mount(fields[2], _plain(fields[4]), kind, _plain(source), f"{fields[5]},{options}")
+
+
+def _plain(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)
+
+
 def _mount_of(path: Path) -> tuple[str, str]:
     """Type and options of the file system that holds `path`: of the deepest mount, the last one over it."""
     best, found = -1, ("", "")
-    for line in _MOUNTS.read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4]))
-        kind, _, options = after.split(" ", 2)
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, found = len(point.parts), (kind, f"{before.split()[5]},{options}")
+    for mount in mounts():
+        depth = len(Path(mount.point).parts)
+        if path.is_relative_to(mount.point) and depth >= best:
+            best, found = depth, (mount.file_system, mount.options)
     return found
 
 
