@@ -12,10 +12,15 @@ import contextlib
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
 
 NAME = "aicalib-fio-"
 _LOCK = ".lock"
+_NEW = ".new"
+_MADE_WITHIN = 60.0
+"""s after which a mark that never got its name is that of a process which has died; making one takes milliseconds."""
+
 _LOCKED, _NAMED = "locked", "named"
 
 
@@ -26,7 +31,7 @@ class Claim:
         self.name = f"{NAME}{secrets.token_hex(6)}"
         self._mark = directory / f"{self.name}{_LOCK}"
         # Made under another name: nobody may find it before it is locked.
-        made = directory / f".{self.name}.new"
+        made = directory / f".{self.name}{_NEW}"
         self._file = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             how = _LOCKED if _lock(self._file) else _NAMED
@@ -53,6 +58,11 @@ def remove_left_behind(directory: Path) -> int:
     What a living process holds is left alone, and so is what cannot be removed.
     """
     removed = 0
+    for unnamed in directory.glob(f".{NAME}*{_NEW}"):
+        with contextlib.suppress(OSError):
+            state = unnamed.lstat()
+            if state.st_uid == os.geteuid() and time.time() - state.st_mtime > _MADE_WITHIN:
+                unnamed.unlink()
     for mark in directory.glob(f"{NAME}*{_LOCK}"):
         with contextlib.suppress(OSError, ValueError):
             file = os.open(mark, os.O_RDWR | os.O_NOFOLLOW)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,24 @@ def test_what_the_dead_left_is_removed_and_what_the_living_holds_is_not(
     own.drop()
     assert set(tmp_path.iterdir()) == {other}
     assert remove_left_behind(tmp_path) == 0
+
+
+def test_a_mark_that_its_maker_was_killed_over_before_it_had_its_name_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    killed_over = """
+import os, sys
+from pathlib import Path
+from aicalib_hw.instruments.storage import _left_behind
+Path.rename = lambda *_: os.kill(os.getpid(), 9)
+_left_behind.Claim(Path(sys.argv[1]))
+"""
+    command = [sys.executable, "-c", killed_over, str(tmp_path)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert remove_left_behind(tmp_path) == 0
+    assert left.exists()  # somebody may be about to name it
+    os.utime(left, (time.time() - 120,) * 2)
+    assert remove_left_behind(tmp_path) == 0  # nothing of it was ever a test file
+    assert not left.exists()
 
 
 def test_without_locks_the_number_of_a_process_that_is_used_again_is_no_life(
