@@ -14,8 +14,8 @@ from aicalib_hw.errors import UsageError
 
 OPENAI = "openai+https://HOST/v1?endpoint=completions&model=NAME&key_file=PATH&certificate=PATH&metrics=URL"
 PROMETHEUS = (
-    "prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&running=METRIC&counts=token&every=0.1&also=URL"
-    "&key_file=PATH"
+    "prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&running=METRIC&counts=token&longest=TOKENS&every=0.1"
+    "&also=URL&key_file=PATH"
 )
 
 _USER = re.compile(r"//[^/]*@")
@@ -53,12 +53,14 @@ class Served:
 class Counted:
     """Pages of counters. pages: URLs, whose counters are summed. every: s between two looks at them.
 
-    counts: "token" or "request", when the engine counts generated tokens; "" = as is known of it.
+    counts: "token" or "request", when the engine counts generated tokens; "" = as is known of it. longest: most tokens
+    of one answer, 0 = not stated.
     """
 
     pages: tuple[str, ...]
     generated: str
     prompt: str
+    longest: int
     running: str
     counts: str
     every: float
@@ -113,12 +115,16 @@ def counted_at(address: str) -> Counted:
         raise refuse("every is 0.01 to 3600 s")
     key = single.pop("key_file", "")
     counts = single.pop("counts", "")
+    longest = single.pop("longest", "0")
+    if not (longest.isascii() and longest.isdigit()):
+        raise refuse("longest is a whole number of tokens")
     if counts not in ("", "token", "request"):
         raise refuse("counts is token or request")
     place = Counted(
         (base, *more),
         single.pop("generated", ""),
         single.pop("prompt", ""),
+        int(longest),
         single.pop("running", ""),
         counts,
         every,

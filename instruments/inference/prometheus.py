@@ -49,6 +49,11 @@ _BETWEEN = 1.0
 _SLEW = 5e-4
 _TIME_BASE = "time base"
 _CLOCK = "host clock"
+_UNDER_WAY = "tokens of requests under way"
+_NONE_LONGER = (
+    "assumed: no answer under way at the edges is longer than those that ended in the window; state the most tokens of "
+    "one in the address: longest=TOKENS"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +90,13 @@ class EngineCounters(InferenceService):
     """Pages of engine counters.
 
     address:
-    prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&running=METRIC&counts=token&every=0.1&also=URL
-    &key_file=PATH&certificate=PATH: `generated`, `prompt` and `running` (requests under way) name the metrics of an
-    engine that is not known here, and `counts` whether it counts each token when it is generated (token) or all of a
-    request when that ends (request, which is assumed). `every` (s, 0.01…3600) is how often a page is read at the edges
-    of a window, and all the time where requests count when they end; `also` (any number of times) is a further page.
-    timeout: s for one look, and for the counters to change at all.
+    prometheus+http://HOST/metrics?generated=METRIC&prompt=METRIC&running=METRIC&counts=token&longest=TOKENS&every=0.1
+    &also=URL&key_file=PATH&certificate=PATH: `generated`, `prompt` and `running` (requests under way) name the metrics
+    of an engine that is not known here, `counts` says whether it counts each token when it is generated (token) or all
+    of a request when that ends (request, which is assumed), and `longest` how many tokens one answer has at most.
+    `every` (s, 0.01…3600) is how often a page is read at the edges of a window, and all the time where requests count
+    when they end; `also` (any number of times) is a further page. timeout: s for one look, and for the counters to
+    change at all.
     """
 
     DRIVER: ClassVar[DriverInfo] = DriverInfo(
@@ -346,7 +352,9 @@ class EngineCounters(InferenceService):
                 rate = tokens / seconds
                 components = _components(first, last, tokens, seconds)
                 if last_look.at_end:
-                    components += _under_way(first, last, evidence["largest_step_token"], tokens)
+                    components += _under_way(first, last, evidence["largest_step_token"], self._place.longest, tokens)
+                    if any(one.name == _UNDER_WAY for one in components) and not self._place.longest:
+                        evidence["remarks"].append(_NONE_LONGER)
                 if load.parameters:
                     evidence["parameter_normalised_rate"] = rate * load.parameters
                     evidence["parameters"] = load.parameters
@@ -417,23 +425,25 @@ def _components(first: _Edge, last: _Edge, tokens: int, seconds: float) -> tuple
     )
 
 
-def _under_way(first: _Edge, last: _Edge, longest: int, tokens: int) -> tuple[Component, ...]:
+def _under_way(first: _Edge, last: _Edge, step: int, longest: int, tokens: int) -> tuple[Component, ...]:
     """State what was generated and not counted yet, of requests that count when they end.
 
     At either edge these are between none and all tokens of the n requests under way: n · L, with L the most tokens of
     one. The rate lacks those at its end and has those at its begin, so half the width of their difference is n · L, and
-    it is triangular. L is the largest step between two looks, in which the whole of some request lies.
+    it is triangular. L is `longest`; where that is not stated (0) the largest step between two looks, in which the
+    whole of each request lies that ended meanwhile, but nothing of one that goes on through the window.
     """
     most = max(first.running or 0, last.running or 0)
     if not most:
         return ()
     return (
         Component(
-            "tokens of requests under way",
+            _UNDER_WAY,
             "B",
             "1",
-            "requests under way at the edges, none longer than the largest step of the counter, count when they end",
-            half_width=most * longest / tokens,
+            "requests under way at the edges count when they end, none longer than "
+            + (f"{longest} tokens, as stated" if longest else "the largest step of the counter, which is assumed"),
+            half_width=most * (longest or step) / tokens,
             distribution="triangular",
             relative=True,
         ),
