@@ -1,4 +1,4 @@
-"""Whether two ways of writing a host mean the same one: localhost, 127.0.0.1 and ::1, names and addresses."""
+"""Whether two ways of writing a host mean the same one (localhost, 127.0.0.1 and ::1, names and addresses), or this."""
 
 from __future__ import annotations
 
@@ -24,6 +24,28 @@ def same_host(one: str, other: str) -> bool:
     if _is_address(first) and _is_address(second):
         return False
     return bool(_addresses(first) & _addresses(second))
+
+
+def is_this_host(name: str) -> bool:
+    """Return whether a name or address is one of this host's own; nothing is sent but the question for the name."""
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(name, None)}
+    except OSError:
+        return False
+    return any(_is_own(str(one)) for one in found)
+
+
+def _is_own(address: str) -> bool:
+    host = ipaddress.ip_address(address.partition("%")[0])
+    if host.is_loopback:
+        return True
+    family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as tried:
+            tried.connect((address, 9))  # of a datagram socket: it only finds the way
+            return bool(tried.getsockname()[0] == address)
+    except OSError:
+        return False
 
 
 def _plain(host: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +58,9 @@ class Counted:
     pages: tuple[str, ...]
     generated: str
     prompt: str
-    longest: int
     running: str
     counts: str
+    longest: int
     every: float
     certificate: str | None
     key_file: Path | None
@@ -115,18 +113,18 @@ def counted_at(address: str) -> Counted:
         raise refuse("every is 0.01 to 3600 s")
     key = single.pop("key_file", "")
     counts = single.pop("counts", "")
+    if counts not in ("", "token", "request"):
+        raise refuse("counts is token or request")
     longest = single.pop("longest", "0")
     if not (longest.isascii() and longest.isdigit()):
         raise refuse("longest is a whole number of tokens")
-    if counts not in ("", "token", "request"):
-        raise refuse("counts is token or request")
     place = Counted(
         (base, *more),
         single.pop("generated", ""),
         single.pop("prompt", ""),
-        int(longest),
         single.pop("running", ""),
         counts,
+        int(longest),
         every,
         single.pop("certificate", None),
         Path(key) if key else None,
@@ -157,28 +155,6 @@ def key_in(file: Path | None) -> str:
             advice="put the key alone in it",
         )
     return key
-
-
-def is_this_host(name: str) -> bool:
-    """Return whether a name or address is one of this host's own; nothing is sent but the question for the name."""
-    try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(name, None)}
-    except OSError:
-        return False
-    return any(_is_own(str(one)) for one in found)
-
-
-def _is_own(address: str) -> bool:
-    host = ipaddress.ip_address(address.partition("%")[0])
-    if host.is_loopback:
-        return True
-    family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as tried:
-            tried.connect((address, 9))  # of a datagram socket: it only finds the way
-            return bool(tried.getsockname()[0] == address)
-    except OSError:
-        return False
 
 
 def _parts(address: str, family: str, form: str) -> tuple[str, list[tuple[str, str]], Callable[[str], UsageError]]:

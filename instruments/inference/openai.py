@@ -42,10 +42,11 @@ from aicalib_hw.interfaces import (
 )
 from aicalib_hw.readings import Instant, Measurement
 from aicalib_hw.trace import Trace
+from aicalib_hw.transport.hosts import is_this_host
 from aicalib_hw.transport.http import JsonLink
 
 from . import _evaluation as evaluation
-from ._address import is_this_host, key_in, served_at
+from ._address import key_in, served_at
 from ._crew import Crew
 from ._cross_check import CrossCheck
 from ._job import Job

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aicalib_hw.instruments.inference._address import is_this_host
 
 import aicalib_hw as hw
 from aicalib_hw.errors import (
@@ -31,6 +30,7 @@ from aicalib_hw.errors import (
 from aicalib_hw.interfaces import InferenceLoad
 from aicalib_hw.readings import Measurement, ValidityStatus, to_plain
 from aicalib_hw.trace import Trace
+from aicalib_hw.transport.hosts import is_this_host
 
 from .service import Habits, Service
 
