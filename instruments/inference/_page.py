@@ -92,7 +92,10 @@ class Page:
 
     def generated(self, model: str, timeout: float | None = None) -> Generated | None:
         """Return what has been generated since the start, None = not served."""
-        samples = self.samples(timeout)
+        return self.generated_in(self.samples(timeout), model)
+
+    def generated_in(self, samples: tuple[Sample, ...], model: str) -> Generated | None:
+        """Return what had been generated when the page was as `samples` say, None = not served."""
         found = self._whole(samples, self._generated, model)
         if found is None:
             return None

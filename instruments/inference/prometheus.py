@@ -149,7 +149,7 @@ class EngineCounters(InferenceService):
         for page in self._pages:
             try:
                 samples = page.samples()
-                found = page.generated("")
+                found = page.generated_in(samples, "")
             except ProtocolError as error:
                 raise IdentityMismatch("no page of counters is there", where=page.url, why=error.why) from None
             except InstrumentReportedError as error:

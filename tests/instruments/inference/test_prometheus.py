@@ -30,9 +30,11 @@ class Engine:
         self.rate, self.step, self.offset, self.started = rate, step, 0, time.monotonic()
         self.page = 'vllm:generation_tokens_total{{engine="0",model_name="m"}} {tokens}\n'
         self.status = 200
+        self.looked_at = 0
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(handler) -> None:  # noqa: N805 - the names are those of the base class
+                self.looked_at += 1
                 body = self.page.format(tokens=self.tokens, running=self.running).encode()
                 handler.send_response(self.status)
                 handler.send_header("Content-Length", str(len(body)))
@@ -69,6 +71,7 @@ def test_the_rate_of_a_counter_is_found_within_what_is_stated(engine: Engine) ->
     with hw.open_instrument(f"prometheus+{engine.url}?every=0.02") as counters:
         assert counters.identity.maker == "vllm"
         assert counters.capabilities.models == ("m",)
+        assert engine.looked_at == 1
         found = counters.measure_tokens(PASSIVE)
     assert found.validity
     assert found.definition == "token/output/engine-counter/window"
@@ -135,9 +138,6 @@ def test_what_requests_under_way_have_generated_uncounted_is_in_the_budget() -> 
     assert under_way == pytest.approx(31 * step / found.evidence["tokens_in_window"] * found.value)
 
 
-def test_an_engine_that_counts_as_it_goes_has_nothing_under_way(engine: Engine) -> None:
-    engine.page += "vllm:num_requests_running {running}\n"
-    with hw.open_instrument(f"prometheus+{engine.url}?every=0.02") as counters:
 class Outlasting(Ending):
     """As Ending, but what begins then gives 100 token/s each, and goes on for longer than anybody looks."""
 
@@ -167,6 +167,9 @@ def test_a_request_that_outlasts_the_window_is_in_the_budget_where_its_length_is
     assert any("longest=TOKENS" in one for one in found.evidence["remarks"]) is not stated
 
 
+def test_an_engine_that_counts_as_it_goes_has_nothing_under_way(engine: Engine) -> None:
+    engine.page += "vllm:num_requests_running {running}\n"
+    with hw.open_instrument(f"prometheus+{engine.url}?every=0.02") as counters:
         found = counters.measure_tokens(replace(PASSIVE, duration=0.3))
     assert found.validity
     assert not found.evidence["counted_at_end_of_requests"]
