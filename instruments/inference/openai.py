@@ -178,11 +178,21 @@ class OpenAIService(InferenceService):
         ConnectionLost, InstrumentReportedError where the service refuses before anything was measured,
         DeadlineExceeded, Aborted; what had come until then is the error's `partial`, if anything had.
         """
+        with self._lock:
+            self.forget_abort()
+            return self.measure_unless_aborted(load, progress=progress)
+
+    def forget_abort(self) -> None:
+        """Let what is measured from now on begin, whatever was aborted before."""
+        self._aborted.clear()
+
+    def measure_unless_aborted(self, load: InferenceLoad, *, progress: Progress | None = None) -> Measurement:
+        """As `measure_tokens`, but an `abort()` since `forget_abort()` ends it: for who starts a service before."""
         require_measurable(load)
         report = progress or (lambda done, note: None)
         with self._lock:
             _ = self.identity
-            self._aborted.clear()
+            self._pause(0.0)
             try:
                 model = self._model_of(load)
                 manner = self._manner(model, load, report)

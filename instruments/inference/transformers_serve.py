@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from typing import ClassVar
 from urllib.parse import quote
 
-from aicalib_hw.errors import InstrumentError, MissingExtra, NotSupported, OutOfRange
+from aicalib_hw.errors import Aborted, InstrumentError, MissingExtra, NotSupported, OutOfRange
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import (
     DriverInfo,
@@ -112,11 +112,15 @@ class TransformersService(InferenceService):
         with self._lock:
             _ = self.identity
             self._aborted.clear()
+            if self._service is not None:
+                self._service.forget_abort()
             if load.model not in ("", self._how.model or MADE):
                 raise OutOfRange(f"no model {load.model!r} is served", where=self.address, advice="name none")
             service = self._started(report)
+            if self._aborted.is_set():  # perhaps before there was a service to be told
+                raise Aborted("the measurement was aborted", where=self.address)
             try:
-                found = service.measure_tokens(replace(load, model=""), progress=progress)
+                found = service.measure_unless_aborted(replace(load, model=""), progress=progress)
             except InstrumentError as error:
                 if isinstance(error.partial, Measurement):
                     error.with_partial(self._told(error.partial))
@@ -131,8 +135,9 @@ class TransformersService(InferenceService):
     def abort(self) -> None:
         """Drop all requests, or a start, now; from any thread; never raises."""
         self._aborted.set()
-        if self._service is not None:
-            self._service.abort()
+        service = self._service
+        if service is not None:
+            service.abort()
 
     def release(self) -> ReleaseReport:
         """End the engine and remove its files; idempotent; never raises."""

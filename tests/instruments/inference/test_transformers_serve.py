@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aicalib_hw.instruments.inference._engine import MADE, Engine, launched_by
+from aicalib_hw.instruments.inference.transformers_serve import TransformersService
 
 import aicalib_hw as hw
 from aicalib_hw.errors import Aborted, ConnectionLost, MissingExtra, NotSupported, OutOfRange, UsageError
@@ -153,6 +155,37 @@ def test_an_engine_that_ends_or_never_serves_leaves_no_file(tmp_path: Path, monk
     assert time.monotonic() - began < 10
     assert not hanging.running
     assert list(files.iterdir()) == []
+
+
+def test_an_abort_between_the_start_of_the_engine_and_its_first_request_is_not_forgotten(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Aborting(BaseHTTPRequestHandler):
+        """Is the engine that has come to serve, and has the measurement aborted while it is first asked for models."""
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            service.abort()
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Aborting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        versions = """echo '@serving {"transformers": "5.24", "torch": "2.13.0"}'"""
+        serving = f"echo running on http://127.0.0.1:{server.server_port}; sleep 60"
+        body = f"""case "$2" in *'"ask_only": true'*) {versions};; *) {serving};; esac"""
+        try:
+            with TransformersService(f"{LOCAL}?python={interpreter(tmp_path, body)}", timeout=5.0) as service:
+                with pytest.raises(Aborted):
+                    service.measure_tokens(LOAD)
+                assert [path for path in asked if "completions" in path] == []
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked
 
 
 def test_an_interpreter_that_is_named_from_here_starts_the_engine_in_its_own_folder_too(
