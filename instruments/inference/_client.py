@@ -15,7 +15,6 @@ import os
 import random
 import shutil
 import ssl
-import sys
 import threading
 import time
 from array import array
@@ -28,6 +27,7 @@ import aiohttp
 
 from ._events import Answer, Splitter, words_of
 from ._job import CUT, GO, HURRY, STOP, Effort, Job, Request
+from ._parent import is_gone
 
 _GO_EVERY = 0.01
 _LOOK_EVERY = 0.02
@@ -405,12 +405,9 @@ def _words(body: bytes) -> str:
         return words_of(body.decode("utf-8", "replace"))
 
 
-_PARENT = os.getppid()
-
-
 def _end_with_parent(job: Job) -> None:
     """Leave nothing loading a service when the process that started this one is gone, and no file of it."""
-    if os.getppid() != _PARENT:
+    if is_gone(job.parent):
         _clear(job)
         os._exit(1)
 
@@ -423,9 +420,7 @@ def _clear(job: Job) -> None:
 def main(path: str) -> None:
     """Carry out the job of this file, and leave what was seen beside it."""
     job = Job.read(Path(path))
-    if sys.platform != "win32" and job.parent != _PARENT:  # gone before this process could know it
-        _clear(job)
-        return
+    _end_with_parent(job)
     try:
         _carry_out(job)
     except BrokenPipeError:  # nobody hears: the process that started this one is gone

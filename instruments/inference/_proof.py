@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,7 @@ def _sources(rate: float, shares: Sequence[int], trace: Trace | None) -> Iterato
             def hear(line: str, port: queue.SimpleQueue[int] = port) -> None:
                 port.put(json.loads(line)["port"])
 
-            asked = [repr(rate * share / sum(shares)), str(share)]
+            asked = [repr(rate * share / sum(shares)), str(share), str(os.getpid())]
             sources.append(run_module("_source", asked, trace, hear))
         deadline = Deadline(_STARTING)
         yield [port.get(timeout=deadline.left) for port in ports]

@@ -13,6 +13,8 @@ import json
 import os
 import time
 
+from ._parent import is_gone
+
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _EVENT = (
     b'data: {"id":"cmpl-0","object":"text_completion","created":1700000000,"model":"paced-source-of-the-client-proof",'
@@ -23,15 +25,15 @@ _LAST = (
     b'"usage":{"prompt_tokens":1,"completion_tokens":%d,"total_tokens":%d}}\n\ndata: [DONE]\n\n'
 )
 _CHECK_PARENT = 0.5
-_PARENT = os.getppid()
 
 
 class _Pace:
     """Writes to every stream when its next event is due; schedules are absolute, so that nothing accumulates."""
 
-    def __init__(self, rate: float, streams: int) -> None:
+    def __init__(self, rate: float, streams: int, parent: int) -> None:
         self._gap = 1e9 * streams / rate
         self._streams = streams
+        self._parent = parent
         self._started = 0
         self._due: list[tuple[float, int, _Stream]] = []
         self._added = asyncio.Event()
@@ -45,7 +47,7 @@ class _Pace:
 
     async def run(self) -> None:
         """Go on until the process that asked for this is gone."""
-        while os.getppid() == _PARENT:
+        while not is_gone(self._parent):
             if not self._due:
                 self._added.clear()
                 try:
@@ -110,15 +112,15 @@ class _Stream(asyncio.Protocol):
         return bool(self._left)
 
 
-async def serve(rate: float, streams: int) -> None:
+async def serve(rate: float, streams: int, parent: int) -> None:
     """Serve on a free port of loopback, and tell which."""
-    pace = _Pace(rate, streams)
+    pace = _Pace(rate, streams, parent)
     server = await asyncio.get_running_loop().create_server(lambda: _Stream(pace), "127.0.0.1", 0, backlog=4096)
     os.write(1, json.dumps({"port": server.sockets[0].getsockname()[1]}).encode() + b"\n")
     async with server:
         await pace.run()
 
 
-def main(rate: str, streams: str) -> None:
-    """Serve so many events/s on so many streams until the process that asked for this is gone."""
-    asyncio.run(serve(float(rate), int(streams)))
+def main(rate: str, streams: str, parent: str) -> None:
+    """Serve so many events/s on so many streams until the process of this number, which asked for it, is gone."""
+    asyncio.run(serve(float(rate), int(streams), int(parent)))

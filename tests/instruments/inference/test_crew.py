@@ -14,10 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from aicalib_hw.instruments.inference._crew import Crew
+from aicalib_hw.instruments.inference._crew import Crew, run_module
 from aicalib_hw.instruments.inference._job import Job
 
-from aicalib_hw.errors import Aborted
+from aicalib_hw.errors import Aborted, ConnectionFailed
 
 WAITING = """
 import sys, threading, time
@@ -167,6 +167,22 @@ def test_client_processes_whose_parent_was_killed_end_and_leave_no_file(tmp_path
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     _until(lambda: not list(tmp_path.iterdir()))
+
+
+def test_a_paced_source_whose_maker_was_gone_before_it_could_look_ends() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    with run_module("_source", ["200.0", "1", str(gone.pid)], None, None) as source:
+        assert source.wait(30.0).status == 0
+
+
+def test_a_host_without_a_place_for_files_is_told_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with (
+        pytest.raises(ConnectionFailed, match="the client has no place for its files"),
+        Crew(1, lambda *_: pytest.fail("a job was made"), trace=None, aborted=threading.Event()),
+    ):
+        pass
 
 
 def _until(reached: Callable[[], bool], seconds: float = 30.0) -> None:
