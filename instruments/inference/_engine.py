@@ -73,7 +73,6 @@ def launched_by(address: str) -> Launched:
 
 def versions_of(how: Launched, timeout: float, trace: Trace | None) -> dict[str, str]:
     """Return the versions of transformers and torch in that interpreter; raises MissingExtra, ConnectionFailed."""
-    said: dict[str, Any] = {}
     try:
         with Process(_command(how, ask_only=True), trace=trace) as asked:
             ended = asked.wait(timeout)
@@ -81,8 +80,7 @@ def versions_of(how: Launched, timeout: float, trace: Trace | None) -> dict[str,
         raise ConnectionFailed(
             f"{how.python} does not tell its transformers", where=how.python, why=error.why
         ) from error
-    for line in ended.output.splitlines():
-        _take(line, said)
+    said = _told(ended.output)
     if ended.status or "transformers" not in said:
         missing = ", ".join(said.get("missing", ())) or (ended.errors.strip().splitlines() or ["it tells nothing"])[-1]
         raise MissingExtra(
@@ -101,7 +99,6 @@ class Engine:
         self._how, self._trace = how, trace
         self.model = str(Path(how.model).absolute()) if how.model else MADE
         self.base = ""
-        self._said: dict[str, Any] = {}
         self._last: list[str] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: Process | None = None
@@ -159,7 +156,7 @@ class Engine:
     def _hear(self, line: str) -> None:
         if line.strip():
             self._last = [*self._last, line.strip()][-3:]
-        if not _take(line, self._said) and (found := _SERVING.search(line)):
+        if _MARK not in line and (found := _SERVING.search(line)):
             self.base = found[1]
 
     def _words(self) -> str:
@@ -173,8 +170,11 @@ def _command(how: Launched, **more: Any) -> list[str]:
     return [python, str(_SCRIPT), json.dumps(settings)]
 
 
-def _take(line: str, said: dict[str, Any]) -> bool:
-    _before, mark, text = line.partition(_MARK)
-    if mark:
-        said.update(json.loads(text))
-    return bool(mark)
+def _told(output: str) -> dict[str, Any]:
+    """Return what the lines of the engine's own say together."""
+    said: dict[str, Any] = {}
+    for line in output.splitlines():
+        _before, mark, text = line.partition(_MARK)
+        if mark:
+            said.update(json.loads(text))
+    return said
