@@ -6,7 +6,6 @@ import contextlib
 import json
 import secrets
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from aicalib_hw.errors import Aborted, DeadlineExceeded, InstrumentError
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.process import Process
+from aicalib_hw.transport.work_folder import work_folder
 
 from ._job import CUT, GO, HURRY, STOP, Effort, Job, Request
 
@@ -86,7 +86,7 @@ class Crew:
         self._keeper: Process | None = None
 
     def __enter__(self) -> Self:
-        self._work = tempfile.TemporaryDirectory(prefix="aicalib-inference-", ignore_cleanup_errors=True)
+        self._work = work_folder("inference", whose="the client")
         try:
             root = Path(self._work.name)
             # What clients that have ended left is removed by its guard, should this process be killed before it looks.

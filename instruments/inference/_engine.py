@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aicalib_hw.errors import Aborted, ConnectionFailed, ConnectionLost, DeadlineExceeded, MissingExtra, UsageError
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import Process
+from aicalib_hw.transport.work_folder import work_folder
 
 FORM = "transformers://local?model=PATH&endpoint=completions&threads=1&device=cpu&dtype=float32&python=PATH"
 MADE = "tiny-random-llama"
@@ -105,12 +106,7 @@ class Engine:
 
     def start(self, timeout: float, aborted: threading.Event) -> None:
         """Start it and wait until it serves; raises ConnectionFailed, DeadlineExceeded, Aborted, and leaves nothing."""
-        try:
-            self._folder = tempfile.TemporaryDirectory(prefix="aicalib-engine-", ignore_cleanup_errors=True)
-        except OSError as error:
-            raise ConnectionFailed(
-                "the engine has no place for its files", where=tempfile.gettempdir(), why=str(error)
-            ) from error
+        self._folder = work_folder("engine", whose="the engine")
         try:
             self._process = Process(
                 _command(self._how, model=self.model, ask_only=False),

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aicalib_hw.errors import Aborted, ConnectionFailed, ConnectionLost, DeadlineExceeded, ProtocolError
+from aicalib_hw.errors import Aborted, ConnectionLost, DeadlineExceeded, ProtocolError
 from aicalib_hw.interfaces import TrainingPlan
 from aicalib_hw.readings import Instant
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.process import Process
+from aicalib_hw.transport.work_folder import work_folder
 
 from ._torch_address import Shape
 
@@ -49,12 +50,7 @@ class TorchRun:
 
     def start(self) -> None:
         """Start torchrun; raises ConnectionFailed where its files cannot be written."""
-        try:
-            self._folder = tempfile.TemporaryDirectory(prefix="aicalib-torch-", ignore_cleanup_errors=True)
-        except OSError as error:
-            raise ConnectionFailed(
-                "the training run has no place for its files", where=tempfile.gettempdir(), why=str(error)
-            ) from error
+        self._folder = work_folder("torch", whose="the training run")
         command = [self._shape.python, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={self._shape.processes}", f"--log-dir={self._folder.name}"]
         command += [str(_WORKER), json.dumps(self._configuration)]
