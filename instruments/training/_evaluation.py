@@ -96,7 +96,8 @@ def of_log(
     tokens, seconds = sum(span.tokens for span in spans), sum(span.seconds for span in spans)
     clocks = clocks_of(spans)
     agreement, disagreeing, noticed = disagreement(clocks, seconds, plan.outside)
-    hiding, taken = _hidden(tally, spans, plan)
+    untold = tally.untold(spans)
+    hiding, taken = _hidden(tally, untold, plan)
     reasons = (*broken, *tally.objections, *tally.gaps(list(spans)), *hiding, *disagreeing)
     if spans and not tokens:
         reasons += ("none of the steps was applied",)
@@ -125,7 +126,7 @@ def of_log(
             **rates,
             **evidence,
             "clocks": {one.name: round(one.length, 6) for one in clocks},
-            "skipped_steps_told": not tally.untold(spans),
+            "skipped_steps_told": not untold,
             "outside_steps": agreement,
             "losses": [span.loss for span in spans],
             "remarks": [*remarks, *short(plan)],
@@ -135,12 +136,12 @@ def of_log(
     )
 
 
-def _hidden(tally: Tally, spans: Sequence[Span], plan: TrainingPlan) -> tuple[tuple[str, ...], list[str]]:
+def _hidden(tally: Tally, untold: Sequence[Span], plan: TrainingPlan) -> tuple[tuple[str, ...], list[str]]:
     """Return why the tokens may be of steps that were never applied, and what was taken for granted where they are not.
 
-    A loss scaler skips any number of steps, up to all of them: without its word there is no bound for a budget.
+    untold: the steps of which the log does not say how many were skipped. A loss scaler skips any number of steps, up
+    to all of them: without its word there is no bound for a budget.
     """
-    untold = tally.untold(spans)
     if not untold:
         return (), []
     steps = f"how many of the steps from {untold[0].first + 1} to {untold[-1].last} its loss scaler skipped"
