@@ -87,6 +87,7 @@ class Process:
         self._readers: list[threading.Thread] = []
         self._program: subprocess.Popen[str] | None = None
         self._cleared = False
+        self._finished: Finished | None = None
         self._began = 0.0
         self._failure: Exception | None = None
 
@@ -170,14 +171,15 @@ class Process:
             )
         if self._failure is not None:
             raise self._failure
-        finished = Finished(
-            program.returncode,
-            "".join(self._lines["output"]),
-            "".join(self._lines["errors"]),
-            time.monotonic() - self._began,
-        )
-        self._note("event", f"ended with status {finished.status} after {finished.duration:.3f} s")
-        return finished
+        if self._finished is None:
+            self._finished = finished = Finished(
+                program.returncode,
+                "".join(self._lines["output"]),
+                "".join(self._lines["errors"]),
+                time.monotonic() - self._began,
+            )
+            self._note("event", f"ended with status {finished.status} after {finished.duration:.3f} s")
+        return self._finished
 
     def stop(self, grace: float = GRACE) -> bool:
         """Ask the program to end, and end it with all its children after `grace` s; True if it ended by itself.

@@ -60,6 +60,12 @@ def test_what_a_program_wrote_and_how_it_ended_is_known() -> None:
     assert finished.duration > 0
 
 
+def test_that_a_program_ended_is_traced_once_however_often_it_is_waited_for(tmp_path: Path) -> None:
+    with Trace(tmp_path / "trace.jsonl") as trace, Process([PYTHON, "-c", ""], trace=trace) as process:
+        assert process.wait(30.0) == process.wait(30.0)
+    assert [entry["direction"] for entry in read_trace(tmp_path / "trace.jsonl")] == ["write", "event"]
+
+
 def test_a_program_killed_from_outside_shows_the_signal() -> None:
     with Process([PYTHON, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]) as process:
         assert process.wait(30.0).status == -9

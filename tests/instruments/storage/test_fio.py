@@ -156,15 +156,14 @@ def test_counters_that_are_named_make_no_storage_of_memory_or_of_a_loop_device(d
     for named in ("loop0", "ram0", "nvme9n1"):
         (tmp_path / named).mkdir()
         (tmp_path / named / "stat").write_text("0 " * 11)
-    for path, named, why in (
-        (disk.directory, tmp_path / "nvme9n1", disk.device),
-        (disk.directory, tmp_path / "ram0", "memory"),
-        (Path("/proc"), tmp_path / "loop0", "loop0"),
-        (Path("/dev/shm"), tmp_path / "nvme9n1", "tmpfs"),
+    for path, device, loop, why in (
+        (disk.directory, "nvme9n1", False, disk.device),
+        (disk.directory, "ram0", True, "memory"),
+        (Path("/proc"), "loop0", False, "loop0"),
+        (Path("/dev/shm"), "nvme9n1", False, "tmpfs"),
     ):
-        loop = "yes" if why == "memory" else "no"
         with pytest.raises(NotSupported, match=why):
-            _target.target_at(path, loop=loop == "yes", device=named)
+            _target.target_at(path, loop=loop, device=tmp_path / device)
     assert _target.target_at(disk.directory, loop=True, device=tmp_path / "nvme9n1").device == "nvme9n1"
 
 
