@@ -127,10 +127,17 @@ def load_bench(name_or_path: str | Path) -> BenchFile:
     """
     path = find_bench(name_or_path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin files with a mark
     except OSError as error:
         raise BenchError(f"the bench file {path.name} cannot be read", where=str(path), why=str(error)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise BenchError(
+            f"the bench file {path.name} is not in UTF-8, as TOML is",
+            where=str(path),
+            why=str(error),
+            advice="save it again in that encoding",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
         raise BenchError(
             f"the bench file {path.name} is not TOML",
             where=str(path),

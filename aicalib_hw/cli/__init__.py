@@ -11,13 +11,14 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line (None = this process's own) and exit with its status; see docs/reference/command-line.md."""
-    from aicalib_hw.cli import _problems
+    from aicalib_hw.cli import _problems, _screen
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     if debug:
         given.remove("--debug")
         _problems.log_to_the_screen()
+    _screen.take_any_character()
     try:
         from aicalib_hw.cli._app import app
 

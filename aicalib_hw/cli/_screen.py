@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -22,9 +23,16 @@ def remarks() -> Console:
     return _console(stderr=True)
 
 
+def take_any_character() -> None:
+    """Let results pass whose characters the system's encoding lacks, as errors do: ✓ in a Windows file is \\u2713."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def print_json(data: Any) -> None:
-    """Print one JSON object on one line, at once."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+    """Print one JSON object on one line, at once; programs read it as UTF-8, whatever the system's encoding is."""
+    in_utf_8 = (sys.stdout.encoding or "").lower() == "utf-8"
+    sys.stdout.write(json.dumps(data, ensure_ascii=not in_utf_8) + "\n")
     sys.stdout.flush()
 
 

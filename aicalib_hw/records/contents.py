@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from aicalib_hw._plain import from_plain
@@ -131,7 +132,7 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
             "there is no record", where=str(file), why="no such file", advice="name what `aicalib calibrate` wrote"
         )
     try:
-        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, isolation_level=None)) as found:
+        with contextlib.closing(sqlite3.connect(_only_to_read(file), uri=True, isolation_level=None)) as found:
             (application,) = found.execute("PRAGMA application_id").fetchone()
             (version,) = found.execute("PRAGMA user_version").fetchone()
             if application != schema.APPLICATION_ID:
@@ -156,6 +157,11 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
                 advice=f"copy {file.name} and {file.name}-wal together to a directory that can be written",
             ) from error
         raise
+
+
+def _only_to_read(path: PurePath) -> str:
+    """Name a file as SQLite takes it, which knows no hosts: a path on a Windows server (//SERVER/SHARE) has one."""
+    return f"{re.sub('^file://(?!/)', 'file:////', path.as_uri())}?mode=ro"
 
 
 class _Reader:

@@ -61,7 +61,7 @@ def _libraries() -> dict[str, str]:
 def _boot_id() -> str:
     # Monotonic stamps of two records compare only within one boot.
     try:
-        return _BOOT_ID.read_text().strip()
+        return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return ""
 

@@ -37,6 +37,6 @@ def write_whole(path: str | Path, content: str) -> Path:
             "the file cannot be written",
             where=str(file.absolute()),
             why=str(error),
-            advice="name a directory that exists, can be written and has space",
+            advice="name a directory that exists, can be written and has space; on Windows, close what shows that file",
         ) from error
     return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from aicalib_hw.errors import (
     OutOfRange,
 )
 from aicalib_hw.leases import LeaseBook
+from tests import on_windows
 
 CPU = """
 [bench]
@@ -265,12 +267,8 @@ def test_a_bench_is_opened_by_the_public_name(tmp_path: Path) -> None:
         assert isinstance(opened.the("accelerator"), hw.Accelerator)
 
 
-WITHOUT_POSIX = """
-import os, sys
-for name in ("fcntl", "pty", "termios", "resource", "pwd", "grp"):
-    sys.modules[name] = None
-for name in [name for name in dir(os) if name.startswith("sched_")] + ["fork"]:
-    delattr(os, name)
+HELD = """
+import sys
 from aicalib_hw.bench import hold, open_bench
 with open_bench(sys.argv[1]) as bench, hold("TCPIP::192.0.2.7::INSTR"):
     print(bench.the("power_meter").identity.simulated)
@@ -280,6 +278,11 @@ with open_bench(sys.argv[1]) as bench, hold("TCPIP::192.0.2.7::INSTR"):
 def test_benches_and_leases_use_nothing_that_only_linux_has(tmp_path: Path) -> None:
     path = bench(tmp_path, '[bench]\nname = "lab"\n' + METER)
     run = subprocess.run(
-        [sys.executable, "-c", WITHOUT_POSIX, str(path)], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, on_windows.__file__, HELD, str(path)],
+        env={**os.environ, "LOCALAPPDATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     assert (run.returncode, run.stdout) == (0, "True\n"), run.stderr

@@ -219,8 +219,13 @@ def test_a_file_that_is_no_toml_is_told_with_line_and_column(tmp_path: Path) -> 
 
 def test_a_file_in_another_encoding_is_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_bytes("[bench]\nname = 'l\xe4b'\n".encode("latin-1"))
-    with pytest.raises(BenchError, match="TOML"):
+    with pytest.raises(BenchError, match="save it again in that encoding"):
         load_bench(tmp_path / "lab.toml")
+
+
+def test_the_mark_that_editors_of_windows_put_before_a_file_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_bytes(b"\xef\xbb\xbf" + LEAST_TOML.encode())
+    assert load_bench(tmp_path / "lab.toml").bench.name == loaded(tmp_path, LEAST_TOML).bench.name
 
 
 @pytest.mark.parametrize(

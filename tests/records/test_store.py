@@ -7,13 +7,14 @@ import math
 import shutil
 import sqlite3
 import threading
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from aicalib_hw.errors import Aborted, ConnectionLost, RecordError
 from aicalib_hw.readings import Measurement, from_plain, to_plain
 from aicalib_hw.records import Record, read_record, verify_record
+from aicalib_hw.records.contents import _only_to_read
 
 from .sessions import BENCH, CPU, METER, PLAN, SIMULATED_METER, Story, compute, power, power_series, write_session
 
@@ -33,6 +34,13 @@ def test_what_was_measured_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (contents.bench, contents.plan, contents.rule) == (BENCH, PLAN, "jjf1094")
     assert len(contents.results) == 6
     assert len(contents.measurements) == 8
+
+
+def test_sqlite_is_told_of_a_record_on_a_server_of_windows_without_a_host_which_it_refuses() -> None:
+    with pytest.raises(sqlite3.OperationalError, match="authority"):
+        sqlite3.connect("file://server/share/record.sqlite", uri=True)
+    named = [_only_to_read(PureWindowsPath(path)) for path in (r"\\server\share\50 %.sqlite", r"C:\42\record.sqlite")]
+    assert named == ["file:////server/share/50%20%25.sqlite?mode=ro", "file:///C:/42/record.sqlite?mode=ro"]
 
 
 def test_a_count_beyond_64_bits_keeps_every_digit(tmp_path: Path) -> None:
