@@ -9,6 +9,7 @@ question: the panel is locked then, and a `configure()` from another thread is n
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
@@ -36,6 +37,9 @@ from aicalib_hw.trace import Trace
 from ._evaluation import later
 from ._update_pace import UpdatePace
 from ._yokogawa_updates import YokogawaSettings, YokogawaUpdates
+
+_WAIT = ":COMMunicate:WAIT? 1"
+"""Answered when UPD has fallen: at once, if it fell since the event register was read."""
 
 
 class YokogawaMeter(YokogawaUpdates):
@@ -140,7 +144,8 @@ class YokogawaMeter(YokogawaUpdates):
     def stream(self, *, duration: float | None = None) -> Iterator[PowerReading]:
         """Yield every update once, for `duration` s of the meter's time or until closed.
 
-        A reading whose `missed` is not 0 follows updates that were lost because the caller was too slow.
+        A reading whose `missed` is not 0 follows updates that were lost because the caller, or the host, was too slow:
+        by one or two readings, where only these show it. They count as part of `duration`.
         """
         self._abort.clear()
         yield from self._updates(duration)
@@ -160,7 +165,7 @@ class YokogawaMeter(YokogawaUpdates):
                     self._pace = UpdatePace(self._interval(in_force))
                 reading = self._next(self._interval(in_force), in_force, None)
             yield reading
-            left = None if left is None else left - 1
+            left = None if left is None else left - 1 - (reading.missed or 0)
 
     def hold(self, on: bool) -> None:
         """Hold the shown values, or let them go on."""
@@ -241,12 +246,18 @@ class YokogawaMeter(YokogawaUpdates):
         """Wait for the falling edge of UPD, then take the values of that update; in_force None = ask them too."""
         self._raise_if_aborted()
         wait = timeout if timeout is not None else 2 * interval + self._link.timeout
-        self.session.query(":COMMunicate:WAIT? 1", timeout=wait)
+        if in_force is None:
+            self.session.query(_WAIT, timeout=wait)
+            self._raise_if_aborted()
+            return self._shown_with_settings(_ending(Instant.now(), interval), self._settings_now(), fresh=True)
+        asked = time.monotonic()
+        # One message: an update that fell between two would be taken in place of the one that was waited for.
+        answers = self.session.query(f"{_WAIT};:STATus:EESR?;{self._question}", timeout=wait).split(";")[2:]
         self._raise_if_aborted()
         stop = Instant.now()
-        window = Window(later(stop, -interval), stop, "one update interval")
-        if in_force is None:
-            return self._shown_with_settings(window, self._settings_now(), fresh=True)
-        missed = self._pace.missed_before(stop.monotonic_ns / 1e9) if self._pace is not None else None
-        answers = self.session.query(f":STATus:EESR?;{self._question}").split(";")[1:]
-        return self._reading(self._shown(answers), in_force, window, missed, Status.VALID)
+        missed = self._pace.missed_before(asked, stop.monotonic_ns / 1e9) if self._pace is not None else None
+        return self._reading(self._shown(answers), in_force, _ending(stop, interval), missed, Status.VALID)
+
+
+def _ending(stop: Instant, interval: float) -> Window:
+    return Window(later(stop, -interval), stop, "one update interval")

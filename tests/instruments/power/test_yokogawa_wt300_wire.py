@@ -97,6 +97,21 @@ def test_the_values_of_the_manual_are_read_with_their_units() -> None:
     assert reading.active_power.resolution == pytest.approx(0.1)
 
 
+def test_an_update_of_a_stream_is_waited_for_and_taken_in_one_message() -> None:
+    """So no update can fall between the two, which would be taken in place of the one that was waited for."""
+    ranges = "300.0E+00;20.00E+00"
+    link = conversation(
+        *opening(),
+        (";".join(QUESTIONS[3:]), f"{ranges};{';'.join(dict(SETTINGS).values())}"),
+        (":STATus:EESR?", "1"),
+        (f":COMMunicate:WAIT? 1;{';'.join(QUESTIONS[:5])}", f"1;1;{GOOD};0;{ranges}"),
+    )
+    (reading,) = YokogawaWT300("hand-typed", link=link).open().stream(duration=0.5)
+    assert link.exhausted
+    assert float(reading.active_power) == 2300.0
+    assert reading.missed == 0
+
+
 @pytest.mark.parametrize(
     ("bit", "status"),
     [
