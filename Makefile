@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 NATIVE := $(wildcard native/*.py native/*/*.c native/*/*.h)
+FOR_WINDOWS := instruments/power instruments/network instruments/inference instruments/training
 
 .PHONY: calibrate test lint types docs picture benchmark sanitize mutations format clean
 
@@ -42,6 +43,8 @@ format: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy --strict aicalib_hw instruments simulators
+	$(BIN)/mypy --strict --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/windows \
+		--exclude transport/_guard.py aicalib_hw $(FOR_WINDOWS)
 	tests/typed-tree build/typed
 	MYPYPATH=build/typed $(BIN)/mypy --strict tests
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 _PROC = Path("/proc")
+_JIFFIES_A_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PROC_STAT = _PROC / "stat"
 _WORKING = (1, 2, 3, 6, 7)
 """Columns of user, nice, system, irq and softirq; guests are counted among user."""
@@ -68,9 +69,9 @@ class Bystanders:
         except OSError:
             return None
         counted = [row for row in rows if row and row[0].startswith("cpu") and row[0] != "cpu"]
-        if not counted or len(counted[0]) <= max(_WORKING) or not hasattr(os, "sysconf"):
+        if not counted or len(counted[0]) <= max(_WORKING):
             return None
-        busy = sum(int(row[column]) for row in counted for column in self._columns) / os.sysconf("SC_CLK_TCK")
+        busy = sum(int(row[column]) for row in counted for column in self._columns) / _JIFFIES_A_SECOND
         return (busy, time.process_time() + _of_programs(), time.monotonic(), len(counted)) if busy else None
 
 
@@ -90,7 +91,7 @@ def _of_the_running() -> float:
             # The name stands in brackets and may hold anything: what follows the last one can be relied on.
             fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             parents[int(entry.name)] = int(fields[_PARENT])
-            used[int(entry.name)] = sum(int(jiffies) for jiffies in fields[_TIMES]) / os.sysconf("SC_CLK_TCK")
+            used[int(entry.name)] = sum(int(jiffies) for jiffies in fields[_TIMES]) / _JIFFIES_A_SECOND
         except (OSError, ValueError, IndexError):
             continue  # it has just ended
     ours = {os.getpid()}

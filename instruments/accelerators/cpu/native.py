@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -84,10 +85,17 @@ def extension() -> Any:
     try:
         return importlib.import_module("aicalib_hw._native")
     except ImportError as error:
+        if sys.platform == "win32":
+            raise MissingExtra(
+                "the processor cannot be measured on Windows",
+                where="cpu://local",
+                why="the kernels have not been ported",
+                advice="measure it under Linux; what is no accelerator needs no kernels",
+            ) from error
         raise MissingExtra(
             "the processor cannot be measured: the native extension of aicalib-hw is not built",
             where="cpu://local",
-            why=f"{error}; it is left out when no C compiler is found during installation, and on Windows",
+            why=f"{error}; it is left out when no C compiler is found during installation",
             advice="install a C compiler and Python's headers (Debian, Ubuntu: sudo apt-get install -y gcc libc6-dev "
             "python3-dev), then: pip install --force-reinstall --no-deps --no-binary aicalib-hw aicalib-hw "
             "(in a clone of the repository: pip install -e .)",
