@@ -35,9 +35,10 @@ _TO_FILL_IN = """
 """
 
 
-def starter(name: str, findings: Sequence[Finding]) -> str:
+def starter(name: str, findings: Sequence[Finding], *, visa_library: str | None = None) -> str:
     """Return a bench file, TOML text, with an instrument for each finding and the accelerator, if any, as its load.
 
+    visa_library: by which VISA resource names were asked, None = the drivers' own.
     An instrument with a serial number is expected to be that very one. Raises UnknownDriver for a finding that no
     driver knows.
     """
@@ -59,14 +60,16 @@ def starter(name: str, findings: Sequence[Finding]) -> str:
         called = word if taken[word] == 1 else f"{word}{taken[word]}"
         if info.role == "accelerator":
             load = load or called
-        parts.append(_instrument(called, finding))
+        parts.append(_instrument(called, finding, visa_library))
     if load:
         parts.append(f"\n# What loads the platform while its power is measured.\n[load]\nsource = {_quoted(load)}\n")
     return "".join((*parts, _TO_FILL_IN))
 
 
-def _instrument(name: str, finding: Finding) -> str:
+def _instrument(name: str, finding: Finding, visa_library: str | None) -> str:
     lines = [f"\n[instruments.{name}]", f"driver = {_quoted(finding.driver)}", f"address = {_quoted(finding.address)}"]
+    if visa_library is not None and "://" not in finding.address:
+        lines.append(f"driver_options = {{ visa_library = {_quoted(visa_library)} }}")
     if finding.identity is not None and finding.identity.serial:
         expected = f"model = {_quoted(finding.identity.model)}, serial = {_quoted(finding.identity.serial)}"
         lines.append(f"identity = {{ {expected} }}")

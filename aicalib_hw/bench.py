@@ -180,14 +180,17 @@ def simulate_bench(name_or_path: str | Path | BenchFile) -> Simulation:
 
 
 @contextlib.contextmanager
-def hold(address: str, *, driver: str | None = None) -> Iterator[None]:
-    """Keep other programs of this user off the instrument at `address`; raises LockedByOther while one has it."""
+def hold(address: str, *, driver: str | None = None, options: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Keep other programs of this user off the instrument at `address`; raises LockedByOther while one has it.
+
+    options: keywords of the constructor of `driver`, by which what a dead program left is released.
+    """
     book = LeaseBook(runtime_directory())
     lease = Lease.of_this_process(address, instrument=address, driver=driver or "", bench="")
     former = book.take(lease)
     try:
         if former is not None:
-            release_left_behind(former)
+            release_left_behind(former, options if former.driver == lease.driver else None)
         yield
     finally:
         book.give_back(lease)

@@ -90,10 +90,11 @@ def ask_identity(address: str, *, timeout: float | None = None, trace: Any = Non
 
 
 def identify_address(
-    address: str, *, method: str = "address", timeout: float | None = None, trace: Any = None
+    address: str, *, method: str = "address", timeout: float | None = None, trace: Any = None, **of_link: Any
 ) -> Finding:
     """Ask who is at `address`, and say which driver knows it; a stranger is a finding without driver.
 
+    of_link: as `ask_identity` takes it; of no account for an address that is a URL.
     Raises ConnectionFailed if nothing answers, UsageError for what is no address.
     """
     options = {name: value for name, value in (("timeout", timeout), ("trace", trace)) if value is not None}
@@ -101,7 +102,7 @@ def identify_address(
     if kind is not None:
         with _construct(kind, address, options) as instrument:
             return Finding(address, method, instrument.identity, kind.DRIVER.name)
-    identity = ask_identity(address, **options)
+    identity = ask_identity(address, **options, **of_link)
     try:
         return Finding(address, method, identity, registry.driver_for_identity(identity).DRIVER.name)
     except UnknownDriver as error:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from aicalib_hw.cli._durations import parse_duration
+from aicalib_hw.cli._visa import VisaLibrary, keywords
 
 group = typer.Typer(no_args_is_help=True, help="Begin a bench file from the instruments that answer, or check one.")
 
@@ -22,6 +23,7 @@ def new(
     timeout: Annotated[
         float, typer.Option(parser=parse_duration, metavar="DURATION", help="Longest wait for each answer.")
     ] = "5s",  # type: ignore[assignment]  # typer parses the default as it would the command line
+    visa_library: VisaLibrary = None,
 ) -> None:
     """Ask who is at each ADDRESS and write a bench file of these instruments, to be completed by hand."""
     from aicalib_hw._bench_starter import starter
@@ -40,8 +42,8 @@ def new(
     findings = []
     for address in addresses:
         with _screen.remarks().status(f"asking {address}"):
-            findings.append(identify_address(address, timeout=timeout))
-    text = starter(name, findings)
+            findings.append(identify_address(address, timeout=timeout, **keywords(visa_library)))
+    text = starter(name, findings, visa_library=visa_library)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

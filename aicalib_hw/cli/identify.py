@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aicalib_hw.cli._durations import parse_duration
+from aicalib_hw.cli._visa import VisaLibrary, keywords
 
 if TYPE_CHECKING:
     from aicalib_hw.discovery import Finding
@@ -19,13 +20,14 @@ def run(
         float | None,
         typer.Option(parser=parse_duration, metavar="DURATION", help="Longest wait for an answer."),
     ] = None,
+    visa_library: VisaLibrary = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the instrument at ADDRESS who it is, and say which driver knows it."""
     from aicalib_hw.cli import _screen
     from aicalib_hw.discovery import identify_address
 
-    finding = identify_address(address, timeout=timeout)
+    finding = identify_address(address, timeout=timeout, **keywords(visa_library))
     plain = as_plain(finding)
     if as_json:
         _screen.print_json(plain)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from aicalib_hw.cli._durations import parse_duration
+from aicalib_hw.cli._visa import VisaLibrary, keywords
 
 
 def run(
@@ -37,6 +38,7 @@ def run(
         float | None,
         typer.Option(parser=parse_duration, metavar="DURATION", help="Longest wait for an answer."),
     ] = None,
+    visa_library: VisaLibrary = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a reading, one on each line.")] = False,
 ) -> None:
     """Read the instrument at ADDRESS.
@@ -51,8 +53,9 @@ def run(
     once = every is None and duration is None
     with Interrupts() as interrupts, ExitStack() as opened:
         try:
-            opened.enter_context(hold(address, driver=driver))
-            instrument = opened.enter_context(open_instrument(address, driver=driver, timeout=timeout))
+            options = keywords(visa_library)
+            opened.enter_context(hold(address, driver=driver, options=options))
+            instrument = opened.enter_context(open_instrument(address, driver=driver, timeout=timeout, **options))
             sinks: list[Any] = [print_reading_as_json if as_json else Screen(once=once)]
             if csv is not None:
                 sinks.append(opened.enter_context(CsvFile(csv)))

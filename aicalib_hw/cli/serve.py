@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from aicalib_hw.cli._durations import parse_duration
+from aicalib_hw.cli._visa import VisaLibrary, keywords
 
 
 class Protocol(enum.StrEnum):
@@ -37,6 +38,7 @@ def run(
         float | None,
         typer.Option(parser=parse_duration, metavar="DURATION", help="Longest wait for an answer of the meter."),
     ] = None,
+    visa_library: VisaLibrary = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on one line when clients may come.")
     ] = False,
@@ -55,8 +57,9 @@ def run(
         try:
             meters: list[Any] = []
             for address in addresses:
-                opened.enter_context(hold(address, driver=driver))
-                meter = opened.enter_context(open_instrument(address, driver=driver, timeout=timeout))
+                options = keywords(visa_library)
+                opened.enter_context(hold(address, driver=driver, options=options))
+                meter = opened.enter_context(open_instrument(address, driver=driver, timeout=timeout, **options))
                 _require_power_meter(meter)
                 meters.append(meter)
             server = PTDaemonServer(meters, host=host, port=port, log=log)

@@ -120,7 +120,7 @@ class VisaLink(MessageLink):
                 f"the VISA library {self._library!r} cannot use this interface here",
                 where=self.resource,
                 why=text,
-                advice=f'{missing}, or install the vendor\'s VISA and use visa_library="@ivi"',
+                advice=f'{missing}, or install the vendor\'s VISA and use visa_library="@ivi" (--visa-library @ivi)',
             )
         unknown = _unknown_name(self.resource)
         return ConnectionFailed(

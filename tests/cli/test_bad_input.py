@@ -298,6 +298,13 @@ def test_what_keeps_an_interface_from_answering_is_told_and_not_the_network_blam
     assert_told(aicalib("identify", address), status, where=address, why=why, what_to_do=advice)
 
 
+@pytest.mark.parametrize("verb", ["identify", "read", "serve ptdaemon", "bench new lab-3"])
+def test_a_visa_library_that_is_not_there(aicalib: Command, verb: str) -> None:
+    address = "USB0::0x0B21::0x0039::C2PH13047V::INSTR"
+    ended = aicalib(*verb.split(), address, "--visa-library", "no-such-visa.so")
+    assert_told(ended, 2, what="no-such-visa.so", where=address, what_to_do="@py")
+
+
 def test_a_ratio_that_no_transducer_has(aicalib: Command) -> None:
     ended = aicalib("calibrate", bench(METER + "settings = { ct_ratio = 0 }\n"))
     assert_told(ended, 2, what="ct_ratio", why="0.001 to 9999", what_to_do="primary over secondary")

@@ -29,6 +29,17 @@ def test_a_bench_is_begun_from_what_answers_and_opens(aicalib: Command, simulate
         assert bench.settings.instruments["meter"].identity.serial == bench.the("power_meter").identity.serial
 
 
+def test_a_begun_bench_keeps_the_visa_library_of_those_that_visa_reaches(
+    aicalib: Command, simulated_power_meter: Any
+) -> None:
+    ended = aicalib("bench", "new", "lab-3", simulated_power_meter.address, "cpu://local", "--visa-library", "@py")
+    assert ended.status == 0, ended.err
+    begun = load_bench("./lab-3.toml").instruments
+    assert (begun["meter"].driver_options, begun["cpu"].driver_options) == ({"visa_library": "@py"}, {})
+    with hw.open_bench("./lab-3.toml") as bench:
+        assert bench.the("power_meter").identity.simulated
+
+
 def test_a_begun_bench_refuses_another_instrument(aicalib: Command, simulated_power_meter: Any) -> None:
     assert aicalib("bench", "new", "lab-3", simulated_power_meter.address).status == 0
     simulated_power_meter.inject("wrong_identity")
