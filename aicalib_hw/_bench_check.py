@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from aicalib_hw import discovery, registry
 from aicalib_hw._bench_errors import nearest, problems_of
-from aicalib_hw._bench_file import BenchFile, IndicationEntry, InstrumentEntry, LoadEntry, Plans
+from aicalib_hw._bench_file import (
+    OPERATOR_LOAD,
+    WORLD_LOAD,
+    BenchFile,
+    IndicationEntry,
+    InstrumentEntry,
+    LoadEntry,
+    Plans,
+)
 from aicalib_hw._bench_found import EVERY_ONE
 from aicalib_hw._bench_simulation import make_instrument, make_world
 from aicalib_hw._bench_statements import contradictions
@@ -22,7 +30,6 @@ from aicalib_hw.errors import AicalibError, BenchError, MissingExtra, MissingPro
 Installed = Mapping[str, Mapping[str, registry.Entry]]
 """Drivers and simulators by group and name, looked up once: the look-up reads files of every distribution."""
 
-WORLD_LOAD = "world"
 
 _GIVEN_OTHERWISE = {"address", "timeout", "trace", "link"}
 """Parameters of constructors that are keys of their own, or that only a program can give."""
@@ -52,11 +59,11 @@ def checked(data: Mapping[str, Any]) -> tuple[BenchFile | None, list[Problem]]:
                 found += _of_instrument(name, entry, installed, world)
     found += _of_world(data, installed)
     load = _sound(LoadEntry, data.get("load"))
+    plan = _sound(Plans, data.get("plan", {}))
     if load is not None:
-        found += _of_load(load, {name: _role(entry, installed) for name, entry in entries.items()})
+        found += _of_load(load, {name: _role(entry, installed) for name, entry in entries.items()}, plan)
     listed = data.get("indications")
     indications = [_sound(IndicationEntry, entry) for entry in listed] if isinstance(listed, list) else []
-    plan = _sound(Plans, data.get("plan", {}))
     found += contradictions(indications, plan)
     return settings, sorted(found, key=lambda problem: _place(problem, list(data)))
 
@@ -245,16 +252,23 @@ def _of_world(data: Mapping[str, Any], installed: Installed) -> list[Problem]:
     return []
 
 
-def _of_load(load: LoadEntry, roles: Mapping[str, str | None]) -> Iterator[Problem]:
+def _of_load(load: LoadEntry, roles: Mapping[str, str | None], plan: Plans | None) -> Iterator[Problem]:
     source = load.source
-    if source == WORLD_LOAD or (source in roles and roles[source] in (None, "accelerator")):
+    if source == OPERATOR_LOAD and plan is not None and len(plan.power.loads) > 1:
+        yield Problem(
+            f"{len(plan.power.loads)} loads cannot be measured in one go where an operator sets them",
+            "plan.power.loads",
+            "nothing here tells the operator when to change the load, nor sees that it was changed",
+            "give the one that is set, as in loads = [1.0], and calibrate once for each",
+        )
+    if not load.is_of_an_instrument or (source in roles and roles[source] in (None, "accelerator")):
         return
     role = roles.get(source)
     yield Problem(
         f"{source!r} cannot load the platform",
         "load.source",
         f"it is a {role}" if role else "no instrument of this bench has that name",
-        nearest(source, [*(name for name, role in roles.items() if role == "accelerator"), WORLD_LOAD]),
+        nearest(source, [*(name for name, role in roles.items() if role == "accelerator"), WORLD_LOAD, OPERATOR_LOAD]),
     )
 
 

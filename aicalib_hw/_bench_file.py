@@ -40,6 +40,10 @@ _DIMENSIONS: dict[str, tuple[str, ...]] = {
 ONLY_READ: tuple[StoragePattern, ...] = ("sequential-read", "random-read")
 """Patterns that write nothing to what they measure."""
 
+WORLD_LOAD = "world"
+OPERATOR_LOAD = "operator"
+"""Sources of a load that are no instrument: the simulated world, and somebody who sets it by hand."""
+
 SPECIFICATION_DURATION = 60.0
 SPECIFICATION_RUNS = 6
 
@@ -506,9 +510,14 @@ class InstrumentEntry(Table):
 
 
 class LoadEntry(Table):
-    """`[load]`: who loads the platform: the name of an accelerator, or "world" for the simulated platform."""
+    """`[load]`: who loads the platform: the name of an accelerator, "world" for the simulated one, or "operator"."""
 
     source: Text
+
+    @property
+    def is_of_an_instrument(self) -> bool:
+        """True if an instrument of the bench is to load the platform."""
+        return self.source not in (WORLD_LOAD, OPERATOR_LOAD)
 
 
 class IndicationEntry(Table):

@@ -8,38 +8,19 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from aicalib_hw import discovery, registry
-from aicalib_hw._bench_check import WORLD_LOAD, driver_options_of, settings_of
+from aicalib_hw._bench_check import driver_options_of, settings_of
 from aicalib_hw._bench_errors import nearest
-from aicalib_hw._bench_file import BenchFile, InstrumentEntry
+from aicalib_hw._bench_file import OPERATOR_LOAD, WORLD_LOAD, BenchFile, InstrumentEntry
 from aicalib_hw._bench_found import with_found
+from aicalib_hw._bench_load import Load, SetByOperator
 from aicalib_hw._bench_release import MISSING, release_left_behind
 from aicalib_hw._bench_simulation import Simulation
 from aicalib_hw.errors import AicalibError, BenchError
 from aicalib_hw.identity import Certificate
-from aicalib_hw.interfaces import ROLES, Accelerator, Instrument, LoadRun, ReleaseReport
+from aicalib_hw.interfaces import ROLES, Accelerator, Instrument, PowerMeter, ReleaseReport
 from aicalib_hw.leases import Lease, LeaseBook
 
 _log = logging.getLogger(__name__)
-
-
-class Load:
-    """What loads the platform of a bench. source: the name of an accelerator, or "world"."""
-
-    def __init__(self, source: str, target: Any) -> None:
-        self.source = source
-        self._target = target
-        self._runs: list[LoadRun] = []
-
-    def run_load(self, fraction: float, *, duration: float | None = None) -> LoadRun:
-        """Start a steady load of `fraction` (0…1) for `duration` s, None = until stopped."""
-        run = cast(LoadRun, self._target.run_load(fraction, duration=duration))
-        self._runs = [earlier for earlier in self._runs if earlier.running] + [run]
-        return run
-
-    def stop(self) -> None:
-        """End every load that was started here; idempotent, from any thread."""
-        for run in tuple(self._runs):
-            run.stop()
 
 
 class Bench:
@@ -93,7 +74,8 @@ class Bench:
             raise BenchError(
                 f"bench {self.name!r} has nothing that could load the platform",
                 where=f"{self.settings.origin}: load.source",
-                advice='add [load] with source = the name of an accelerator of this bench, or "world"',
+                advice='add [load] with source = the name of an accelerator of this bench, "operator" where somebody '
+                'loads it by hand, or "world" where the meter is simulated',
             )
         return self._load
 
@@ -250,11 +232,34 @@ class Bench:
             release_left_behind(former, options if former.driver == instrument.DRIVER.name else {})
 
     def _find_load(self) -> Load | None:
-        if self.settings.load is not None:
-            source = self.settings.load.source
-            return Load(source, self.world if source == WORLD_LOAD else self.instruments[source])
+        source = self.settings.load.source if self.settings.load is not None else None
+        if source == OPERATOR_LOAD:
+            return Load(source, SetByOperator())
+        if source == WORLD_LOAD:
+            self._require_that_the_world_feeds(self._meters_elsewhere())
+            return Load(source, self.world)
+        if source is not None:
+            return Load(source, self.instruments[source])
         accelerators = {n: i for n, i in self.instruments.items() if isinstance(i, Accelerator)}
         if len(accelerators) == 1:
             ((name, accelerator),) = accelerators.items()
             return Load(name, accelerator)
-        return Load(WORLD_LOAD, self.world) if self.world is not None and not accelerators else None
+        alone = self.world is not None and not accelerators and not self._meters_elsewhere()
+        return Load(WORLD_LOAD, self.world) if alone else None
+
+    def _meters_elsewhere(self) -> list[str]:
+        """Names of the power meters that do not stand in the simulated world of this bench."""
+        return [
+            name
+            for name, instrument in self.instruments.items()
+            if isinstance(instrument, PowerMeter) and name not in self._simulation.addresses
+        ]
+
+    def _require_that_the_world_feeds(self, elsewhere: Iterable[str]) -> None:
+        for name in elsewhere:
+            raise BenchError(
+                f"the simulated world cannot load what {name} measures",
+                where=f"{self.settings.origin}: load.source",
+                why=f"{name} is at {self.address_of(name)}, not in that world: its platform would stand as it is",
+                advice='name an accelerator of the platform, or "operator" if somebody loads it by hand',
+            )

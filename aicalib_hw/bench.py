@@ -28,7 +28,8 @@ from aicalib_hw._bench_file import (
     StoragePlan,
     TrainingPlan,
 )
-from aicalib_hw._bench_opened import Bench, Load
+from aicalib_hw._bench_load import Load
+from aicalib_hw._bench_opened import Bench
 from aicalib_hw._bench_release import release_instruments, release_left_behind
 from aicalib_hw._bench_simulation import Simulation, simulated_alone
 from aicalib_hw.errors import BenchError

@@ -47,5 +47,7 @@ def with_needed(settings: BenchFile, quantities: Collection[str], *, simulate: b
         for_power = "power" in quantities and (loads or (on_the_mains and roles[name] in _DRAW_POWER))
         if roles[name] in wanted or for_power:
             kept[name] = entry
-    load = settings.load if source in kept or source == "world" else None
+    load = settings.load
+    if load is not None and load.is_of_an_instrument and source not in kept:
+        load = None
     return settings.model_copy(update={"instruments": kept, "load": load})

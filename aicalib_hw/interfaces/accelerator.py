@@ -35,8 +35,8 @@ class LoadRun(Protocol):
     def running(self) -> bool:
         """True while the load is applied."""
 
-    def achieved(self) -> float:
-        """Return the fraction of full load achieved since the last call or the start, 0…1."""
+    def achieved(self) -> float | None:
+        """Return the fraction of full load achieved since the last call or the start, 0…1; None: it is not measured."""
 
     def others(self) -> float | None:
         """Return the fraction, 0…1, that other programs loaded this host with since the last call or the start.

@@ -202,6 +202,8 @@ class _Session:
                 "platform up"
             )
         noticed = {remark for one in measured for remark in one.evidence.get("remarks", ())}
+        if not achieved:
+            noticed.add("the load is as the operator stated it: it was neither set nor measured here")
         keys = (
             "load_of_others",
             "voltage_V",

@@ -53,11 +53,11 @@ driver = "yokogawa-wt300"
 address = "{address}"
 
 [load]
-source = "world"
+source = "operator"
 
 [[indications]]
 quantity = "power"
-load = 0.0
+load = 1.0
 value = 110.0
 unit = "W"
 source = "test"
@@ -68,7 +68,7 @@ kind = "relative"
 source = "test"
 
 [plan.power]
-loads = [0.0]
+loads = [1.0]
 duration = 0.25
 settle = 0.25
 ranging_duration = 0.25
@@ -215,6 +215,8 @@ def test_a_calibration_passes_and_leaves_a_whole_record_report_and_trace(session
     (power, *_) = record.results
     assert power.decision.verdict is Verdict.PASS
     assert power.measurement.value == pytest.approx(110, rel=0.05)
+    assert (power.load, power.asked_load) == (None, 1.0)
+    assert any("as the operator stated it" in note for note in record.calibrations[0].notes)
     assert record.environment["clock"]["resolution_s"] > 0
     assert "every sample is as it was written" in session.shown["verify results"]
     for report in (session.place / "报告.html", session.place / "results" / "report.html"):

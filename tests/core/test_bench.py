@@ -225,6 +225,28 @@ def test_what_is_wrong_with_the_world_is_told_with_file_and_key(tmp_path: Path, 
     assert caught.value.where == f"{tmp_path / 'lab.toml'}: {key}"
 
 
+def loaded_by(path: Path) -> str:
+    with open_bench(path) as opened:
+        return opened.load.source
+
+
+@pytest.mark.parametrize("table", ['\n[load]\nsource = "world"\n', METER.replace("meter", "other", 1)])
+def test_the_world_does_not_pass_for_the_load_of_a_meter_outside_of_it(tmp_path: Path, table: str) -> None:
+    with simulate_bench(bench(tmp_path, '[bench]\nname = "elsewhere"\n' + METER)) as elsewhere:
+        meter = METER.replace('simulator = "yokogawa-wt300"', f'address = "{elsewhere.addresses["meter"]}"')
+        path = bench(tmp_path, '[bench]\nname = "lab"\n' + meter + table)
+        with pytest.raises(BenchError, match="operator"):
+            loaded_by(path)
+
+
+def test_the_load_that_an_operator_states_is_there_and_not_measured(tmp_path: Path) -> None:
+    text = '[bench]\nname = "lab"\n' + METER + '\n[load]\nsource = "operator"\n\n[plan.power]\nloads = [0.4]\n'
+    with open_bench(bench(tmp_path, text)) as opened, opened.load.run_load(0.4) as load:
+        assert (load.fraction, load.running, load.achieved(), load.others()) == (0.4, True, None, None)
+        opened.load.stop()
+        assert not load.running
+
+
 def test_the_world_can_load_the_platform(tmp_path: Path) -> None:
     text = '[bench]\nname = "lab"\n' + METER + '\n[load]\nsource = "world"\n'
     with open_bench(bench(tmp_path, text)) as opened, opened.load.run_load(0.75) as load:

@@ -217,6 +217,16 @@ def test_a_file_that_is_no_toml_is_told_with_line_and_column(tmp_path: Path) -> 
         loaded(tmp_path, "[bench]\nname = 'lab'\n[instruments\n")
 
 
+def test_an_operator_sets_one_load_at_a_time(tmp_path: Path) -> None:
+    text = LEAST_TOML + '\n[load]\nsource = "operator"\n\n[plan.power]\nloads = '
+    with pytest.raises(BenchError) as refused:
+        loaded(tmp_path, text + "[0.0, 1.0]\n")
+    assert [(problem.key, "once for each" in problem.advice) for problem in refused.value.problems] == [
+        ("plan.power.loads", True)
+    ]
+    assert loaded(tmp_path, text + "[1.0]\n").plan.power.loads == (1.0,)
+
+
 def test_a_file_in_another_encoding_is_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_bytes("[bench]\nname = 'l\xe4b'\n".encode("latin-1"))
     with pytest.raises(BenchError, match="save it again in that encoding"):
