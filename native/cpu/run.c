@@ -35,6 +35,7 @@ int aicalib_run(const aicalib_plan *plan, aicalib_control *control, aicalib_span
         count_slice(control);
         const int due = plan->slices_per_clock > 0 && outcome->slices % plan->slices_per_clock == 0;
         if (due && plan->clock_variant > 0 && plan->clock_pairs > 0 && outcome->clocks < clock_capacity) {
+            aicalib_warm(kernel, plan->clock_variant, plan->operands);
             clocks[outcome->clocks++] =
                 aicalib_slice(kernel, plan->clock_variant, plan->clock_pairs, plan->operands, &clock_results);
         }

@@ -59,6 +59,12 @@ void aicalib_no_results(aicalib_results *results)
     results->looked_through = 0;
 }
 
+void aicalib_warm(const aicalib_kernel_entry *kernel, int32_t variant, const int32_t operands[4])
+{
+    _Alignas(64) unsigned char lanes[AICALIB_MOST_BYTES];
+    kernel->run[variant](1, operands, lanes);
+}
+
 aicalib_span aicalib_slice(const aicalib_kernel_entry *kernel, int32_t variant, int64_t pairs,
                            const int32_t operands[4], aicalib_results *results)
 {
