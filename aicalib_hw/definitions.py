@@ -59,6 +59,30 @@ for _precision, _accumulator, _rate in _VECTOR_PATHS:
         "rate = max over moments of sum over cores(operations of the slice / duration of the slice)",
         "definition of this project; not comparable with sustained",
     )
+# (precision of the operands, accumulator, extension of the processor, unit of the rate)
+for _precision, _accumulator, _extension, _rate in (
+    ("bf16", "fp32", "amx-bf16", "FLOP/s"),
+    ("int8", "int32", "amx-int8", "OP/s"),
+):
+    _name = f"{_precision}-accumulate-{_accumulator}/matrix-{_extension}"
+    _what = (
+        f"{_precision} matrix products by {_extension} on operands that stay in tile registers, "
+        f"accumulated in {_accumulator}"
+    )
+    _add(
+        f"flop/{_name}/sustained",
+        _rate,
+        f"{_what}: all operations of all cores over their common window",
+        "rate = sum(2 m n k) / (min(stop) - max(start)), work inside the common window only",
+        "specification, procedure 1; the window rule is an assumption of this project",
+    )
+    _add(
+        f"flop/{_name}/peak",
+        _rate,
+        f"{_what}: the best moment in which slices overlap in time on every core",
+        "rate = max over moments of sum over cores(operations of the slice / duration of the slice)",
+        "definition of this project; not comparable with sustained",
+    )
 # (precision of the operands, instruction that multiplies small matrices in registers or shared memory)
 for _precision in ("tf32", "fp16", "bf16"):
     for _instruction in ("mma.sync", "wgmma"):

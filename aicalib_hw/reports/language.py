@@ -28,6 +28,10 @@ _SENTENCES: Mapping[str, str] = {
     "matrix-/sustained": "{precision} 矩阵乘指令 {detail}（操作数留在芯片内），以 {accumulator} 累加："
     "所有多处理器从首次启动到末次结束的全部运算",
     "matrix-/peak": "{precision} 矩阵乘指令 {detail}（操作数留在芯片内），以 {accumulator} 累加：最快的一次启动",
+    "matrix-amx-/sustained": "{precision} 矩阵乘扩展 {detail}（操作数留在 tile 寄存器内），以 {accumulator} 累加："
+    "所有核在公共时间窗内的全部运算",
+    "matrix-amx-/peak": "{precision} 矩阵乘扩展 {detail}（操作数留在 tile 寄存器内），以 {accumulator} 累加："
+    "所有核的时间片同时重叠的最佳时刻",
     "gemm-/sustained": "{precision} 矩阵乘算子 {detail}，累加精度 {accumulator}：全部重复调用除以其总时间",
     "gemm-/best-call": "{precision} 矩阵乘算子 {detail}，累加精度 {accumulator}：两次事件之间最快的一组调用",
     "power/active/mean": "整个输入端的有功功率：完全落在时间窗内的各次数据更新的平均值",
@@ -140,7 +144,8 @@ class Words:
             return _SENTENCES.get(key, definition.sentence)
         precision, _, accumulator = middle[0].partition("-accumulate-")
         path, dash, detail = middle[1].partition("-")
-        text = _SENTENCES.get("/".join([path + dash, *middle[2:]]))
+        of_cores = "amx-" if detail.startswith("amx-") else ""
+        text = _SENTENCES.get("/".join([path + dash + of_cores, *middle[2:]]))
         if text is None:
             return definition.sentence
         return text.format(precision=precision, accumulator=accumulator, detail=detail)

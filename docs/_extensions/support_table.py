@@ -34,7 +34,7 @@ def table() -> str:
     rows = []
     for kernel in native.kernels():
         where = f"processors with {kernel.instruction_set}" if kernel.instruction_set != "portable" else "any processor"
-        rows.append((CpuAccelerator, "vector", kernel.precision, kernel.accumulator, kernel.instruction_set, where))
+        rows.append((CpuAccelerator, kernel.path, kernel.precision, kernel.accumulator, kernel.instruction_set, where))
     rows += [(CpuAccelerator, "gemm", name, name, "numpy.matmul", "any processor") for name in gemm.PRECISIONS]
     rows += [
         (NvidiaAccelerator, one.path, one.precision, one.accumulator, one.implementation, _TARGETS[one.target])

@@ -1,11 +1,11 @@
 /* AVX512-BF16: a dot product of pairs of bfloat16, accumulated in fp32. */
 #include "chain.h"
 #include "kernel.h"
+#include "operands.h"
 #include "repeat.h"
 
 #if defined(__x86_64__) && (defined(__clang__) || __GNUC__ >= 10)
 #include <immintrin.h>
-#include <string.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bf16")))
 #define REPEAT AICALIB_REPEAT_16
@@ -13,19 +13,10 @@
 #define LINKS 3
 #define CYCLES (2 * LINKS * AICALIB_MULTIPLICATION_CYCLES)
 
-/* The operands are whole numbers of at most 8 bits, which a bfloat16 holds exactly: its upper half is all there is. */
-TARGET static inline __m512bh twice(int32_t number)
-{
-    const float value = (float)number;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (__m512bh)_mm512_set1_epi32((int32_t)(bits >> 16 | (bits & 0xffff0000u)));
-}
-
 #define NAME bf16
 #define VECTOR __m512bh
 #define ACCUMULATOR __m512
-#define OPERAND(x) twice(x)
+#define OPERAND(x) (__m512bh)_mm512_set1_epi32((int32_t)two_bfloat16(x))
 #define START(x) _mm512_set1_ps(x)
 #define STEP(a, m, c) _mm512_dpbf16_ps(a, m, c)
 #define STORE(p, a) _mm512_store_ps(p, a)

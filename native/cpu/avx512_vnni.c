@@ -1,6 +1,7 @@
 /* AVX512-VNNI: a dot product of four unsigned with four signed bytes, accumulated in int32. */
 #include "chain.h"
 #include "kernel.h"
+#include "operands.h"
 #include "repeat.h"
 
 #if defined(__x86_64__)
@@ -16,7 +17,7 @@
 #define NAME int8
 #define VECTOR __m512i
 #define ACCUMULATOR __m512i
-#define OPERAND(x) _mm512_set1_epi32((int32_t)((uint32_t)((x) & 0xff) * 0x01010101u))
+#define OPERAND(x) _mm512_set1_epi32((int32_t)four_bytes(x))
 #define START(x) _mm512_set1_epi32(x)
 #define STEP(a, m, c) _mm512_dpbusd_epi32(a, m, c)
 #define STORE(p, a) _mm512_store_si512(p, a)

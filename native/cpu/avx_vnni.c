@@ -1,6 +1,7 @@
 /* AVX-VNNI: the byte dot product for processors without AVX-512. */
 #include "chain.h"
 #include "kernel.h"
+#include "operands.h"
 #include "repeat.h"
 
 #if defined(__x86_64__) && (defined(__clang__) || __GNUC__ >= 11)
@@ -15,7 +16,7 @@
 #define NAME int8
 #define VECTOR __m256i
 #define ACCUMULATOR __m256i
-#define OPERAND(x) _mm256_set1_epi32((int32_t)((uint32_t)((x) & 0xff) * 0x01010101u))
+#define OPERAND(x) _mm256_set1_epi32((int32_t)four_bytes(x))
 #define START(x) _mm256_set1_epi32(x)
 #define STEP(a, m, c) _mm256_dpbusd_avx_epi32(a, m, c)
 #define STORE(p, a) _mm256_store_si256((__m256i *)(p), a)

@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const aicalib_kernel_entry *const tables[] = {
-    aicalib_kernels_avx512_vnni, aicalib_kernels_avx512_bf16,  aicalib_kernels_avx512,
-    aicalib_kernels_avx_vnni,    aicalib_kernels_avx2,         aicalib_kernels_sve,
-    aicalib_kernels_neon_dotprod, aicalib_kernels_neon,        aicalib_kernels_portable,
+    aicalib_kernels_amx,      aicalib_kernels_avx512_vnni,  aicalib_kernels_avx512_bf16, aicalib_kernels_avx512,
+    aicalib_kernels_avx_vnni, aicalib_kernels_avx2,         aicalib_kernels_sve,         aicalib_kernels_neon_dotprod,
+    aicalib_kernels_neon,     aicalib_kernels_portable,
 };
 
 const aicalib_kernel_entry *aicalib_kernel_at(int32_t index)
@@ -31,6 +31,18 @@ int32_t aicalib_kernel_lanes(const aicalib_kernel_entry *entry)
     return scalable ? entry->lanes * aicalib_sve_granules() : entry->lanes;
 }
 
+void aicalib_kernel_enter(const aicalib_kernel_entry *entry)
+{
+    if ((entry->needs & AICALIB_MATRIX_UNITS) != 0)
+        aicalib_take_tiles();
+}
+
+void aicalib_kernel_leave(const aicalib_kernel_entry *entry)
+{
+    if ((entry->needs & AICALIB_MATRIX_UNITS) != 0)
+        aicalib_let_tiles_go();
+}
+
 int32_t aicalib_kernel_count(void)
 {
     int32_t count = 0;
@@ -48,6 +60,7 @@ int aicalib_kernel_describe(int32_t index, aicalib_kernel *kernel)
         .precision = entry->precision,
         .accumulator = entry->accumulator,
         .instruction_set = entry->instruction_set,
+        .path = (entry->needs & AICALIB_MATRIX_UNITS) != 0 ? "matrix" : "vector",
         .accumulators = entry->accumulators,
         .lanes = aicalib_kernel_lanes(entry),
         .products = entry->products,

@@ -14,8 +14,13 @@ enum {
     AICALIB_HAS_NEON = 1u << 5,
     AICALIB_HAS_NEON_DOTPROD = 1u << 6,
     AICALIB_HAS_SVE = 1u << 7,
-    AICALIB_HAS_SVE_BF16 = 1u << 8
+    AICALIB_HAS_SVE_BF16 = 1u << 8,
+    AICALIB_HAS_AMX_BF16 = 1u << 9,
+    AICALIB_HAS_AMX_INT8 = 1u << 10
 };
+
+/* Those of a unit that multiplies matrices; all others are of the vector units. */
+#define AICALIB_MATRIX_UNITS (AICALIB_HAS_AMX_BF16 | AICALIB_HAS_AMX_INT8)
 
 typedef enum { AICALIB_FP64, AICALIB_FP32, AICALIB_INT32 } aicalib_element;
 
@@ -43,6 +48,7 @@ typedef struct {
 
 #define AICALIB_MOST_BYTES 6144 /* of all accumulators of the largest kernel: 24 of 2048 bits */
 
+extern const aicalib_kernel_entry aicalib_kernels_amx[];
 extern const aicalib_kernel_entry aicalib_kernels_avx512_vnni[];
 extern const aicalib_kernel_entry aicalib_kernels_avx512_bf16[];
 extern const aicalib_kernel_entry aicalib_kernels_avx512[];
@@ -54,6 +60,11 @@ extern const aicalib_kernel_entry aicalib_kernels_neon[];
 extern const aicalib_kernel_entry aicalib_kernels_portable[];
 
 uint32_t aicalib_features(void);
+
+/* Before the first slice of a kernel with tiles, and before its thread sleeps or does other work: tiles are 8 KiB more to
+ * save whenever another thread takes its turn. Not in each slice, which would begin some 300 cycles later for it. */
+void aicalib_take_tiles(void);
+void aicalib_let_tiles_go(void);
 
 /* How many times 128 bits a vector register of SVE holds. Call it only where the processor has SVE. */
 int32_t aicalib_sve_granules(void);

@@ -1,4 +1,5 @@
 /* A steady part load: work and sleep in turn, steered by the processor time that the thread really had. */
+#include "catalogue.h"
 #include "clock.h"
 #include "control.h"
 #include "slice.h"
@@ -35,6 +36,7 @@ int aicalib_load(const aicalib_plan *plan, aicalib_control *control, double frac
         const int64_t wanted_ns = (int64_t)(fraction * (double)periods_ns[period]);
         const int64_t busy_until_ns = busy_ns + wanted_ns + debt_ns;
         int64_t spent_ns = thread_processor_ns();
+        aicalib_kernel_enter(kernel);
         while (spent_ns < busy_until_ns && now_ns() < end_ns) {
             if (stop_asked(control)) {
                 outcome->stopped = 1;
@@ -44,6 +46,7 @@ int aicalib_load(const aicalib_plan *plan, aicalib_control *control, double frac
             outcome->slices++;
             spent_ns = thread_processor_ns();
         }
+        aicalib_kernel_leave(kernel);
         count_slice(control);
         if (!outcome->stopped && fraction < 1.0)
             sleep_until(end_ns < plan->until_ns ? end_ns : plan->until_ns);

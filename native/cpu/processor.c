@@ -7,13 +7,32 @@
 #include <string.h>
 
 #define KNOWN (1u << 31)
+#define WITHHELD_SHIFT 16 /* an instruction set that is withheld has its bit so much higher */
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static int has_bit(uint32_t word, int bit)
 {
     return (word >> bit & 1u) != 0;
+}
+
+/* Linux, from 5.16 on, saves the 8 KiB of tiles for processes that asked it to; one that did not is killed by the first
+ * use. What it grants holds for all threads. It refuses where a thread has a signal stack too small to save tiles on. */
+static int may_use_tiles(uint32_t saved)
+{
+    enum { TILE_CONFIGURATION_AND_DATA = 3 << 17, TILE_DATA = 18, ARCH_REQ_XCOMP_PERM = 0x1023 };
+    if ((saved & TILE_CONFIGURATION_AND_DATA) != TILE_CONFIGURATION_AND_DATA)
+        return 0;
+#if defined(__linux__)
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+#else
+    return 0;
+#endif
 }
 
 static uint32_t ask(void)
@@ -41,6 +60,11 @@ static uint32_t ask(void)
             found |= AICALIB_HAS_AVX512_VNNI;
         if (has_bit(a71, 5))
             found |= AICALIB_HAS_AVX512_BF16;
+    }
+    if (has_bit(d7, 24)) { /* AMX-TILE */
+        const uint32_t units =
+            (has_bit(d7, 22) ? AICALIB_HAS_AMX_BF16 : 0u) | (has_bit(d7, 25) ? AICALIB_HAS_AMX_INT8 : 0u);
+        found |= may_use_tiles(saved) ? units : units << WITHHELD_SHIFT;
     }
     return found;
 }
@@ -125,6 +149,12 @@ uint32_t aicalib_features(void)
     return features;
 }
 
+/* Those that the processor has and the operating system does not let this process use. */
+static uint32_t withheld(void)
+{
+    return (aicalib_features() & ~KNOWN) >> WITHHELD_SHIFT;
+}
+
 static const struct {
     uint32_t bit;
     const char *name;
@@ -134,23 +164,29 @@ static const struct {
     {AICALIB_HAS_AVX512, "avx512"},
     {AICALIB_HAS_AVX512_BF16, "avx512-bf16"},
     {AICALIB_HAS_AVX512_VNNI, "avx512-vnni"},
+    {AICALIB_HAS_AMX_BF16, "amx-bf16"},
+    {AICALIB_HAS_AMX_INT8, "amx-int8"},
     {AICALIB_HAS_NEON, "neon"},
     {AICALIB_HAS_NEON_DOTPROD, "neon-dotprod"},
     {AICALIB_HAS_SVE, "sve"},
     {AICALIB_HAS_SVE_BF16, "sve-bf16"},
 };
 
+static void write_names(uint32_t features, char *text, size_t size)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (features & names[i].bit) {
+            const int written = snprintf(text + used, size - used, "%s%s", used ? " " : "", names[i].name);
+            used += written > 0 ? (size_t)written : 0;
+        }
+    }
+}
+
 void aicalib_processor_describe(aicalib_processor *processor)
 {
     memset(processor, 0, sizeof *processor);
     identify(processor);
-    const uint32_t features = aicalib_features();
-    size_t used = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (features & names[i].bit) {
-            const int written = snprintf(processor->instruction_sets + used, sizeof processor->instruction_sets - used,
-                                         "%s%s", used ? " " : "", names[i].name);
-            used += written > 0 ? (size_t)written : 0;
-        }
-    }
+    write_names(aicalib_features(), processor->instruction_sets, sizeof processor->instruction_sets);
+    write_names(withheld(), processor->withheld, sizeof processor->withheld);
 }

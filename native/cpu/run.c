@@ -1,4 +1,5 @@
 /* Slices back to back, one with the clock chain after every few of them. */
+#include "catalogue.h"
 #include "clock.h"
 #include "control.h"
 #include "slice.h"
@@ -24,8 +25,10 @@ int aicalib_run(const aicalib_plan *plan, aicalib_control *control, aicalib_span
     aicalib_no_results(&results);
     aicalib_no_results(&clock_results);
     *outcome = (aicalib_outcome){.slices = 0};
-    if (kernel != NULL)
+    if (kernel != NULL) {
         wait_until(plan->not_before_ns, control);
+        aicalib_kernel_enter(kernel);
+    }
     while (kernel != NULL && outcome->slices < slice_capacity && now_ns() < plan->until_ns) {
         if (stop_asked(control)) {
             outcome->stopped = 1;
@@ -40,6 +43,8 @@ int aicalib_run(const aicalib_plan *plan, aicalib_control *control, aicalib_span
                 aicalib_slice(kernel, plan->clock_variant, plan->clock_pairs, plan->operands, &clock_results);
         }
     }
+    if (kernel != NULL)
+        aicalib_kernel_leave(kernel);
     outcome->least = results.least;
     outcome->greatest = results.greatest;
     outcome->clock_least = clock_results.least;

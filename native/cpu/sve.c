@@ -2,6 +2,7 @@
  * every vector length, so a kernel's lanes are those of 128 bits times `aicalib_sve_granules()`. */
 #include "chain.h"
 #include "kernel.h"
+#include "operands.h"
 #include "repeat.h"
 
 #if defined(__aarch64__) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10)
@@ -53,13 +54,9 @@ SVE int32_t aicalib_sve_granules(void)
 #undef TARGET
 #define TARGET SVE_BF16
 
-/* The operands are whole numbers of at most 8 bits, which a bfloat16 holds exactly: its upper half is all there is. */
 SVE_BF16 static inline svbfloat16_t bfloat16(int32_t number)
 {
-    const float value = (float)number;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return svreinterpret_bf16_u16(svdup_u16((uint16_t)(bits >> 16)));
+    return svreinterpret_bf16_u16(svdup_u16((uint16_t)two_bfloat16(number)));
 }
 
 #define NAME bf16

@@ -11,13 +11,14 @@
 
 /* cffi: begin */
 
-/* One kernel. An accumulator is one vector register of `lanes` numbers; one step of the kernel adds `products` products
- * to every lane of every accumulator, which is 2 * accumulators * lanes * products operations.
+/* One kernel. An accumulator is one register, a vector or a tile, of `lanes` numbers; one step of the kernel adds
+ * `products` products to every lane of every accumulator, which is 2 * accumulators * lanes * products operations.
  * form 0: lane += products * m * c.   form 1: lane = m * lane + c (products is 1). */
 typedef struct {
     const char *precision;       /* "fp64", "fp32", "bf16", "int8" */
     const char *accumulator;     /* "fp64", "fp32", "int32" */
     const char *instruction_set; /* "avx512", "neon", "portable", ... */
+    const char *path;            /* "vector", or "matrix" for a unit that multiplies matrices */
     int32_t accumulators;
     int32_t lanes;
     int32_t products;
@@ -81,6 +82,7 @@ typedef struct {
     int32_t base_mhz;
     int32_t maximum_mhz;
     char instruction_sets[256]; /* separated by spaces */
+    char withheld[64];          /* those that it has and the operating system does not let this process use */
 } aicalib_processor;
 
 typedef struct aicalib_control aicalib_control;

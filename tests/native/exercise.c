@@ -4,6 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 enum { SLICES = 40, PERIODS = 6 };
 
@@ -68,16 +71,32 @@ static void load(int32_t index, const aicalib_kernel *kernel)
     aicalib_control_free(control);
 }
 
+/* Whether this thread holds tiles of AMX, which must be saved whenever another takes its turn. */
+static int holds_tiles(void)
+{
+#if defined(__x86_64__)
+    uint32_t a, b, c, d;
+    if (__get_cpuid_count(0xd, 1, &a, &b, &c, &d) && (a >> 2 & 1u) != 0) { /* XGETBV tells what is in use */
+        __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(1));
+        return (a >> 17 & 3u) != 0;
+    }
+#endif
+    return 0;
+}
+
 int main(void)
 {
     aicalib_processor processor;
     aicalib_processor_describe(&processor);
-    printf("{\"what\": \"processor\", \"instruction_sets\": \"%s\"}\n", processor.instruction_sets);
+    printf("{\"what\": \"processor\", \"instruction_sets\": \"%s\", \"withheld\": \"%s\"}\n", processor.instruction_sets,
+           processor.withheld);
     aicalib_kernel kernel;
     for (int32_t index = 0; aicalib_kernel_describe(index, &kernel) == 0; index++) {
         for (int32_t variant = 0; variant < kernel.variants; variant++)
             run(index, &kernel, variant);
         load(index, &kernel);
+        printf("{\"what\": \"left\", \"kernel\": \"%s\", \"holds_tiles\": %d}\n", kernel.instruction_set,
+               holds_tiles());
     }
     for (int32_t kind = 0; kind < 2; kind++) {
         aicalib_span spans[4];

@@ -16,6 +16,8 @@ COMPILERS["aarch64"] = "cc" if platform.machine() == "aarch64" else "aarch64-lin
 
 # file, function, mnemonic of a step, accumulators
 KERNELS = [
+    ("x86_64", "amx", "bf16", "tdpbf16ps", 4),
+    ("x86_64", "amx", "int8", "tdpbusd", 4),
     ("x86_64", "avx512", "fp64", "vfmadd231pd", 16),
     ("x86_64", "avx512", "fp32", "vfmadd231ps", 16),
     ("x86_64", "avx512_bf16", "bf16", "vdpbf16ps", 16),

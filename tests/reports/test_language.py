@@ -61,6 +61,13 @@ def test_every_definition_has_a_chinese_sentence() -> None:
         assert Words("en").sentence(definition) == definition.sentence
 
 
+def test_what_cores_do_is_not_told_of_the_multiprocessors_of_a_device() -> None:
+    for unit in ("matrix-amx-bf16", "matrix-wgmma"):
+        chinese = Words("zh").sentence(definitions.require(f"flop/bf16-accumulate-fp32/{unit}/sustained"))
+        assert ("所有核在公共时间窗内" in chinese) == (unit == "matrix-amx-bf16")
+        assert unit.removeprefix("matrix-") in chinese
+
+
 def test_every_verdict_validity_and_quantity_has_a_word() -> None:
     quantities = {"compute", "power", "energy", "network", "storage", "inference", "training", "effective_compute"}
     states = {verdict.value for verdict in Verdict} | {status.value for status in ValidityStatus}

@@ -33,6 +33,7 @@ _EXACT_UP_TO = {"fp64": 2**53, "fp32": 2**24, "int32": 2**31 - 1}
 class Kernel:
     """One kernel of the native extension; `index` is its number there.
 
+    path: "vector", or "matrix" for a unit that multiplies matrices.
     accumulators x lanes numbers are stepped together, each step adding `products` products to each.
     form: ADDS_PRODUCTS or SCALES_ITSELF. chain_cycles: cycles a pair of the shortest clock chain, 0 = none.
     variants: how many there are, 0 being the plain one; the chain of variant v is 2^(v-1) times as long.
@@ -42,6 +43,7 @@ class Kernel:
     precision: str
     accumulator: str
     instruction_set: str
+    path: str
     accumulators: int
     lanes: int
     products: int
@@ -49,6 +51,12 @@ class Kernel:
     chain_cycles: int
     variants: int
     supported: bool
+
+    @property
+    def definition(self) -> str:
+        """What its rates are defined as, but for `/sustained` or `/peak`."""
+        by = "" if self.path == "vector" else f"-{self.instruction_set}"
+        return f"flop/{self.precision}-accumulate-{self.accumulator}/{self.path}{by}"
 
     @property
     def operations_per_pair(self) -> int:

@@ -1,9 +1,9 @@
 """This machine's processor as an accelerator: driver `cpu`, address cpu://local.
 
 Covered: the vector units of every physical core that this process may use (fp64, fp32, bf16 and int8
-where the processor has them), the matrix product of numpy's BLAS (path "gemm"), a steady part load,
-and Linux's own telemetry. Not covered: AMX and other matrix units, and setting the clock. Method and
-sources: native/README.md.
+where the processor has them), AMX (path "matrix", bf16 and int8), the matrix product of numpy's BLAS
+(path "gemm"), a steady part load, and Linux's own telemetry. Not covered: other matrix units (SME), and
+setting the clock. Method and sources: native/README.md.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from aicalib_hw.readings import Instant
 
 from ..computing import ComputingAccelerator
 from . import gemm
+from .arithmetic import Kernel
 from .calibration import SLICES_PER_CLOCK
 from .host import ADDRESS, Host
 from .kernel_run import KernelRun
@@ -75,7 +76,7 @@ class CpuAccelerator(ComputingAccelerator):
         self._most_cores = cores
         self._instruction_set = instruction_set
         self._host: Host | None = None
-        self._measured_clock: dict[str, float] = {}
+        self._measured_clock: dict[Kernel, float] = {}
         self._run: KernelRun | None = None
 
     @classmethod
@@ -131,7 +132,7 @@ class CpuAccelerator(ComputingAccelerator):
         host = self._opened_host()
         kernel = host.kernel(precision, "vector" if _is_gemm(precision, path) else path)
         if clock == "measured":
-            stated = StatedClock(self._measured_clock.get(precision), "clock chain of the last measure_peak")
+            stated = StatedClock(self._measured_clock.get(kernel), "clock chain of the last measure_peak")
         else:
             stated = host.stated_clock(clock)
         return host.theoretical_peak(kernel, stated)
@@ -178,8 +179,8 @@ class CpuAccelerator(ComputingAccelerator):
                 result = self._measure_kernel(run, duration, ready, progress)
             if result is None or stop.is_set():
                 raise Aborted("the measurement was aborted", where=self.address)
-        if path == "vector" and result.clock is not None:
-            self._measured_clock[precision] = float(result.clock)
+        if not _is_gemm(precision, path) and result.clock is not None:
+            self._measured_clock[host.kernel(precision, path)] = float(result.clock)
         return result
 
     def run_load(
@@ -206,7 +207,7 @@ class CpuAccelerator(ComputingAccelerator):
     def snapshot(self) -> Mapping[str, Setting]:
         """Return the settings in force: cores, kernels, quota."""
         host, now = self._opened_host(), Instant.now()
-        kernels = " ".join(f"{name}/{kernel.instruction_set}" for name, kernel in host.kernels.items())
+        kernels = " ".join(f"{kernel.precision}/{kernel.instruction_set}" for kernel in host.kernels.values())
         return {
             "cores": Setting(len(host.cores), "1", now, "driver"),
             "processors": Setting(" ".join(str(core.processor) for core in host.cores), "", now, "driver"),

@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 
 from aicalib_hw.errors import NotSupported
 from aicalib_hw.identity import Identity
-from aicalib_hw.interfaces.accelerator import ClockBasis, Peak, Precision, PrecisionSupport
+from aicalib_hw.interfaces.accelerator import ClockBasis, Path, Peak, Precision, PrecisionSupport
 
 from . import gemm, native, operations_per_cycle
 from .arithmetic import Kernel
@@ -18,10 +18,13 @@ from .processor import StatedClock, identity, maximum_clock, nominal_clock
 
 ADDRESS = "cpu://local"
 
+_PATHS = ("vector", "matrix")
 _ORDER = ("fp64", "fp32", "bf16", "int8")
 _NEEDED = {
     ("bf16", "vector"): "bf16 needs AVX512-BF16",
     ("int8", "vector"): "int8 needs AVX512-VNNI, AVX-VNNI or the dot-product extension of arm64",
+    ("bf16", "matrix"): "bf16 needs AMX-BF16",
+    ("int8", "matrix"): "int8 needs AMX-INT8",
     ("bf16", "gemm"): "numpy multiplies matrices in fp32 and fp64 only",
     ("int8", "gemm"): "numpy multiplies matrices in fp32 and fp64 only",
 }
@@ -29,25 +32,25 @@ _NEEDED = {
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """kernels: the one to use for each precision. chains_agree: clock by additions over clock by multiplications."""
+    """kernels: the one to use, by precision and path. chains_agree: clock by additions over by multiplications."""
 
     processor: native.Processor
     cores: tuple[CoreOfHost, ...]
-    kernels: Mapping[str, Kernel]
+    kernels: Mapping[tuple[str, str], Kernel]
     quota: Quota | None
     chains_agree: float | None
 
     @classmethod
     def look(cls, most_cores: int | None = None, instruction_set: str | None = None) -> Self:
-        """Find the cores, and the widest kernel of each precision, or that of `instruction_set`.
+        """Find the cores, and the widest kernel of each precision and path, or those of `instruction_set`.
 
         Raises MissingExtra without the native extension, NotSupported for an instruction set that is not there.
         """
         kernels = [kernel for kernel in native.kernels() if kernel.supported]
-        chosen: dict[str, Kernel] = {}
+        chosen: dict[tuple[str, str], Kernel] = {}
         for kernel in kernels:
             if instruction_set in (None, kernel.instruction_set):
-                chosen.setdefault(kernel.precision, kernel)
+                chosen.setdefault((kernel.precision, kernel.path), kernel)
         if not chosen:
             known = sorted({kernel.instruction_set for kernel in kernels})
             raise NotSupported(
@@ -56,7 +59,7 @@ class Host:
         return cls(
             processor=native.processor(),
             cores=find_cores(allowed_processors())[:most_cores],
-            kernels={name: chosen[name] for name in _ORDER if name in chosen},
+            kernels={(name, path): chosen[name, path] for path in _PATHS for name in _ORDER if (name, path) in chosen},
             quota=find_quota(),
             chains_agree=chains_agree(),
         )
@@ -66,26 +69,33 @@ class Host:
         return identity(self.processor, self.cores, address)
 
     def supports(self) -> tuple[PrecisionSupport, ...]:
-        """Return what can be computed: the vector kernels, and numpy's matrix product."""
-        vector = [
-            PrecisionSupport(_precision(kernel.precision), kernel.accumulator, "vector", kernel.instruction_set)
+        """Return what can be computed: the kernels, and numpy's matrix product."""
+        own = [
+            PrecisionSupport(
+                _precision(kernel.precision), kernel.accumulator, cast(Path, kernel.path), kernel.instruction_set
+            )
             for kernel in self.kernels.values()
         ]
         products = gemm.PRECISIONS if gemm.available() else ()
-        return (*vector, *(PrecisionSupport(_precision(name), name, "gemm", "numpy.matmul") for name in products))
+        return (*own, *(PrecisionSupport(_precision(name), name, "gemm", "numpy.matmul") for name in products))
 
     def kernel(self, precision: str, path: str = "vector") -> Kernel:
         """Return the kernel for a precision; raises NotSupported, saying what the processor lacks and what it has."""
-        if path == "vector" and precision in self.kernels:
-            return self.kernels[precision]
-        has = ", ".join(f"{kernel.precision} ({kernel.instruction_set})" for kernel in self.kernels.values())
-        products = f"; gemm: {', '.join(gemm.PRECISIONS)}" if gemm.available() else ""
+        if (precision, path) in self.kernels:
+            return self.kernels[precision, path]
+        has = [
+            f"{name}: {', '.join(f'{one.precision} ({one.instruction_set})' for one in kernels)}"
+            for name in _PATHS
+            if (kernels := [kernel for kernel in self.kernels.values() if kernel.path == name])
+        ]
+        has += [f"gemm: {', '.join(gemm.PRECISIONS)}"] if gemm.available() else []
+        withheld = f"; the system withholds {', '.join(self.processor.withheld)}" if self.processor.withheld else ""
         raise NotSupported(
             f"this processor has no {path} path for {precision}",
             where=ADDRESS,
             why=f"{_NEEDED.get((precision, path), 'there is no kernel for it')}; the processor has "
-            f"{', '.join(self.processor.instruction_sets) or 'no vector instruction set known here'}",
-            advice=f"what it can compute: vector: {has}{products}",
+            f"{', '.join(self.processor.instruction_sets) or 'no vector instruction set known here'}{withheld}",
+            advice=f"what it can compute: {'; '.join(has)}",
         )
 
     def operations_per_cycle(self, kernel: Kernel) -> int | None:
@@ -120,6 +130,11 @@ class Host:
     def notes(self) -> dict[str, str]:
         """Return what a reader of the capabilities should know besides."""
         notes = {"instruction sets": " ".join(self.processor.instruction_sets)}
+        if self.processor.withheld:
+            notes["withheld"] = (
+                f"{' '.join(self.processor.withheld)}: the processor has it, but this system does not save its "
+                "registers for this process (Linux: arch_prctl, ARCH_REQ_XCOMP_PERM)"
+            )
         if self.quota is not None:
             notes["quota"] = f"{self.quota.processors:g} processors, {self.quota.source}"
         if all(kernel.instruction_set == "portable" for kernel in self.kernels.values()):

@@ -78,7 +78,7 @@ class KernelRun:
         return Circumstances(
             identity=self.identity,
             unit=unit_of(kernel.precision),
-            definition=f"flop/{kernel.precision}-accumulate-{kernel.accumulator}/vector",
+            definition=kernel.definition,
             per_cycle=self.host.operations_per_cycle(kernel),
             per_cycle_reached=self.host.reaches_the_table(),
             maximum_clock=self.host.stated_clock("maximum").hertz,
@@ -86,7 +86,7 @@ class KernelRun:
             settings={
                 "precision": kernel.precision,
                 "accumulator": kernel.accumulator,
-                "path": "vector",
+                "path": kernel.path,
                 "instruction_set": kernel.instruction_set,
                 "cores": len(self.host.cores),
                 "duration": duration,

@@ -22,7 +22,10 @@ _SPAN_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """What CPUID says; empty or 0 where the processor cannot be asked. Clocks in MHz."""
+    """What CPUID says; empty or 0 where the processor cannot be asked. Clocks in MHz.
+
+    withheld: instruction sets that it has and the operating system does not let this process use.
+    """
 
     vendor: str
     brand: str
@@ -33,6 +36,7 @@ class Processor:
     base_mhz: int
     maximum_mhz: int
     instruction_sets: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ def kernels() -> tuple[Kernel, ...]:
                 precision=_text(native, described.precision),
                 accumulator=_text(native, described.accumulator),
                 instruction_set=_text(native, described.instruction_set),
+                path=_text(native, described.path),
                 accumulators=described.accumulators,
                 lanes=described.lanes,
                 products=described.products,
@@ -142,6 +147,7 @@ def processor() -> Processor:
         base_mhz=said.base_mhz,
         maximum_mhz=said.maximum_mhz,
         instruction_sets=tuple(_text(native, said.instruction_sets).split()),
+        withheld=tuple(_text(native, said.withheld).split()),
     )
 
 

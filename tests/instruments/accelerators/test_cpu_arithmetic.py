@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 
 def kernel(precision: str, accumulator: str, products: int, form: int = ADDS_PRODUCTS) -> Kernel:
-    return Kernel(0, precision, accumulator, "made up", 16, 8, products, form, 18, 4, True)
+    return Kernel(0, precision, accumulator, "made up", "vector", 16, 8, products, form, 18, 4, True)
 
 
 KERNELS = [

@@ -148,6 +148,9 @@ def test_operations_a_cycle_are_known_for_listed_processors_only() -> None:
     amd = Processor("AuthenticAMD", "", 25, 17, 1, True, 0, 0, ())
     assert operations_per_cycle.of_kernel(intel(0xCF), "fp32", "avx512") == 64
     assert operations_per_cycle.of_kernel(intel(0xCF), "fp64", "avx2") == 16
+    # A product of two whole tiles lasts 16 cycles: 2 x 16 x 16 x 32 operations of bf16, twice as many of int8.
+    assert operations_per_cycle.of_kernel(intel(0xCF), "bf16", "amx-bf16") == 2 * 16 * 16 * 32 / 16
+    assert operations_per_cycle.of_kernel(intel(0xCF), "int8", "amx-int8") == 2 * 16 * 16 * 64 / 16
     assert operations_per_cycle.of_kernel(amd, "fp32", "avx512") == 32
     assert operations_per_cycle.of_kernel(amd, "bf16", "avx512-bf16") == 64
     turin, client = (Processor("AuthenticAMD", "", 26, model, 1, True, 0, 0, ()) for model in (0x02, 0x44))

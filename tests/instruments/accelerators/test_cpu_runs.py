@@ -22,7 +22,7 @@ from aicalib_hw.interfaces.accelerator import PeakMeasurement
 from aicalib_hw.readings import from_plain, to_plain
 
 PAIRS, CLOCK_PAIRS, CYCLES_A_PAIR, CHAIN = 10_000, 2_500, 16, 18
-KERNEL = Kernel(0, "fp32", "fp32", "avx512", 16, 16, 1, 0, CHAIN, 4, True)
+KERNEL = Kernel(0, "fp32", "fp32", "avx512", "vector", 16, 16, 1, 0, CHAIN, 4, True)
 GAIN = gain(KERNEL, KERNEL.operands, PAIRS)
 CLOCK_GAIN = gain(KERNEL, KERNEL.operands, CLOCK_PAIRS)
 STAMP_NS = 40
