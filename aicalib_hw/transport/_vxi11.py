@@ -47,6 +47,9 @@ _PIECE = 65536
 _GRACE = 0.1
 """s beyond the instrument's own time-out in which its answer "timed out" may still come."""
 
+_NEAR = 0.01
+"""s by which a wait of the socket may be other than was wanted, as setting it is a call of the system each time."""
+
 _FAREWELL = 1.0
 """s that an instrument gets to take its link back."""
 
@@ -146,7 +149,7 @@ class Vxi11Wire:
         """Call a procedure of the core channel and return its results; answers to calls given up are passed over."""
         self._transaction += 1
         patience = Deadline(deadline.left + _GRACE)
-        self._socket.settimeout(patience.left)
+        self._wait_for(patience)
         self._socket.sendall(_message(self._transaction, _CORE_PROGRAM, procedure, arguments))
         while True:
             record = self._record(patience)
@@ -170,11 +173,16 @@ class Vxi11Wire:
 
     def _exactly(self, size: int, patience: Deadline) -> bytes:
         while len(self._buffer) < size:
-            self._socket.settimeout(max(0.001, patience.left))
+            self._wait_for(patience)
             self._buffer += self._socket.recv(_PIECE)
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
         return taken
+
+    def _wait_for(self, patience: Deadline) -> None:
+        left, wait = max(0.001, patience.left), self._socket.gettimeout()
+        if wait is None or abs(wait - left) > _NEAR:
+            self._socket.settimeout(left)
 
 
 def _message(transaction: int, program: int, procedure: int, arguments: bytes) -> bytes:
