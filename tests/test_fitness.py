@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +199,10 @@ def test_every_reading_names_unit_status_window_and_source(name: str, simulated:
     with opened(name, simulated) as meter:
         reading = meter.read()
         found = [
-            getattr(element, field)
+            getattr(element, field.name)
             for element in (*reading.elements, reading.total)
-            for field in element.__slots__
-            if getattr(element, field) is not None
+            for field in fields(element)
+            if getattr(element, field.name) is not None
         ]
         assert found
         for one in found:

@@ -52,7 +52,7 @@ class YokogawaUpdates(YokogawaIntegrator):
         self._settings: YokogawaSettings | None = None
         self._ranges: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         self._items: tuple[tuple[str, str], ...] = ()
-        self._question = ""
+        self._question = self._of_settings = ""
         self._first_range = 0
         self._ranged: tuple[tuple[str, ...], tuple[tuple[float, ...], tuple[float, ...]]] | None = None
         self._answered: tuple[tuple[str, ...], PowerSettings] | None = None
@@ -83,6 +83,7 @@ class YokogawaUpdates(YokogawaIntegrator):
         of_status = self._status_questions()
         self._first_range = 1 + len(of_status)
         self._question = ";".join((":NUMeric:NORMal:VALue?", *of_status, *settings.range_questions))
+        self._of_settings = ";".join(settings.questions)
         self._ranges = None
         self._answered = None
 
@@ -101,18 +102,17 @@ class YokogawaUpdates(YokogawaIntegrator):
     def _shown_with_settings(self, window: Window, settings: YokogawaSettings, *, fresh: bool = False) -> PowerReading:
         """Take values, status, ranges and all other settings in one exchange, and make a reading of them."""
         question = f":STATus:EESR?;{self._question}"
-        whole = f"{question};{';'.join(settings.questions)}"
+        whole = f"{question};{self._of_settings}"
         if len(whole) <= _LONGEST_MESSAGE:
             answers = self.session.query(whole).split(";")
         else:
-            rest = self.session.query(";".join(settings.questions)).split(";")
+            rest = self.session.query(self._of_settings).split(";")
             answers = self.session.query(question).split(";") + rest
         kept = len(settings.questions)
         event, shown_by, of_settings = answers[0], answers[1:-kept], tuple(answers[-kept:])
         shown = self._shown(shown_by)
         ranges = tuple(shown_by[self._first_range :])
-        # the same words mean the same settings, but for a sensor's ratio, which is a question of its own
-        if self._answered is None or self._answered[0] != ranges + of_settings or any("," in text for text in ranges):
+        if self._answered is None or self._answered[0] != ranges + of_settings or _of_sensor(ranges):
             self._answered = (ranges + of_settings, settings.from_answers(ranges, of_settings))
         updated = fresh or bool(parse_integer(event) & 1)
         extra = Status.VALID if updated else Status.STALE
@@ -131,7 +131,7 @@ class YokogawaUpdates(YokogawaIntegrator):
             )
         flags = self._flags(answers[1:first])
         texts = tuple(answers[first:])
-        if self._ranged is None or self._ranged[0] != texts or any("," in text for text in texts):
+        if self._ranged is None or self._ranged[0] != texts or _of_sensor(texts):
             self._ranged = (texts, settings.ranges(texts))
         voltage, current = self._ranged[1]
         return Shown(texts_of_values, flags, voltage, current)
@@ -145,35 +145,33 @@ class YokogawaUpdates(YokogawaIntegrator):
         self._ranges = ranges
         taken = dict(zip(self._items, shown.values, strict=True))
         count = len(shown.flags)
-        shown_flags = tuple(
-            flags | values.nonsense(taken, index + 1) if rms else flags
+        shown_flags = [
+            values.either(flags, values.nonsense(taken, index + 1)) if rms else flags
             for index, (flags, rms) in enumerate(zip(shown.flags, self._settings_now().rms, strict=True))
-        )
-        elements = tuple(
+        ]
+        identity, address = self.identity, self.address
+        found = [
             values.element_reading(
                 str(index + 1),
                 taken,
-                extra | shown_flags[index],
+                values.either(extra, shown_flags[index]),
                 shown.full(in_force, index),
                 window,
-                self.identity,
-                self.address,
+                identity,
+                address,
             )
             for index in range(count)
-        )
-        total = elements[0]
-        summed: tuple[int, ...] = (0,)
+        ]
+        elements = tuple(element for element, _ in found)
+        total, status = found[0]
         if count > 1 and in_force.wiring != "1P2W":
             summed = self._summed(in_force.wiring)
             flags = extra
             for index in summed:
                 flags |= shown_flags[index]
-            total = values.element_reading("SIGMA", taken, flags, {}, window, self.identity, self.address)
-        status = Status.VALID
-        for element in (*(elements[index] for index in summed), total):
-            for quantity in (element.voltage, element.current, element.active_power):
-                if quantity.status is not status:
-                    status |= quantity.status
+            total, status = values.element_reading("SIGMA", taken, flags, {}, window, identity, address)
+            for index in summed:
+                status |= found[index][1]
         return PowerReading(elements, total, in_force, window, status, missed)
 
     def _in_force(self) -> PowerSettings:
@@ -186,3 +184,8 @@ class YokogawaUpdates(YokogawaIntegrator):
         reply = self.session.query(f":NUMeric:NORMal:VALue? {energy_at};VALue? {len(self._items)}")
         energy, _, elapsed = reply.partition(";")
         return energy, elapsed
+
+
+def _of_sensor(ranges: Sequence[str]) -> bool:
+    """Whether the same words may mean something else: a sensor's ratio is a question of its own."""
+    return "," in "".join(ranges)

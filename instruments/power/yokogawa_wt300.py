@@ -23,6 +23,7 @@ from . import _wt300_accuracy as accuracy
 from . import _wt300_tables as tables
 from ._wt300_settings import AVERAGING, Settings
 from ._yokogawa import YokogawaMeter
+from ._yokogawa_values import either
 
 _OVER = (64, 512, 4096)
 _PEAK = (128, 1024, 8192)
@@ -119,8 +120,10 @@ class YokogawaWT300(YokogawaMeter):
     def _flags(self, answers: Sequence[str]) -> tuple[Status, ...]:
         condition = parse_integer(answers[0])
         return tuple(
-            (Status.OVER_RANGE if condition & _OVER[number] else Status.VALID)
-            | (Status.PEAK_OVER if condition & _PEAK[number] else Status.VALID)
+            either(
+                Status.OVER_RANGE if condition & _OVER[number] else Status.VALID,
+                Status.PEAK_OVER if condition & _PEAK[number] else Status.VALID,
+            )
             for number in range(self._model.elements)
         )
 

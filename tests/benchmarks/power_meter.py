@@ -1,9 +1,9 @@
 """CPU time of one reading of a simulated WT310E over VXI-11, beside a bare PyVISA query and PyMeasure.
 
-All three send the same message and take its reply: `read(fresh=False)` makes readings with unit, status, range and
-settings of it, PyVISA returns the text, PyMeasure splits it into floats. The meter serves one link, so they take
-turns. Counted is the CPU time of the reading thread. The bar: at most twice PyVISA's and 150 µs more, and below
-PyMeasure's, which runs in an environment of its own: too heavy for every contributor.
+All three send the same message and take its reply: `read(fresh=False)` makes numbers with status, ranges and settings
+of it (a `Reading` when it is looked at), PyVISA returns the text, PyMeasure splits it into floats. The meter serves one
+link, so they take turns. Counted is the CPU time of the reading thread. The bar: at most twice PyVISA's and 150 µs
+more, and below PyMeasure's, which runs in an environment of its own: too heavy for every contributor.
 """
 
 from __future__ import annotations

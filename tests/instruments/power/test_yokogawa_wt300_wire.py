@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -20,7 +23,7 @@ from aicalib_hw.errors import (
 )
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import ElementReading, PowerReading, PowerSettings
-from aicalib_hw.readings import Instant, Reading, Status, Window
+from aicalib_hw.readings import Instant, Reading, Status, Window, from_plain, to_plain
 from aicalib_hw.scpi.session import ScpiSession
 from aicalib_hw.trace import ReplayLink
 
@@ -95,6 +98,29 @@ def test_the_values_of_the_manual_are_read_with_their_units() -> None:
     assert reading.settings.update_interval == 0.5
     assert reading.active_power.range == 6000.0
     assert reading.active_power.resolution == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda reading: pickle.loads(pickle.dumps(reading)),
+        lambda reading: from_plain(PowerReading, to_plain(reading)),
+        lambda reading: replace(reading, total=replace(reading.total)),
+        copy.deepcopy,
+    ],
+    ids=["pickled", "through JSON", "replaced", "copied"],
+)
+def test_a_reading_is_plain_data_also_where_nobody_has_looked_at_it(
+    copied: Callable[[PowerReading], PowerReading],
+) -> None:
+    reading = shown(GOOD)
+    other = copied(reading)
+    assert other == reading
+    assert reading == other
+    assert float(other.active_power) == 2300.0
+    assert other != replace(reading, total=replace(reading.total, frequency=None))
+    assert reading.voltage is reading.voltage
+    assert not hasattr(reading.total, "watts")
 
 
 def test_an_update_of_a_stream_is_waited_for_and_taken_in_one_message() -> None:
