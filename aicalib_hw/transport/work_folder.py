@@ -15,9 +15,14 @@ def work_folder(of: str, *, whose: str) -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix=f"aicalib-{of}-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise ConnectionFailed(
-            f"{whose} has no place for its files",
-            where=tempfile.gettempdir(),
-            why=str(error),
-            advice="make room there, or name another folder for temporary files: TMPDIR",
-        ) from error
+        raise no_room(whose, str(error)) from error
+
+
+def no_room(whose: str, why: str) -> ConnectionFailed:
+    """Return the error for files that cannot be written; whose: as for `work_folder`."""
+    return ConnectionFailed(
+        f"{whose} has no place for its files",
+        where=tempfile.gettempdir(),
+        why=why,
+        advice="make room there, or name another folder for temporary files: TMPDIR",
+    )

@@ -227,12 +227,31 @@ class Client:
                 add_time(at)
                 add_number(number)
                 add_size(len(data))
-                put(data)
+                try:
+                    put(data)
+                except OSError as error:
+                    self._out_of_room(error)
+                    return
                 latest[number] = at
                 left -= len(data)
                 if left < 0:
                     request.kind, request.failure = "overrun", f"the answer is longer than {job.most_bytes} bytes"
                     return
+
+    def put_away(self) -> None:
+        """Write out what is still held of what came; call it once, when nothing more comes."""
+        try:
+            self._spool.close()
+        except OSError as error:
+            self._out_of_room(error)
+
+    def _out_of_room(self, error: OSError) -> None:
+        """Drop all that is under way: what comes from now on would be lost."""
+        if not self.gone:
+            place = Path(self._job.signals).parents[1]
+            self.gone, self.gone_kind = f"what comes cannot be kept in {place}: {error.strerror}", "room"
+            tell({"gone": self.gone})
+        self._stop(cut=True)
 
     def _judge(self, request: Request) -> None:
         """Stop sending where nothing but failures comes."""
@@ -286,7 +305,8 @@ class Client:
     def decode(self, spool: IO[bytes]) -> tuple[array[int], array[int], array[int], array[int]]:
         """Split and decode what was put away; return of each text event: time, request, joined, stamp in its text.
 
-        Of an aborted load, what a moment allows: from its begin on, without a gap.
+        Of an aborted load what a moment allows, and where room ran out what had been kept: from its begin on, without a
+        gap.
         """
         times, numbers, joined, stamps = array("q"), array("q"), array("q"), array("q")
         answers = [Answer() for _ in self.requests]
@@ -296,9 +316,12 @@ class Client:
         whole: dict[int, list[bytes]] = {}
         for index, (at, number, size) in enumerate(zip(self._times, self._numbers, self._sizes, strict=True)):
             if not index % _LOOK_AFTER_READS and self._hurried_enough():
-                self._leave_out(index)
+                self._leave_out(index, "not decoded, as the load was aborted")
                 break
             data = spool.read(size)
+            if len(data) < size:
+                self._leave_out(index, "not kept to its end, for want of room")
+                break
             last[number] = at
             if not streaming:
                 whole.setdefault(number, []).append(data)
@@ -330,12 +353,12 @@ class Client:
             self._hurried_at = _now()
         return bool(self._hurried_at) and _now() - self._hurried_at > _HURRIED * 1e9
 
-    def _leave_out(self, index: int) -> None:
+    def _leave_out(self, index: int, why: str) -> None:
         """Take no answer for whole of which a read, from this one on, was not decoded."""
         for number in set(self._numbers[index:]):
             request = self.requests[number]
             if request.complete:
-                request.kind, request.failure = "cut", "not decoded, as the load was aborted"
+                request.kind, request.failure = "cut", why
 
     def _take(self, number: int, answer: Answer, payload: bytes) -> str:
         try:
@@ -432,12 +455,15 @@ def _carry_out(job: Job) -> None:
     directory = Path(job.directory)
     gc.disable()  # a collection would hold up every stream; a load leaves few cycles behind
     began = time.process_time()
-    with open(directory / "reads", "wb", buffering=1 << 20) as spool:
-        client = Client(job, spool)
+    client = Client(job, open(directory / "reads", "wb", buffering=1 << 20))  # noqa: SIM115 - `put_away` closes it
+    try:
         asyncio.run(client.run())
+    finally:
+        client.put_away()
     received = time.process_time()
     with open(directory / "reads", "rb", buffering=1 << 20) as spool:
         columns = client.decode(spool)
+    os.unlink(directory / "reads")  # where room ran out, this makes some for what was decoded
     size, reads = client.volume
     effort = Effort(received - began, time.process_time() - received, size, reads)
     for name, column in zip(

@@ -16,6 +16,7 @@ from aicalib_hw.errors import (
     OutOfRange,
 )
 from aicalib_hw.trace import REDACTED
+from aicalib_hw.transport.work_folder import no_room
 
 from ._address import Served
 from ._crew import Seen
@@ -74,6 +75,8 @@ class Refusals:
             return self.of(refused, model)
         if seen.gone_kind == "unreachable":
             return ConnectionFailed("the service is not there any more", where=where, why=why)
+        if seen.gone_kind == "room":
+            return no_room("the client", seen.gone)
         if seen.gone_kind == "silent":
             return DeadlineExceeded("the service is silent", where=where, why=why, advice="see the driver's timeout")
         return ConnectionLost("every request failed", where=where, why=why)

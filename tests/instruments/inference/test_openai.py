@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -275,6 +278,52 @@ def test_a_server_that_falls_silent_is_an_error_within_the_timeout() -> None:
         measured(service, timeout=1.0)
     assert "silent" in str(silent.value) or "nothing came" in str(silent.value)
     assert time.monotonic() - began < 30
+
+
+@pytest.fixture
+def small_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
+    """Has temporary files lie on a disk of so many bytes."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("a small disk needs root and mount: sudo apt-get install mount")
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def make(size: str) -> Path:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], check=True)
+        monkeypatch.setattr("tempfile.tempdir", str(place))
+        return place
+
+    yield make
+    if place.is_mount():
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_full_of_what_came_ends_the_load_and_what_was_kept_is_whole(
+    small_place: Callable[[str], Path],
+) -> None:
+    place = small_place("900k")
+    load = replace(OFFERED, output_tokens=50, request_rate=60, duration=4.0, headroom=1.0)
+    with Service(Habits(gap=0.002)) as server, hw.open_instrument(server.address, timeout=5.0) as service:
+        found = service.measure_tokens(load)
+    assert found.validity.status is ValidityStatus.ERROR
+    assert found.value is None
+    assert f"cannot be kept in {place}: No space left on device" in found.validity.reasons[0]
+    assert found.window.duration < load.duration
+    assert found.evidence["requests_complete"] > 20
+    assert found.evidence["output_tokens_by_usage"] == 50 * found.evidence["requests_complete"]
+    assert found.evidence["events"] >= found.evidence["output_tokens_by_usage"]
+    assert list(place.iterdir()) == []
+
+
+def test_a_disk_on_which_nothing_of_the_load_can_be_kept_is_told_by_name(small_place: Callable[[str], Path]) -> None:
+    place = small_place("64k")
+    with (
+        Service(Habits(gap=0.002)) as server,
+        hw.open_instrument(server.address, timeout=5.0) as service,
+        pytest.raises(ConnectionFailed, match="the client has no place for its files"),
+    ):
+        service.measure_tokens(replace(SHORT, output_tokens=50, concurrency=8))
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
