@@ -111,8 +111,7 @@ def test_times_to_the_first_token_and_between_tokens_are_true_within_a_milliseco
     with hw.open_instrument(simulated.address, timeout=3.0) as instrument:
         for _ in range(3):
             tries.append(against_the_source(simulated.truth, measured_by(instrument, simulated, load)))
-            quiet, worst = tries[-1]
-            if quiet and max(worst.values()) < 1e-3:
+            if max(tries[-1][1].values()) < 1e-3:
                 return
     # Whether others kept this host busy, the stamps of the source tell, and not the driver, which is what is tested: a
     # source that was late by a millisecond itself does not show whether the client was.
@@ -130,7 +129,7 @@ def against_the_source(truth: Any, found: Measurement) -> tuple[bool, dict[str, 
     events = [one for one in truth.events() if one.number in numbers]
     late = np.concatenate([np.array(one.sent) - np.array(one.due) for one in events]) / 1e9
     gaps = np.concatenate([np.diff(np.array(one.sent)) for one in events]) / 1e9
-    first = np.percentile([(one.first - one.received) / 1e9 for one in ours], 50)
+    firsts = [(one.first - one.received) / 1e9 for one in ours]
     each = np.percentile([(one.last - one.first) / 1e9 / (one.tokens - 1) for one in ours], 50)
     told = found.evidence
     worst = {
@@ -138,8 +137,9 @@ def against_the_source(truth: Any, found: Measurement) -> tuple[bool, dict[str, 
     }
     # A time counts from when the request was due, and how late it was sent is stated beside it; what the server took to
     # notice a request is in the time of the client, and not in that of the server.
-    beyond = told["ttft_s"]["p50"] - first
-    worst["ttft p50"] = max(-beyond, beyond - told["dispatch_lag_s"]["p50"], 0.0)
+    for percent in (50, 90, 95):
+        beyond = told["ttft_s"][f"p{percent}"] - np.percentile(firsts, percent)
+        worst[f"ttft p{percent}"] = max(-beyond, beyond - told["dispatch_lag_s"][f"p{percent}"], 0.0)
     worst["tpot p50"] = abs(told["tpot_s"]["p50"] - each)
     return bool(np.percentile(late, 99) < 1e-3), worst
 
