@@ -426,10 +426,13 @@ def test_nothing_there_and_something_else_there_are_told_apart() -> None:
         "prometheus+http://host/metrics?also=http://user:word@other/metrics",
         "prometheus+http://user:word@host:70000/metrics",
         "prometheus+http://host/metrics?also=http://host/metrics",
+        "prometheus+http://host/metrics?longest=many",
+        "prometheus+http://host/metrics?counts=both",
+        "prometheus+http://host/metrics?every=0",
     ],
 )
 def test_an_address_that_makes_no_sense_is_refused_without_a_word_sent(address: str) -> None:
-    with pytest.raises(AicalibError) as refused:
+    with pytest.raises(UsageError) as refused:
         hw.open_instrument(address)
     assert "user:word" not in str(refused.value)
     assert "sk-1" not in str(refused.value)
