@@ -21,8 +21,8 @@ import pytest
 import aicalib_hw as hw
 from aicalib_hw.errors import (
     Aborted,
-    AicalibError,
     ConnectionFailed,
+    DeadlineExceeded,
     IdentityMismatch,
     InstrumentReportedError,
     NotPermitted,
@@ -274,7 +274,7 @@ def test_a_server_that_dies_in_the_window_leaves_what_was_seen_and_an_error() ->
 
 def test_a_server_that_falls_silent_is_an_error_within_the_timeout() -> None:
     began = time.monotonic()
-    with Service(Habits(stalls=True)) as service, pytest.raises(AicalibError) as silent:
+    with Service(Habits(stalls=True)) as service, pytest.raises(DeadlineExceeded) as silent:
         measured(service, timeout=1.0)
     assert "silent" in str(silent.value) or "nothing came" in str(silent.value)
     assert time.monotonic() - began < 30

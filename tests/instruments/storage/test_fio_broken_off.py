@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aicalib_hw.instruments.storage.fio import Fio
 
-from aicalib_hw.errors import Aborted, DeadlineExceeded, InstrumentReportedError
+from aicalib_hw.errors import Aborted, ConnectionFailed, DeadlineExceeded, InstrumentReportedError
 from aicalib_hw.readings import Measurement, ValidityStatus
 from tests.disks import Disk
 
@@ -196,6 +196,6 @@ def test_a_directory_that_goes_away_is_told_by_name(disk: Disk) -> None:
     below.mkdir()
     with Fio(f"fio://{below}?loop=yes") as tester:
         below.rmdir()
-        with pytest.raises(Exception, match="nothing at") as gone:
+        with pytest.raises(ConnectionFailed, match="nothing at") as gone:
             tester.measure_throughput(READ)
     assert str(below) in str(gone.value)

@@ -22,9 +22,9 @@ from aicalib_hw.interfaces import TrainingPlan
 from aicalib_hw.readings import Measurement
 
 
-def kept(measure: Callable[[], object]) -> Measurement:
-    """What a measurement that breaks off keeps beside its error, which is also its reason."""
-    with pytest.raises(InstrumentError) as caught:
+def kept(measure: Callable[[], object], error: type[InstrumentError]) -> Measurement:
+    """What a measurement that breaks off keeps beside its error, of this type, which is also its reason."""
+    with pytest.raises(error) as caught:
         measure()
     partial = caught.value.partial
     assert isinstance(partial, Measurement)

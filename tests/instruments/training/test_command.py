@@ -85,12 +85,12 @@ def test_a_command_that_writes_its_own_log_is_followed_there(tmp_path: Path) -> 
 
 def test_a_command_that_ends_too_early_keeps_its_steps_and_is_marked() -> None:
     with TrainingLog(OUTPUT) as log:
-        result = kept(lambda: log.measure_tokens(planned(*command(steps=6))))
+        result = kept(lambda: log.measure_tokens(planned(*command(steps=6))), ConnectionLost)
         assert result.validity.status is ValidityStatus.ERROR
         assert "ended with status 0 after 5 steps" in result.validity.reasons[0]
         assert result.evidence["steps"] == 3
         failing = command(steps=6, then="print('out of memory'); sys.exit(7)")
-        result = kept(lambda: log.measure_tokens(planned(*failing)))
+        result = kept(lambda: log.measure_tokens(planned(*failing)), ConnectionLost)
     assert "with status 7" in result.validity.reasons[0]
     assert "out of memory" in result.validity.reasons[0]
 
@@ -98,7 +98,7 @@ def test_a_command_that_ends_too_early_keeps_its_steps_and_is_marked() -> None:
 def test_a_command_that_is_killed_in_the_middle_says_by_what() -> None:
     killing = command(steps=8, then="import os; os.kill(os.getpid(), 9)")
     with TrainingLog(OUTPUT) as log:
-        result = kept(lambda: log.measure_tokens(planned(*killing)))
+        result = kept(lambda: log.measure_tokens(planned(*killing)), ConnectionLost)
     assert "by signal 9" in result.validity.reasons[0]
     assert result.runs
 
@@ -134,7 +134,7 @@ def fill(disk):
 """
         with TrainingLog(f"log://{path}?framework=nanogpt&from=command") as log:
             plan = planned(python, option, fill + filling, warm_up_steps=2, steps=300, step_timeout=1.0)
-            result = kept(lambda: log.measure_tokens(plan))
+            result = kept(lambda: log.measure_tokens(plan), DeadlineExceeded)
         assert result.validity.status is ValidityStatus.ERROR
         assert "disk of the log is full" in result.validity.reasons[0]
         assert result.runs

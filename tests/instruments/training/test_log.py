@@ -272,7 +272,7 @@ def test_a_step_that_several_processes_log_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_job_that_began_again_from_a_checkpoint_keeps_what_it_had_and_is_marked(tmp_path: Path) -> None:
-    result = kept(lambda: read(tmp_path / "train.log", *steps(8), *steps(8)[4:]))
+    result = kept(lambda: read(tmp_path / "train.log", *steps(8), *steps(8)[4:]), ProtocolError)
     assert result.validity.status is ValidityStatus.ERROR
     assert "goes back from step 8 to step 5" in result.validity.reasons[0]
     assert [run.evidence["step"] for run in result.runs] == [4, 5, 6, 7, 8]
@@ -280,7 +280,7 @@ def test_a_job_that_began_again_from_a_checkpoint_keeps_what_it_had_and_is_marke
 
 def test_a_log_that_changes_its_form_keeps_what_came_before_and_is_marked(tmp_path: Path) -> None:
     shortened = [line.replace("elapsed time per iteration (ms)", "elapsed") for line in steps(20)]
-    result = kept(lambda: read(tmp_path / "train.log", *steps(20)[:8], *shortened[8:]))
+    result = kept(lambda: read(tmp_path / "train.log", *steps(20)[:8], *shortened[8:]), ProtocolError)
     assert result.validity.status is ValidityStatus.ERROR
     assert "does not say what it should" in result.validity.reasons[0]
     assert (result.evidence["steps"], result.value) == (5, pytest.approx(BATCH * LENGTH / 0.5))
@@ -288,7 +288,7 @@ def test_a_log_that_changes_its_form_keeps_what_came_before_and_is_marked(tmp_pa
 
 def test_a_log_that_goes_on_as_another_frameworks_is_told_by_its_name(tmp_path: Path) -> None:
     others = [FORMS["nanogpt"](step, 0.5) for step in range(9, 60)]
-    result = kept(lambda: read(tmp_path / "train.log", *steps(20)[:8], *others))
+    result = kept(lambda: read(tmp_path / "train.log", *steps(20)[:8], *others), ProtocolError)
     assert result.validity.status is ValidityStatus.ERROR
     assert "the log is of nanoGPT" in result.validity.reasons[0]
     with pytest.raises(ProtocolError, match="of nanoGPT") as caught:
@@ -304,7 +304,9 @@ def test_a_job_that_never_logs_is_an_error_that_shows_what_it_wrote_instead(tmp_
 
 
 def test_a_job_that_hangs_after_some_steps_keeps_them_and_is_marked(tmp_path: Path) -> None:
-    result = kept(lambda: followed(Job(tmp_path / "train.log", steps=8), plan=planned(step_timeout=0.5)))
+    result = kept(
+        lambda: followed(Job(tmp_path / "train.log", steps=8), plan=planned(step_timeout=0.5)), DeadlineExceeded
+    )
     assert result.validity.status is ValidityStatus.ERROR
     assert "no step was logged for 0.5 s" in result.validity.reasons[0]
     assert 0 < result.evidence["steps"] < 10
@@ -408,7 +410,7 @@ def test_an_abort_from_another_thread_ends_it_within_a_second_and_keeps_the_step
             log.abort()
 
         threading.Timer(0.8, abort).start()
-        result = kept(lambda: log.measure_tokens(planned(steps=10_000)))
+        result = kept(lambda: log.measure_tokens(planned(steps=10_000)), Aborted)
         assert time.monotonic() - asked[0] < 1.0
         assert result.validity.status is ValidityStatus.ABORTED
         assert result.runs

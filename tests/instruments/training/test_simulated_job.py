@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aicalib_hw.instruments.training.log import TrainingLog
 
-from aicalib_hw.errors import ProtocolError
+from aicalib_hw.errors import DeadlineExceeded, ProtocolError
 from aicalib_hw.interfaces import TrainingPlan
 from aicalib_hw.readings import Measurement, ValidityStatus
 from tests.simulators.jobs import settled
@@ -19,7 +19,7 @@ from .jobs import kept
 LATE: dict[str, Any] = {"outside": 0.5}
 """Lines may come late on a busy host, which is no fault of the job: where another clock is not what is tested."""
 
-BREAK = ("restart", "stall", "dies")
+BREAK = {"restart": ProtocolError, "stall": DeadlineExceeded, "dies": DeadlineExceeded}
 FRAMEWORKS = ("megatron", "torchtitan", "deepspeed", "nanogpt", "huggingface")
 
 
@@ -100,7 +100,8 @@ def test_what_passes_between_the_steps_that_the_job_times_is_found() -> None:
 def test_a_fault_that_spoils_the_number_marks_it_and_keeps_its_steps(fault: dict[str, Any], told: str) -> None:
     def act(framework: str) -> Measurement:
         with settled(framework=framework) as job:
-            return kept(lambda: measured(job, fault)) if fault["kind"] in BREAK else measured(job, fault)
+            error = BREAK.get(fault["kind"])
+            return measured(job, fault) if error is None else kept(lambda: measured(job, fault), error)
 
     for framework, result in each_of(("megatron", "huggingface"), act).items():
         assert not result.validity, framework

@@ -21,7 +21,15 @@ import pytest
 from aicalib_hw.instruments.training._torch_address import shape_of
 from aicalib_hw.instruments.training.torch_run import TorchTraining
 
-from aicalib_hw.errors import ConnectionFailed, MissingExtra, MissingProgram, OutOfRange, UsageError
+from aicalib_hw.errors import (
+    Aborted,
+    ConnectionFailed,
+    ConnectionLost,
+    MissingExtra,
+    MissingProgram,
+    OutOfRange,
+    UsageError,
+)
 from aicalib_hw.interfaces import TrainingPlan
 from aicalib_hw.readings import Measurement, ValidityStatus
 from tests.core.test_transport_process import gone
@@ -169,7 +177,7 @@ def test_a_process_that_dies_leaves_the_steps_before_marked_and_takes_the_others
     with TorchTraining(TWO) as training:
         caught: list[Measurement] = []
         thread = threading.Thread(
-            target=lambda: caught.append(kept(lambda: training.measure_tokens(planned(steps=100_000))))
+            target=lambda: caught.append(kept(lambda: training.measure_tokens(planned(steps=100_000)), ConnectionLost))
         )
         thread.start()
         workers = workers_of(training)
@@ -190,7 +198,7 @@ def test_an_abort_ends_all_processes_within_a_second_and_keeps_the_steps() -> No
     with TorchTraining(f"torch://local?{SMALL}") as training:
         caught: list[Measurement] = []
         thread = threading.Thread(
-            target=lambda: caught.append(kept(lambda: training.measure_tokens(planned(steps=100_000))))
+            target=lambda: caught.append(kept(lambda: training.measure_tokens(planned(steps=100_000)), Aborted))
         )
         thread.start()
         workers = workers_of(training, 1)
@@ -248,7 +256,7 @@ def test_a_model_that_torch_cannot_build_is_told_in_its_words_and_a_full_disk_in
 ) -> None:
     with TorchTraining("torch://local?device=cuda") as training:
         if shutil.which("nvidia-smi") is None:
-            with pytest.raises(Exception, match="ended with status") as caught:
+            with pytest.raises(ConnectionLost, match="ended with status") as caught:
                 training.measure_tokens(PLAN)
             assert "Error" in str(caught.value)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no-such-place"))
