@@ -49,7 +49,7 @@ def _measure_here(kernel: Kernel, place: CoreOfHost, seconds: float, found: list
     if not plan.clock_variant:
         return
     plan = replace(plan, clock_pairs=plan.pairs, slices_per_clock=1)
-    stamp_ns = stamp_cost(core, kernel) * 1e9
+    stamp_ns = stamp_cost(core, plan) * 1e9
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = _of_turn(core.run(plan, until_ns=time.monotonic_ns() + TURN_NS), plan, stamp_ns)

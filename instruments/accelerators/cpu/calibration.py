@@ -61,10 +61,10 @@ def chains_agree(*, links: int = 30_000, count: int = 20) -> float | None:
     return (add_cycles / min(additions)) / (multiply_cycles / min(multiplications))
 
 
-def stamp_cost(core: Core, kernel: Kernel) -> float:
-    """Return the seconds that an empty slice lasts at least: what reading the clock and starting the kernel cost."""
-    spans = core.run(Plan(kernel, 1), until_ns=_NO_TIME_LIMIT, most=_TRIES).slices
-    return _shortest(spans) / 1e9
+def stamp_cost(core: Core, fitted: Plan) -> float:
+    """Return the seconds that a slice lasts at least besides its pairs: reading the clock and starting the kernel."""
+    spans = core.run(Plan(fitted.kernel, 1), until_ns=_NO_TIME_LIMIT, most=_TRIES).slices
+    return max(_shortest(spans) - SLICE_NS / fitted.pairs, 1.0) / 1e9
 
 
 def _durations(spans: Sequence[int]) -> list[int]:

@@ -123,7 +123,7 @@ class Crew:
         work.pinned = pin(work.core)
         core = Core(self._control)
         work.plan = fit(core, self._kernel)
-        work.stamp_cost_s = stamp_cost(core, self._kernel)
+        work.stamp_cost_s = stamp_cost(core, work.plan)
         self._fitted.wait()
         while not self._control.stopped and not self._about_to_begin():
             core.run(work.plan, until_ns=time.monotonic_ns() + _WARMING_NS)
@@ -133,6 +133,8 @@ class Crew:
             done = core.run(work.plan, until_ns=self._end_ns, not_before_ns=begin_ns)
             work.spans.extend(done)
         after = (time.thread_time_ns(), time.monotonic_ns(), _preemptions())
+        # The core may have been slow before: with tiles of AMX it begins at less than half its rate after a pause.
+        work.stamp_cost_s = min(work.stamp_cost_s, stamp_cost(core, work.plan))
         work.cpu_ns, work.wall_ns = after[0] - before[0], after[1] - before[1]
         work.preempted = None if before[2] is None or after[2] is None else after[2] - before[2]
 

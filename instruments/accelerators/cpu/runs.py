@@ -48,7 +48,7 @@ class Timeline:
     """The slices of one core: the plain ones, and those with the clock chain.
 
     clock_cycles: cycles that the chain of a clock slice lasts, 0 = there is none.
-    stamp_ns: what reading the clock adds to a slice.
+    stamp_ns: what reading the clock and starting the kernel add to a slice; they are no part of what a cycle holds.
     """
 
     plain: CoreSlices
@@ -103,7 +103,7 @@ class Timeline:
         direct = np.maximum(starts - plain.stops[before], plain.starts[after] - stops) <= DIRECT_NS
         counted = direct & (np.abs(first - second) <= ALIKE * np.minimum(first, second))
         clocks = self.clock_cycles * 1e9 / (stops - starts - self.stamp_ns)[counted]
-        rates = plain.operations * 2e9 / (first + second)[counted]
+        rates = plain.operations * 2e9 / (first + second - 2 * self.stamp_ns)[counted]
         return ClockReadings(starts[counted], clocks, rates / clocks)
 
 
