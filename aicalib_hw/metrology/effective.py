@@ -130,9 +130,7 @@ def effective_compute(
         done = {one: rate * operations_per_token * shares[one] * tokens.window.duration for one in shares}
         value = 100 * sum(busy.values())
         components = _components(tokens, references, busy)
-        expanded = _COVERAGE * sum(standard_uncertainty(one, value, "%") ** 2 for one in components) ** 0.5
-        if value > 100 + expanded:
-            found.append(over_full(value, expanded))
+        found += above_full(value, components)
     status = ValidityStatus.INVALID if found else ValidityStatus.VALID
     return Measurement(
         quantity="effective_compute",
@@ -161,11 +159,14 @@ def effective_compute(
     )
 
 
-def over_full(value: float, expanded: float) -> str:
+def above_full(value: float, components: Sequence[Component]) -> tuple[str, ...]:
     """Return what is said of a value, in %, that lies above 100 % by more than its expanded uncertainty."""
+    expanded = _COVERAGE * sum(standard_uncertainty(one, value, "%") ** 2 for one in components) ** 0.5
+    if value <= 100 + expanded:
+        return ()
     return (
         f"{value:.4g} % is more than 100 %, beyond an uncertainty of {expanded:.2g} %: the reference rate is no upper "
-        "bound, or the operations of a token are counted wrongly"
+        "bound, or the operations of a token are counted wrongly",
     )
 
 

@@ -14,12 +14,11 @@ from dataclasses import replace
 
 from aicalib_hw.errors import UsageError
 from aicalib_hw.metrology.budget import standard_uncertainty
-from aicalib_hw.metrology.effective import NAME, VERSION, Variant, as_share, over_full
+from aicalib_hw.metrology.effective import NAME, VERSION, Variant, above_full, as_share
 from aicalib_hw.readings import Component, Measurement, Run, Validity, ValidityStatus, Window
 
 _ALL = "all-workloads"
 _OWN = "token rate: "
-_COVERAGE = 2.0
 
 
 def definition_of_all(variant: Variant) -> str:
@@ -53,9 +52,7 @@ def of_all_workloads(parts: Sequence[Measurement]) -> Measurement:
     if len(busy) == len(parts):
         value = sum(busy) / sum(times)
         components = _components(parts, kinds, busy)
-        expanded = _COVERAGE * sum(standard_uncertainty(one, value, "%") ** 2 for one in components) ** 0.5
-        if value > 100 + expanded:
-            found.append(over_full(value, expanded))
+        found += above_full(value, components)
     first = min((one.window.start for one in parts), key=lambda one: one.utc_ns)
     last = max((one.window.stop for one in parts), key=lambda one: one.utc_ns)
     window = Window(first, last, f"windows of {' and '.join(kinds)}, {sum(times):.6g} s together")

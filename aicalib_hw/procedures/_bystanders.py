@@ -1,11 +1,19 @@
-"""What other programs did to a platform while its power was measured under a load of ours."""
+"""What other programs did to a platform while it was measured."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aicalib_hw.interfaces import LoadRun
 from aicalib_hw.readings import Measurement, Validity, ValidityStatus
+
+
+def others_told(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return as evidence of a point what the evidence of its runs tells of other programs; nothing where none does."""
+    told = [run.get("load_of_others") for run in runs]
+    return {} if all(one is None for one in told) else {"load_of_others": told}
 
 
 def with_others(measured: Measurement, running: LoadRun, tolerance: float) -> Measurement:

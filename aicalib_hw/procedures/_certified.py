@@ -46,16 +46,17 @@ def certified(
         refused = tuple(replace(one, used=False, reasons=reasons) for one in run.runs)
         return replace(run, runs=refused, validity=Validity(ValidityStatus.INVALID, reasons))
     components = run.components
-    if limits and _expired(certificate) is None:
+    if limits and expired(certificate) is None:
         components = instead_of_limits(components, certificate, limits)
     return replace(run, value=value, components=(*components, component))
 
 
 def notes_on(certificate: Certificate | None) -> tuple[str, ...]:
     """Return what a reader must know of a certificate: that it does not hold today."""
-    expired = None if certificate is None else _expired(certificate)
-    return (f"{expired}: no certificate may be issued from this",) if expired else ()
+    ended = None if certificate is None else expired(certificate)
+    return (f"{ended}: no certificate may be issued from this",) if ended else ()
 
 
-def _expired(certificate: Certificate) -> str | None:
+def expired(certificate: Certificate) -> str | None:
+    """Return why a certificate does not hold today, None if it does."""
     return validity_on(certificate, datetime.datetime.now(datetime.UTC).date())

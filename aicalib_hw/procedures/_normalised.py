@@ -11,8 +11,6 @@ from dataclasses import replace
 from aicalib_hw.metrology.indications import NORMALISED
 from aicalib_hw.readings import Component, Measurement
 
-__all__ = ["NORMALISED", "scaled", "times"]
-
 
 def times(run: Measurement, parameters: int) -> Measurement:
     """Return a rate, and that of each of its runs, multiplied by the parameters, which are known exactly."""

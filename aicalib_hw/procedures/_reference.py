@@ -7,7 +7,6 @@ has entered its uncertainty.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,9 @@ from typing import Any
 from aicalib_hw.errors import AicalibError, UsageError
 from aicalib_hw.identity import Certificate
 from aicalib_hw.interfaces import PowerMeter, PowerReading, PowerSettings
-from aicalib_hw.metrology.certificates import corrected, instead_of_limits, points_in_range, validity_on
+from aicalib_hw.metrology.certificates import corrected, instead_of_limits, points_in_range
 from aicalib_hw.metrology.transducers import Transducer
+from aicalib_hw.procedures._certified import expired
 from aicalib_hw.readings import Measurement, Status, Validity, ValidityStatus
 
 CURRENT_HEADROOM = 1.1
@@ -192,7 +192,7 @@ class Reference:
                 value, of_certificate = corrected(
                     value, "W", "power", self.certificate, full_scale=self.full_scale, scale=self.scale
                 )
-                if validity_on(self.certificate, datetime.datetime.now(datetime.UTC).date()) is None:
+                if expired(self.certificate) is None:
                     components = instead_of_limits(components, self.certificate)
                 components += (of_certificate,)
                 evidence["correction_W"] = value - float(measured.value)

@@ -14,10 +14,11 @@ from typing import Any
 from aicalib_hw.interfaces import InferenceLoad, InferenceService, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import clock_evidence, time_base
+from aicalib_hw.metrology.indications import NORMALISED
 from aicalib_hw.procedures._apart import why_unjudged
 from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
 from aicalib_hw.procedures._kept import keeping_partial
-from aicalib_hw.procedures._normalised import NORMALISED, scaled, times
+from aicalib_hw.procedures._normalised import scaled, times
 from aicalib_hw.procedures._point import (
     make_point,
     remarks_by_point,

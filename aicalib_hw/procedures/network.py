@@ -16,6 +16,7 @@ from aicalib_hw.interfaces import EffectiveConfig, Gate, NetworkTester, PortInfo
 from aicalib_hw.interfaces.network_tester import Layer
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.certificates import TIME_BASE, points_in_range
+from aicalib_hw.procedures._bystanders import others_told
 from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.readings import Measurement, to_plain
@@ -162,11 +163,7 @@ def _measure(
         evidence={
             "streams": [run.evidence.get("streams") for run in measured],
             "gate_source": measured[0].evidence.get("gate_source"),
-            **(
-                {"load_of_others": [run.evidence.get("load_of_others") for run in measured]}
-                if measured[0].evidence.get("load_of_others") is not None
-                else {}
-            ),
+            **others_told([run.evidence for run in measured]),
             **_counts(measured),
             "effective": [_said(stream) for stream in effective.streams],
             "line_rate": [port.speed for port in pair],

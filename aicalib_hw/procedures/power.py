@@ -8,7 +8,6 @@ power; the energy of one integration at the largest load is reported beside it w
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,9 +15,9 @@ from typing import Any
 
 from aicalib_hw.interfaces import PowerMeter, PowerReading, PowerSettings, Progress
 from aicalib_hw.metrology import Calibration, Result
-from aicalib_hw.metrology.certificates import validity_on
 from aicalib_hw.metrology.several import power_series, total_power
 from aicalib_hw.procedures._bystanders import with_others
+from aicalib_hw.procedures._certified import notes_on
 from aicalib_hw.procedures._energy import make_energy
 from aicalib_hw.procedures._point import largest_components, make_point, worth_repeating
 from aicalib_hw.procedures._reference import Reference, references_of
@@ -286,11 +285,7 @@ class _Session:
 
 
 def _remarks_on(one: Reference) -> list[str]:
-    remarks = []
-    if one.certificate is not None:
-        expired = validity_on(one.certificate, datetime.datetime.now(datetime.UTC).date())
-        if expired:
-            remarks.append(f"{expired}: no certificate may be issued from this")
+    remarks = [*notes_on(one.certificate)]
     capabilities = one.meter.capabilities
     if not (one.fixed or capabilities.auto_range or capabilities.voltage_ranges or capabilities.current_ranges):
         remarks.append(f"{one.name}: its ranges cannot be set from here and were taken as they stood on the meter")

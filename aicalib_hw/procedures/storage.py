@@ -14,6 +14,7 @@ from aicalib_hw.errors import OutOfRange
 from aicalib_hw.interfaces import Progress, StorageJob, StorageTester
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import clock_evidence, time_base
+from aicalib_hw.procedures._bystanders import others_told
 from aicalib_hw.procedures._certified import certificate_of, certified, notes_on
 from aicalib_hw.procedures._kept import keeping_partial
 from aicalib_hw.procedures._point import (
@@ -147,11 +148,7 @@ def _measure(
             "interval_rates": [rate for one in told for rate in one.get("interval_rates", ())],
             "device": told[0].get("device"),
             "memory_B": told[0].get("memory_B"),
-            **(
-                {"load_of_others": [one["load_of_others"] for one in told]}
-                if told[0].get("load_of_others") is not None
-                else {}
-            ),
+            **others_told(told),
             "host_clock_before": to_plain(before),
             "host_clock_after": to_plain(after),
             "remarks": list(dict.fromkeys(remark for one in told for remark in one.get("remarks", ()))),

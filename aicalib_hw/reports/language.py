@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from aicalib_hw import definitions
 from aicalib_hw.errors import UsageError
+from aicalib_hw.metrology.indications import NORMALISED
 from aicalib_hw.reports import _names
 from aicalib_hw.reports._assumptions import STATED_AND_ASSUMED
 from aicalib_hw.reports._labels import FACTS
@@ -17,7 +18,6 @@ from aicalib_hw.reports._words import WORDS
 
 LANGUAGES = ("en", "zh")
 
-_NORMALISED = "/parameter-normalised"
 _FRAME_SIZE = re.compile(r"\d+B|\{size\}B")
 
 _SENTENCES: Mapping[str, str] = {
@@ -135,7 +135,7 @@ class Words:
         """Return the sentence of a definition; the English one where there is no translation."""
         if self.language == "en":
             return definition.sentence
-        plain = definition.id.removesuffix(_NORMALISED)
+        plain = definition.id.removesuffix(NORMALISED)
         if plain != definition.id:
             return f"{self.sentence(definitions.require(plain))}，再乘以模型的参数量"
         family, *middle = definition.id.split("/")

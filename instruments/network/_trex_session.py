@@ -26,13 +26,11 @@ from aicalib_hw.errors import (
 from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.link import MessageLink, Wire
-from aicalib_hw.transport.zmq import RequestWire
+from aicalib_hw.transport.zmq import LARGEST, RequestWire
 
 PORT = 4501
 _HEADER = struct.Struct(">II")
 _MARK = 0xABE85CEA
-_LARGEST = 64 * 2**20
-"""Bytes that a reply may have when it is unpacked."""
 
 UNKNOWN_METHOD, TRY_AGAIN, IN_PROGRESS, NO_RESULTS = -32601, -32001, -32002, -32003
 _PAUSE = 0.05
@@ -199,7 +197,7 @@ def unpacked(data: bytes) -> bytes:
     problem = f"{length} bytes were announced"
     try:
         unpacker = zlib.decompressobj()
-        message = unpacker.decompress(data[_HEADER.size :], min(length, _LARGEST) + 1)
+        message = unpacker.decompress(data[_HEADER.size :], min(length, LARGEST) + 1)
     except zlib.error as error:
         raise ProtocolError("a packed reply cannot be unpacked", why=str(error)) from error
     if len(message) != length or not unpacker.eof:
