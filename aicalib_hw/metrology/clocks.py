@@ -1,7 +1,8 @@
 """What is known of the host's clock, and what it contributes to a measured duration.
 
 Durations come from CLOCK_MONOTONIC, whose rate the kernel disciplines with at most 500 ppm of slew.
-Whether it is disciplined at all, adjtimex(2) tells; without that evidence the full 500 ppm stand.
+Whether it is disciplined at all, adjtimex(2) tells; without that evidence the full 500 ppm stand. So they do, as an
+assumption, on systems that have neither.
 """
 
 from __future__ import annotations
@@ -79,16 +80,18 @@ def clock_evidence() -> ClockEvidence:
 def time_base(evidence: ClockEvidence) -> Component:
     """Return the relative component that the host's clock brings into any duration it measured."""
     locked = evidence.synchronised is True
+    if locked:
+        source = "CLOCK_MONOTONIC, synchronised by the kernel's account"
+    elif sys.platform.startswith("linux"):
+        source = "CLOCK_MONOTONIC of a host not known to be synchronised: limit of the kernel's slew"
+    else:
+        source = f"monotonic clock of {sys.platform}, of whose rate nothing is known: an assumption of this project"
     return Component(
         name="time base",
         kind="B",
         unit="1",
         relative=True,
         half_width=LOCKED_RATE if locked else UNKNOWN_RATE,
-        source=(
-            "CLOCK_MONOTONIC, synchronised by the kernel's account"
-            if locked
-            else "CLOCK_MONOTONIC of a host not known to be synchronised: limit of the kernel's slew"
-        ),
+        source=source,
         shared=SHARED,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 
 import pytest
 
 from aicalib_hw.metrology.budget import evaluate
 from aicalib_hw.metrology.clocks import ClockEvidence, clock_evidence, time_base
 from aicalib_hw.readings import Instant
+from tests import on_windows
 
 
 def evidence(synchronised: bool | None) -> ClockEvidence:
@@ -48,3 +51,10 @@ def test_the_evidence_is_what_the_c_library_says() -> None:
     assert abs(found.frequency) <= 500e-6
     assert found.maximum_error is not None
     assert found.maximum_error == pytest.approx(words[3] * 1e-6, abs=0.1)
+
+
+def test_a_system_that_tells_nothing_of_its_clock_has_the_same_limit_as_an_assumption_and_not_as_the_kernels() -> None:
+    told = "from aicalib_hw.metrology.clocks import clock_evidence, time_base; print(time_base(clock_evidence()))"
+    run = subprocess.run([sys.executable, on_windows.__file__, told], capture_output=True, text=True, check=True)
+    assert "monotonic clock of win32, of whose rate nothing is known" in run.stdout
+    assert "half_width=0.0005" in run.stdout
