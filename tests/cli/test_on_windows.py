@@ -192,7 +192,7 @@ def test_a_meter_is_identified_read_and_logged_over_each_wire(session: Session, 
     who = json.loads(session.shown[f"identify {addresses[0]} --json"])
     assert (who["model"], who["driver"], who["simulated"]) == ("WT310E", "yokogawa-wt300", True)
     assert "active power" in session.shown[f"read {addresses[0]}"]
-    for name, least in (("vxi11", 4), ("socket", 2)):
+    for name, least in (("vxi11", 2), ("socket", 1)):
         with (session.place / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) >= least
@@ -203,7 +203,7 @@ def test_a_meter_is_identified_read_and_logged_over_each_wire(session: Session, 
 
 def test_a_script_streams_and_takes_energy_by_a_clock_of_coarse_steps(session: Session) -> None:
     powers, energy, duration, valid = session.scripted
-    assert len(powers) >= 4
+    assert len(powers) >= 2
     assert valid
     assert duration == 1.0
     assert energy == pytest.approx(sum(powers) / len(powers), rel=0.05)
