@@ -31,8 +31,6 @@ COMPONENTS: Mapping[str, str] = {
     "end of the receiver's time": "接收端计时的结束",
     "accuracy of reading": "准确度（读数部分）",
     "accuracy of range": "准确度（量程部分）",
-    "accuracy: reading": "准确度（读数部分）",
-    "accuracy: range": "准确度（量程部分）",
     "power factor": "功率因数影响",
     "self-heating": "自热",
     "certificate": "校准证书",

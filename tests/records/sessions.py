@@ -199,8 +199,8 @@ def power(story: Story) -> Calibration:
             identity=story.meter,
             runs=runs,
             components=(
-                Component("accuracy: reading", "B", "W", "manual, 0.1 % of reading", half_width=watts * 1e-3),
-                Component("accuracy: range", "B", "W", "manual, 0.05 % of range", half_width=0.3),
+                Component("accuracy of reading", "B", "W", "manual, 0.1 % of reading", half_width=watts * 1e-3),
+                Component("accuracy of range", "B", "W", "manual, 0.05 % of range", half_width=0.3),
                 Component("resolution", "B", "W", "last digit", half_width=0.005),
             ),
             settings={"voltage_range": 300.0, "current_range": 2.0},

@@ -112,7 +112,7 @@ def test_budgets_are_there_with_shares_that_add_up(page: Page, record: RecordCon
         shares = [float(cell.removesuffix("%")) for row in table.rows() for cell in row if cell.endswith("\u00a0%")]
         assert sum(shares) == pytest.approx(100.0, abs=0.3)
     accuracy = spaced(" ".join(" ".join(row) for row in budgets[1].rows()))
-    assert "accuracy: range B rectangular 0.17 W ∞" in accuracy
+    assert "accuracy of range B rectangular 0.17 W ∞" in accuracy
     assert "manual, 0.05 % of range" in accuracy
 
 
