@@ -216,7 +216,9 @@ def test_numbers_follow_from_each_other_in_the_same_odd_ways(done: Done, argumen
         else:
             stream = end["streams"][0]
             assert stream["receiver"]["seconds"] == stream["sender"]["end"] != stream["receiver"]["end"]
-            assert sent["bytes"] % 131072 == received["bytes"] % 131072 == 0
+            # A server that is told of the end first leaves the rest of a block unread.
+            assert sent["bytes"] % 131072 == 0
+            assert sent["bytes"] - 64 * 131072 <= received["bytes"] <= sent["bytes"]
 
 
 @pytest.mark.parametrize("arguments", [("-t", "1"), ("-t", "1", "-R"), ("-t", "1", "-u", "-b", "10M")], ids=" ".join)

@@ -16,7 +16,7 @@ import aicalib_hw as hw
 from aicalib_hw import registry
 from aicalib_hw.errors import Aborted, ConnectionFailed, IdentityMismatch, OutOfRange, ProtocolError
 from aicalib_hw.interfaces import InferenceLoad
-from aicalib_hw.readings import ValidityStatus
+from aicalib_hw.readings import Measurement, ValidityStatus
 
 from .service import Habits, Service
 
@@ -67,6 +67,11 @@ def engine() -> Iterator[Engine]:
     one.stop()
 
 
+def stated(found: Measurement) -> float:
+    """How far off the rate may be by its own components, which grow where a busy host keeps the looks apart."""
+    return sum(one.half_width or 0.0 for one in found.components)
+
+
 def test_the_rate_of_a_counter_is_found_within_what_is_stated(engine: Engine) -> None:
     with hw.open_instrument(f"prometheus+{engine.url}?every=0.02") as counters:
         assert counters.identity.maker == "vllm"
@@ -98,7 +103,7 @@ def test_a_counter_in_coarse_steps_is_aligned_with_its_steps() -> None:
     assert found.value is not None
     assert found.evidence["largest_step_token"] % 1000 == 0
     assert found.evidence["tokens_in_window"] % 1000 == 0
-    assert found.value == pytest.approx(5000, rel=0.15)
+    assert found.value == pytest.approx(5000, rel=stated(found))
 
 
 class Ending(Engine):
@@ -222,7 +227,7 @@ def test_the_rate_of_counters_is_that_of_the_tokens_truly_sent_within_what_is_st
     assert found.validity, found.validity
     assert found.evidence["counted_at_end_of_requests"] is (served != "vllm")
     counted = found.evidence["tokens_in_window"]
-    assert abs(counted - true) <= sum(one.half_width or 0.0 for one in found.components) * counted
+    assert abs(counted - true) <= stated(found) * counted
     assert true > 50
 
 
@@ -231,14 +236,16 @@ def test_pages_are_summed_and_each_must_count(engine: Engine) -> None:
     try:
         with hw.open_instrument(f"prometheus+{engine.url}?every=0.02&also={second.url}") as counters:
             found = counters.measure_tokens(PASSIVE)
-            both = counters.read()
-            assert both.generated_tokens.value == pytest.approx(engine.tokens + second.tokens, abs=600)
+            before = engine.tokens + second.tokens
+            both = counters.read().generated_tokens.value
+            assert both is not None
+            assert before <= both <= engine.tokens + second.tokens
             second.page = "up 1\n"
             with pytest.raises(IdentityMismatch, match="generated"):
                 counters.identify()
     finally:
         second.stop()
-    assert found.value == pytest.approx(6000, rel=0.15)
+    assert found.value == pytest.approx(6000, rel=stated(found))
 
 
 def test_a_restarted_engine_and_one_that_comes_or_goes_make_no_result(engine: Engine) -> None:
@@ -286,7 +293,7 @@ def test_counters_beyond_a_double_are_subtracted_to_the_token(engine: Engine) ->
     engine.offset = 510_000_000_000_000_001
     with hw.open_instrument(f"prometheus+{engine.url}?every=0.02") as counters:
         found = counters.measure_tokens(PASSIVE)
-    assert found.value == pytest.approx(5000, rel=0.15)
+    assert found.value == pytest.approx(5000, rel=stated(found))
 
 
 def test_an_engine_that_is_not_known_is_read_by_the_name_of_its_counter(engine: Engine) -> None:
@@ -294,7 +301,8 @@ def test_an_engine_that_is_not_known_is_read_by_the_name_of_its_counter(engine: 
     with pytest.raises(IdentityMismatch, match="generated="):
         hw.open_instrument(f"prometheus+{engine.url}")
     with hw.open_instrument(f"prometheus+{engine.url}?generated=mindie_tokens_out_total&every=0.02") as counters:
-        assert counters.measure_tokens(PASSIVE).value == pytest.approx(5000, rel=0.15)
+        found = counters.measure_tokens(PASSIVE)
+    assert found.value == pytest.approx(5000, rel=stated(found))
 
 
 def test_what_is_no_page_and_what_is_not_there_are_told_apart(engine: Engine) -> None:
