@@ -126,8 +126,8 @@ class NvidiaAccelerator(MultiplyingAccelerator):
         """What this very device provides, from probing each function and from its compute capability."""
         device, rates = self._here(), self._computes()
         notes = dict(rates.without_cublaslt(self._edge))
-        if self._not_run():
-            notes["kernels"] = self._not_run()
+        if told := self._not_run():
+            notes["kernels"] = told
         if rates.obstacle:
             notes["cuda"] = rates.obstacle
         if device.is_divided():
