@@ -3,8 +3,8 @@
 Theory is operations a cycle of the known processor times the clock measured in the same run. Prints
 the conditions and whether the bar is met: ratio 0.998 to 1.003, its spread (standard deviation over mean)
 below 0.2 %, not below likwid-bench and OpenBLAS run in turn. Results that say they are invalid are counted
-and claim nothing; a quarter at least must be valid. The spread of the peak itself is shown beside it: it
-contains what the clock of the processor really did.
+and claim nothing: a row is measured until 20 are valid, and fails if ten times as many tries do not give them.
+The spread of the peak itself is shown beside it: it contains what the clock of the processor really did.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from . import peers
 
 RATIO = (0.998, 1.003)
 SPREAD = 0.002
-LEAST_VALID = 0.25
+TRIES = 10
 PEERS_EVERY = 5
 
 # Ends with whoever started it, however that ends: its input is then closed.
@@ -61,6 +61,10 @@ class Row:
         support = self.cpu.capabilities.supported(self.precision, "vector")
         return support.implementation if support is not None else ""
 
+    @property
+    def valid(self) -> list[PeakMeasurement]:
+        return [result for result in self.results if result.peak.validity]
+
     def measure(self, duration: float) -> None:
         self.results.append(self.cpu.measure_peak(self.precision, duration=duration))
 
@@ -72,21 +76,21 @@ class Row:
             if value is not None:
                 found.append(value)
 
-    def report(self) -> bool:
-        """Print one line; True if the bar is met."""
-        valid = [r for r in self.results if r.peak.validity]
+    def report(self, runs: int) -> bool:
+        """Print one line; True if the bar is met by `runs` valid results."""
+        valid = self.valid
         peaks = [float(r.peak.value) for r in valid if r.peak.value is not None]
         ratios = [r.efficiency_measured_clock for r in valid if r.efficiency_measured_clock is not None]
         shares = [r.share for r in self.results if r.share is not None]
         clocks = [float(r.clock) / 1e9 for r in self.results if r.clock is not None]
         sustained = [float(r.sustained.value) for r in self.results if r.sustained.value is not None]
         invalid = len(self.results) - len(valid)
-        rejected, runs = sum(r.rejected for r in self.results), sum(r.peak.evidence["runs"] for r in self.results)
+        rejected, slices = sum(r.rejected for r in self.results), sum(r.peak.evidence["runs"] for r in self.results)
         spread = statistics.stdev(ratios) / statistics.mean(ratios) if len(ratios) > 1 else 0.0
         of_peaks = statistics.stdev(peaks) / statistics.mean(peaks) if len(peaks) > 1 else 0.0
         best_peer = max([*self.likwid, *self.openblas], default=0.0)
         met = (
-            len(ratios) == len(valid) >= max(2, LEAST_VALID * len(self.results))
+            len(ratios) == len(valid) >= runs
             and all(RATIO[0] <= ratio <= RATIO[1] for ratio in ratios)
             and spread < SPREAD
             and max(peaks, default=0.0) >= best_peer
@@ -100,7 +104,7 @@ class Row:
             f"peak {statistics.median(peaks or [0.0]) / 1e9:9.3f} GFLOP/s  ratio {shown_ratios}  "
             f"spread {spread:.4%} (of the peak {of_peaks:.2%})  clock {clock} GHz  "
             f"sustained {statistics.median(sustained) / 1e9:9.3f}  "
-            f"share {statistics.median(shares):.3f}  runs not used {rejected}/{runs}, "
+            f"share {statistics.median(shares):.3f}  runs not used {rejected}/{slices}, "
             f"invalid {invalid}/{len(self.results)}  "
             f"likwid {_best(self.likwid)}  OpenBLAS {_best(self.openblas)}  {'met' if met else 'NOT MET'}",
             flush=True,
@@ -128,17 +132,17 @@ def busy_neighbour(wanted: bool) -> Iterator[None]:
 
 
 def series(runs: int, duration: float, with_peers: bool) -> bool:
-    """Measure every row in turn, `runs` times, the peers among them; True if all bars are met."""
+    """Measure rows in turn, each until `runs` are valid, the peers among them; True if all bars are met."""
     with contextlib.ExitStack() as stack:
         one, every = (stack.enter_context(CpuAccelerator(cores=cores)) for cores in (1, None))
         precisions: tuple[Precision, ...] = ("fp64", "fp32")
         rows = [Row(precision, cpu) for precision in precisions for cpu in (one, every)]
-        for turn in range(runs):
-            for row in rows:
+        for turn in range(TRIES * runs):
+            for row in (row for row in rows if len(row.valid) < runs):
                 row.measure(duration)
                 if with_peers and turn % PEERS_EVERY == 0:
                     row.measure_peers()
-        met = [row.report() for row in rows]
+        met = [row.report(runs) for row in rows]
         return all(met)
 
 
@@ -150,7 +154,7 @@ def main() -> int:
     options = parser.parse_args()
     with CpuAccelerator() as cpu:
         print(f"{cpu.identity}; {cpu.identity.extra}")
-        print(f"{options.runs} runs of {options.duration} s each, rows and peers in turn")
+        print(f"{options.runs} valid runs of {options.duration} s each, rows and peers in turn")
     met = []
     for busy in (False, True):
         load = f"load average {os.getloadavg()[0]:.2f} before"
