@@ -13,16 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from aicalib_hw import discovery, registry
 from aicalib_hw._bench_errors import nearest, problems_of
-from aicalib_hw._bench_file import (
-    OPERATOR_LOAD,
-    WORLD_LOAD,
-    BenchFile,
-    IndicationEntry,
-    InstrumentEntry,
-    LoadEntry,
-    Plans,
-)
+from aicalib_hw._bench_file import OPERATOR_LOAD, WORLD_LOAD, BenchFile, IndicationEntry, InstrumentEntry, LoadEntry
 from aicalib_hw._bench_found import EVERY_ONE
+from aicalib_hw._bench_plans import Plans
 from aicalib_hw._bench_simulation import make_instrument, make_world
 from aicalib_hw._bench_statements import contradictions
 from aicalib_hw.errors import AicalibError, BenchError, MissingExtra, MissingProgram, Problem

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from aicalib_hw._bench_errors import nearest
-from aicalib_hw._bench_file import IndicationEntry, Plans
+from aicalib_hw._bench_file import IndicationEntry
+from aicalib_hw._bench_plans import Plans
 from aicalib_hw.errors import Problem
 from aicalib_hw.metrology.indications import ENGINE_COUNTER, agree, contradict
 

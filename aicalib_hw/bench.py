@@ -18,8 +18,10 @@ from typing import Any
 
 from aicalib_hw._bench_check import checked
 from aicalib_hw._bench_errors import nearest
-from aicalib_hw._bench_file import (
-    BenchFile,
+from aicalib_hw._bench_file import BenchFile
+from aicalib_hw._bench_load import Load
+from aicalib_hw._bench_opened import Bench
+from aicalib_hw._bench_plans import (
     ComputePlan,
     EffectiveComputePlan,
     InferencePlan,
@@ -28,8 +30,6 @@ from aicalib_hw._bench_file import (
     StoragePlan,
     TrainingPlan,
 )
-from aicalib_hw._bench_load import Load
-from aicalib_hw._bench_opened import Bench
 from aicalib_hw._bench_release import release_instruments, release_left_behind
 from aicalib_hw._bench_simulation import Simulation, simulated_alone
 from aicalib_hw.errors import BenchError

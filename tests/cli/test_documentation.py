@@ -10,14 +10,15 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from aicalib_hw import _bench_file
+from aicalib_hw import _bench_file, _bench_plans
 from aicalib_hw.cli._app import app
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 TABLES = [
     kind
-    for kind in vars(_bench_file).values()
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == _bench_file.__name__
+    for module in (_bench_file, _bench_plans)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == module.__name__
 ]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group of verbs
 
@@ -30,9 +31,9 @@ def test_the_reference_of_the_bench_file_names_every_key(table: type[BaseModel])
     assert missing == []
 
 
-@pytest.mark.parametrize("quantity", _bench_file.Plans.model_fields)
+@pytest.mark.parametrize("quantity", _bench_plans.Plans.model_fields)
 def test_the_reference_states_the_defaults_of_each_plan(quantity: str) -> None:
-    plan: BaseModel = getattr(_bench_file.Plans(), quantity)
+    plan: BaseModel = getattr(_bench_plans.Plans(), quantity)
     page = (REFERENCE / "bench-file.md").read_text(encoding="utf-8").partition(f"## `[plan.{quantity}]`")[2]
     for key, value in plan:
         stated = re.search(rf"^\| `{key}` \| [^|]* \| ([^|]*) \|", page, re.MULTILINE)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from aicalib_hw._bench_errors import key_text, nearest, rejected
-from aicalib_hw._bench_file import BenchFile, ComputePlan, PowerPlan, StoragePlan
+from aicalib_hw._bench_file import BenchFile
+from aicalib_hw._bench_plans import ComputePlan, PowerPlan, StoragePlan
 from aicalib_hw.bench import SHIPPED, find_bench, known_benches, load_bench
 from aicalib_hw.errors import BenchError
 

@@ -10,7 +10,8 @@ import pytest
 
 import aicalib_hw as hw
 from aicalib_hw import procedures
-from aicalib_hw._bench_file import IndicationEntry, Plans, PowerPlan
+from aicalib_hw._bench_file import IndicationEntry
+from aicalib_hw._bench_plans import Plans, PowerPlan
 from aicalib_hw._bench_statements import contradictions
 from aicalib_hw.bench import InferencePlan, load_bench
 from aicalib_hw.definitions import DEFINITIONS
