@@ -154,13 +154,14 @@ def require_identity(
             )
 
 
-def discover(*, timeout: float = 5.0) -> Discovery:
+def discover(*, timeout: float = 5.0, visa_library: str | None = None) -> Discovery:
     """Look for instruments: what VISA lists, and what this machine itself has. No port is ever scanned.
 
-    timeout: s for each method, and for each `*IDN?`.
+    timeout: s for each method, and for each `*IDN?`. visa_library: the one that lists and asks, as PyVISA takes it
+    ("@ivi", a path), None = PyVISA-py. Raises UsageError if that one cannot be loaded.
     """
     methods: dict[str, str] = {}
-    findings = [*_local(methods), *_visa(methods, timeout)]
+    findings = [*_local(methods), *_visa(methods, timeout, visa_library)]
     return Discovery(tuple(findings), methods)
 
 
@@ -181,20 +182,26 @@ def _local(methods: dict[str, str]) -> list[Finding]:
     return findings
 
 
-def _visa(methods: dict[str, str], timeout: float) -> list[Finding]:
+def _visa(methods: dict[str, str], timeout: float, library: str | None) -> list[Finding]:
     try:
-        import pyvisa
+        from pyvisa.ctwrapper.highlevel import IVIVisaLibrary
+
+        from aicalib_hw.transport.visa import resource_manager
     except ImportError as error:
         methods["VISA"] = f"not asked: {error}"
         return []
     try:
-        visa, lacks = _without_warnings(lambda: pyvisa.ResourceManager("@py"))
-        said, more = _without_warnings(lambda: _interfaces(visa))
+        visa, lacks = _without_warnings(lambda: resource_manager(library or "@py", where="discovery"))
+        said, more = _without_warnings(lambda: _interfaces(visa)) if library is None else ({}, [])
         methods.update(said)
+        if library is None and (others := IVIVisaLibrary.get_library_paths()):
+            methods["VISA of a maker"] = f"not asked: {others[0]} is installed; name it by --visa-library @ivi"
         # in the thread that looks, which goes on where its time is over
         found = _within(timeout, lambda: _without_warnings(visa.list_resources))
         listed, last = found if found is not None else (None, [])
-    except Exception as error:  # noqa: BLE001 - discovery reports what a foreign library could not do
+    except Exception as error:
+        if library is not None and isinstance(error, UsageError):  # one that was named cannot be loaded
+            raise
         methods["VISA"] = f"listing failed: {error}"
         return []
     if lacks or more or last:
@@ -202,19 +209,20 @@ def _visa(methods: dict[str, str], timeout: float) -> list[Finding]:
     if listed is None:
         methods["VISA"] = f"listing did not end within {timeout:g} s"
         return []
-    methods["VISA"] = f"{len(listed)} listed by pyvisa-py"
+    methods["VISA"] = f"{len(listed)} listed by {library or 'pyvisa-py'}"
+    of_link = {} if library is None else {"visa_library": library}
     findings = []
     for address in listed:
         if address.startswith(_IDENTIFIABLE):
-            findings.append(_identified(address, "VISA", timeout=timeout))
+            findings.append(_identified(address, "VISA", timeout=timeout, **of_link))
         else:
             findings.append(Finding(address, "VISA", note="not asked who it is: anything may listen on this port"))
     return findings
 
 
-def _identified(address: str, method: str, *, timeout: float | None) -> Finding:
+def _identified(address: str, method: str, *, timeout: float | None, **of_link: Any) -> Finding:
     try:
-        return identify_address(address, method=method, timeout=timeout)
+        return identify_address(address, method=method, timeout=timeout, **of_link)
     except AicalibError as error:
         return Finding(address, method, note="; ".join(text for text in (error.what, error.why) if text))
 

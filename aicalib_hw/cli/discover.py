@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from aicalib_hw.cli._durations import parse_duration
+from aicalib_hw.cli._visa import VisaLibrary, keywords
 
 
 def run(
     timeout: Annotated[
         float, typer.Option(parser=parse_duration, metavar="DURATION", help="Longest wait for each method.")
     ] = "5s",  # type: ignore[assignment]  # typer parses the default as it would the command line
+    visa_library: VisaLibrary = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Look for instruments on this machine and on the networks it is in, without scanning any port."""
@@ -21,7 +23,7 @@ def run(
     from aicalib_hw.discovery import discover
 
     with _screen.remarks().status("looking for instruments"):
-        found = discover(timeout=timeout)
+        found = discover(timeout=timeout, **keywords(visa_library))
     if as_json:
         findings = [{**as_plain(finding), "method": finding.method} for finding in found.findings]
         _screen.print_json({"findings": findings, "methods": dict(found.methods)})

@@ -28,6 +28,23 @@ _INTERFACES = {
 """Word in what pyvisa-py says of an interface whose library is missing → how to get it."""
 
 
+def resource_manager(library: str, *, where: str) -> Any:
+    """Return PyVISA's resource manager of a VISA library; raises UsageError, at `where`, if it cannot be loaded."""
+    try:
+        import pyvisa
+    except ImportError as error:
+        raise MissingExtra("VISA instruments need the library pyvisa", advice="pip install aicalib-hw") from error
+    try:
+        return pyvisa.ResourceManager(library)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the VISA library {library!r} cannot be loaded",
+            where=where,
+            why=str(error),
+            advice='install the vendor\'s VISA, or use visa_library="@py"',
+        ) from error
+
+
 class VisaLink(MessageLink):
     """A link that VISA carries; see `MessageLink` for what it does.
 
@@ -57,19 +74,7 @@ class VisaLink(MessageLink):
         self._baud_rate = baud_rate
 
     def _connect(self) -> Wire:
-        try:
-            import pyvisa
-        except ImportError as error:
-            raise MissingExtra("VISA instruments need the library pyvisa", advice="pip install aicalib-hw") from error
-        try:
-            manager = pyvisa.ResourceManager(self._library)
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"the VISA library {self._library!r} cannot be loaded",
-                where=self.resource,
-                why=str(error),
-                advice='install the vendor\'s VISA, or use visa_library="@py"',
-            ) from error
+        manager = resource_manager(self._library, where=self.resource)
         own = self._library.endswith("@py")
         if own:
             _keep_hislip_quiet()

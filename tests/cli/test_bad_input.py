@@ -305,6 +305,11 @@ def test_a_visa_library_that_is_not_there(aicalib: Command, verb: str) -> None:
     assert_told(ended, 2, what="no-such-visa.so", where=address, what_to_do="@py")
 
 
+def test_a_visa_library_to_look_with_that_is_not_there(aicalib: Command) -> None:
+    ended = aicalib("discover", "--visa-library", "no-such-visa.so")
+    assert_told(ended, 2, what="no-such-visa.so", where="discovery", what_to_do="@py")
+
+
 def test_a_ratio_that_no_transducer_has(aicalib: Command) -> None:
     ended = aicalib("calibrate", bench(METER + "settings = { ct_ratio = 0 }\n"))
     assert_told(ended, 2, what="ct_ratio", why="0.001 to 9999", what_to_do="primary over secondary")

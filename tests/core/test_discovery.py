@@ -153,6 +153,12 @@ def test_discovery_ends_when_its_time_is_over() -> None:
     assert {finding.method for finding in found.findings} == {"this machine"}
 
 
+def test_a_named_library_is_the_one_that_lists() -> None:
+    asked = discover(timeout=10.0, visa_library="@py").methods
+    assert "@py" in asked["VISA"]
+    assert "VISA USB" not in asked
+
+
 def test_looking_says_what_it_lacked_and_prints_no_warning() -> None:
     # In a process of its own: filters of warnings are one for all threads, and others here may still be looking.
     look = "from aicalib_hw.discovery import discover; print(discover(timeout=30.0).methods)"
