@@ -1,7 +1,8 @@
-"""One client process: sends its share of a load, stamps what the network gives, and decodes it when all has come.
+"""One client process: sends its share of a load, stamps what the network gives, decodes it when all has come.
 
-Run by `_crew.run_module`. While the load runs, a read costs a stamp, three numbers and a copy into a buffer; JSON is
-decoded when no more arrives. It tells of its state in lines of JSON on its output.
+Run by `_crew.run_module`; it carries one load after another until it is ended. While a load runs, a read costs a stamp,
+three numbers and a copy into a buffer; JSON is decoded when no more arrives. It tells of its state in lines of JSON on
+its output.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import IO, Any
 import aiohttp
 
 from ._events import Answer, Splitter, words_of
-from ._job import CUT, GO, HURRY, STOP, Effort, Job, Request
+from ._job import CUT, GO, HURRY, JOB, STOP, Effort, Job, Request
 from ._parent import is_gone
 
 _GO_EVERY = 0.01
@@ -86,7 +87,7 @@ class Client:
     async def _begin(self) -> int:
         go = Path(self._job.signals) / GO
         while not go.exists():
-            _end_with_parent(self._job)
+            _end_with_parent(self._job.parent, self._job.directory)
             await asyncio.sleep(_GO_EVERY)
         return int(go.read_text())
 
@@ -248,7 +249,7 @@ class Client:
     def _out_of_room(self, error: OSError) -> None:
         """Drop all that is under way: what comes from now on would be lost."""
         if not self.gone:
-            place = Path(self._job.signals).parents[1]
+            place = Path(self._job.directory).parents[1]
             self.gone, self.gone_kind = f"what comes cannot be kept in {place}: {error.strerror}", "room"
             tell({"gone": self.gone})
         self._stop(cut=True)
@@ -286,7 +287,7 @@ class Client:
         def look() -> None:
             stopped = False
             while not over.wait(_LOOK_EVERY):
-                _end_with_parent(self._job)
+                _end_with_parent(self._job.parent, self._job.directory)
                 if os.path.exists(cut):
                     loop.call_soon_threadsafe(lambda: self._stop(cut=True))
                 elif not stopped and os.path.exists(stop):
@@ -428,32 +429,39 @@ def _words(body: bytes) -> str:
         return words_of(body.decode("utf-8", "replace"))
 
 
-def _end_with_parent(job: Job) -> None:
+def _end_with_parent(parent: int, directory: str) -> None:
     """Leave nothing loading a service when the process that started this one is gone, and no file of it."""
-    if is_gone(job.parent):
-        _clear(job)
+    if is_gone(parent):
+        _clear(directory)
         os._exit(1)
 
 
-def _clear(job: Job) -> None:
+def _clear(directory: str) -> None:
     """Remove what nobody will read any more: the folder of all client processes, which all end now."""
-    shutil.rmtree(os.path.dirname(job.signals), ignore_errors=True)
+    shutil.rmtree(os.path.dirname(directory), ignore_errors=True)
 
 
-def main(path: str) -> None:
-    """Carry out the job of this file, and leave what was seen beside it."""
-    job = Job.read(Path(path))
-    _end_with_parent(job)
+def main(directory: str, parent: str) -> None:
+    """Carry out one job after another that comes into this directory, and leave what was seen beside it.
+
+    It goes on until it is ended, or the process of this number, which started it, is gone.
+    """
+    gc.disable()  # a collection would hold up every stream; a load leaves few cycles behind
+    path = Path(directory) / JOB
     try:
-        _carry_out(job)
+        while True:
+            _end_with_parent(int(parent), directory)
+            if path.exists():
+                _carry_out(Job.read(path))
+                gc.collect()
+            time.sleep(_GO_EVERY)
     except BrokenPipeError:  # nobody hears: the process that started this one is gone
-        _clear(job)
+        _clear(directory)
         raise
 
 
 def _carry_out(job: Job) -> None:
     directory = Path(job.directory)
-    gc.disable()  # a collection would hold up every stream; a load leaves few cycles behind
     began = time.process_time()
     client = Client(job, open(directory / "reads", "wb", buffering=1 << 20))  # noqa: SIM115 - `put_away` closes it
     try:

@@ -1,9 +1,10 @@
-"""The client processes of one load: started together, told when to begin and to stop, and all they have seen."""
+"""The client processes of a measurement: started together, they carry one load after another, and tell all they saw."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import sys
 import threading
@@ -73,17 +74,17 @@ class Seen:
 class Crew:
     """Client processes in a `with`, which ends them and removes what they left, whatever happens.
 
-    jobs: makes the job of process `number` from that number, its directory, and the directory of the signals.
+    They start at once, while other things are prepared, and the same ones carry one load after another: what has
+    proved itself is what measures.
     """
 
-    def __init__(
-        self, processes: int, jobs: Callable[[int, str, str], Job], *, trace: Trace | None, aborted: threading.Event
-    ) -> None:
-        self._count, self._jobs, self._trace, self._aborted = processes, jobs, trace, aborted
+    def __init__(self, processes: int, *, trace: Trace | None, aborted: threading.Event) -> None:
+        self._count, self._trace, self._aborted = processes, trace, aborted
         self._told = threading.Condition()
         self._states: list[dict[str, Any]] = [{} for _ in range(processes)]
         self._processes: list[Process] = []
         self._keeper: Process | None = None
+        self._loads = 0
 
     def __enter__(self) -> Self:
         self._work = work_folder("inference", whose="the client")
@@ -92,14 +93,10 @@ class Crew:
             # What clients that have ended left is removed by its guard, should this process be killed before it looks.
             idle = [sys.executable, "-I", "-S", "-c", _UNTIL_ITS_INPUT_ENDS]
             self._keeper = Process(idle, trace=None, guarded=True, remove=str(root)).start()
-            self._signals = root / "signals"
-            self._signals.mkdir()
             for number in range(self._count):
-                directory = root / f"client-{number}"
-                directory.mkdir()
-                job = self._jobs(number, str(directory), str(self._signals)).write()
-                self._processes.append(run_module("_client", [str(job)], self._trace, self._hear(number)))
-            self._until(lambda: all("ready" in state for state in self._states), _STARTING, "begin")
+                self._directory(number).mkdir()
+                asked = [str(self._directory(number)), str(os.getpid())]
+                self._processes.append(run_module("_client", asked, self._trace, self._hear(number)))
         except BaseException:
             self._end()
             raise
@@ -109,6 +106,21 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+
+    def take(self, jobs: Callable[[int, str, str], Job]) -> None:
+        """Give each process its share of the next load, once the one before is collected; wait until all are ready.
+
+        jobs: makes the job of process `number` from that number, its directory, and the directory of the signals.
+        """
+        self._loads += 1
+        self._signals = Path(self._work.name) / f"signals-{self._loads}"
+        self._signals.mkdir()
+        for number, state in enumerate(self._states):
+            state.clear()
+            for left in self._directory(number).iterdir():  # it is read, and takes room that may be short
+                left.unlink()
+            jobs(number, str(self._directory(number)), str(self._signals)).write()
+        self._until(lambda: all("ready" in state for state in self._states), _STARTING, "begin")
 
     def go(self) -> int:
         """Let all begin; return the common moment, monotonic ns."""
@@ -132,17 +144,23 @@ class Crew:
     def wait_until_warm(self, timeout: float) -> int | None:
         """Return when the last slot had its first answer, monotonic ns; None if that has not come, or never will."""
         try:
-            self._until(lambda: bool(self.gone) or all("warm" in state for state in self._states), timeout, "warm up")
+            self._until(
+                lambda: bool(self.gone) or all("warm" in state or "done" in state for state in self._states),
+                timeout,
+                "warm up",
+            )
         except DeadlineExceeded:
             return None
-        if self.gone:
+        if self.gone or not all("warm" in state for state in self._states):
             return None
         return max(int(state["warm"]) for state in self._states)
 
     def wait_for_first(self, timeout: float) -> None:
         """Wait until something has come; raises DeadlineExceeded. Returns as well where nothing more is sent."""
         self._until(
-            lambda: bool(self.gone) or any("first" in state for state in self._states), timeout, "get an answer"
+            lambda: bool(self.gone) or any("first" in state or "done" in state for state in self._states),
+            timeout,
+            "get an answer",
         )
 
     def wait(self, seconds: float) -> bool:
@@ -156,14 +174,7 @@ class Crew:
     def collect(self, timeout: float) -> Seen:
         """Wait until all that was under way has ended, and return what was seen; raises DeadlineExceeded, Aborted."""
         self.stop()
-        deadline = Deadline(timeout + _DECODING)
-        for process in self._processes:
-            while process.running and not deadline.expired:
-                if self._aborted.wait(0.02):
-                    raise Aborted("the measurement was aborted")
-            ended = process.wait(max(1.0, deadline.left) if not process.running else 0.0)
-            if ended.status:
-                raise _broken(ended.status, ended.errors)
+        self._until(lambda: all("done" in state for state in self._states), timeout + _DECODING, "tell what they saw")
         return _together([self._directory(number) for number in range(self._count)])
 
     def salvage(self, seconds: float = _SALVAGING) -> Seen | None:
@@ -174,13 +185,11 @@ class Crew:
         with contextlib.suppress(Exception):
             self._give_up()
             deadline = Deadline(seconds)
-            while not deadline.expired and any(one.running for one in self._processes):
+            while not deadline.expired and any(
+                one.running and "done" not in state for one, state in zip(self._processes, self._states, strict=True)
+            ):
                 time.sleep(0.01)
-            told = [
-                self._directory(number)
-                for number, state in enumerate(self._states)
-                if "done" in state and not self._processes[number].running
-            ]
+            told = [self._directory(number) for number, state in enumerate(self._states) if "done" in state]
             seen = _together(told) if told else None
             if seen is None or not len(seen.times):
                 return None
@@ -212,20 +221,18 @@ class Crew:
     def _until(self, reached: Callable[[], bool], timeout: float, what: str) -> None:
         deadline = Deadline(timeout)
         while True:
-            dead = [one for one in self._processes if not one.running]
-            for one in dead:  # outside the lock: what it said last is still being heard
-                ended = one.wait(1.0)
-                if ended.status and not self.gone:
-                    raise _broken(ended.status, ended.errors)
+            if self._aborted.is_set():
+                raise Aborted("the measurement was aborted")
+            for dead in (one for one in self._processes if not one.running):  # they go on until they are ended
+                ended = dead.wait(1.0)
+                raise _broken(ended.status, ended.errors)
             with self._told:
                 if not reached():
                     self._told.wait(min(0.05, deadline.left))
                 if reached():
                     return
-            if self._aborted.is_set():
-                raise Aborted("the measurement was aborted")
-            if deadline.expired or len(dead) == self._count > 0:
-                raise DeadlineExceeded(f"the client processes did not {what} within {timeout:g} s, or have ended")
+            if deadline.expired:
+                raise DeadlineExceeded(f"the client processes did not {what} within {timeout:g} s")
 
     def _signal(self, name: str, text: str) -> None:
         draft = self._signals / f".{secrets.token_hex(4)}"

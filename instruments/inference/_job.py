@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+JOB = "job.json"
+"""The file, in the directory of a client process, of what it is to do next."""
+
 GO, STOP, CUT, HURRY = "go", "stop", "cut", "hurry"
 """Files that tell all client processes of a load to begin, to begin no request any more, to drop what is under way, to
 decode no more of what came than a moment allows."""
@@ -53,12 +56,12 @@ class Job:
     parent: int = field(default_factory=os.getpid)
 
     def write(self) -> Path:
-        """Write it where only this user can read it (it may hold a key), and return the file."""
-        path = Path(self.directory) / "job.json"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        """Put it, whole, where only this user can read it (it may hold a key), and return the file."""
+        draft, path = Path(self.directory) / ".job", Path(self.directory) / JOB
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(self), file)
-        return path
+        return draft.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Job:

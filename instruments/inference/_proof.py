@@ -6,15 +6,13 @@ falls behind shows in delays that grow: their slope against time is the share of
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from aicalib_hw.errors import DeadlineExceeded
 from aicalib_hw.trace import Trace
@@ -69,62 +67,78 @@ class Proof:
         }
 
 
-def prove(
-    rate: float, *, streams: int, processes: int, seconds: float, trace: Trace | None, aborted: threading.Event
-) -> Proof:
-    """Let `processes` clients receive `rate` events/s on `streams` streams for so many seconds, and judge them."""
-    rate = max(rate, _LEAST_RATE)
-    processes = min(processes, streams)
-    shares = [streams // processes + (number < streams % processes) for number in range(processes)]
-    each = max(2, math.ceil(seconds * rate / streams))
-    with _sources(rate, shares, trace) as ports:
+class Prover:
+    """What proves the client processes of `crew` on `shares` streams each: a paced source for each, in a `with`.
+
+    One source for all would be as slow as one client is. They start at once, while other things are prepared.
+    """
+
+    def __init__(self, crew: Crew, shares: Sequence[int], *, trace: Trace | None) -> None:
+        self._crew, self._shares, self._trace = crew, shares, trace
+        self._told = [queue.SimpleQueue[int]() for _ in shares]
+        self._ports: list[int] = []
+        self._sources: list[Process] = []
+
+    def __enter__(self) -> Self:
+        try:
+            for share, told in zip(self._shares, self._told, strict=True):
+
+                def hear(line: str, told: queue.SimpleQueue[int] = told) -> None:
+                    told.put(json.loads(line)["port"])
+
+                self._sources.append(run_module("_source", [str(share), str(os.getpid())], self._trace, hear))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in self._sources:
+            source.stop(grace=0.0)
+
+    def prove(self, rate: float, seconds: float) -> Proof:
+        """Let the clients receive `rate` events/s for so many seconds, and judge them; raises DeadlineExceeded."""
+        rate = max(rate, _LEAST_RATE)
+        streams = sum(self._shares)
+        each = max(2, math.ceil(seconds * rate / streams))
+        self._wait_for_sources()
 
         def job(number: int, directory: str, signals: str) -> Job:
             return Job(
                 directory,
                 signals,
-                f"http://127.0.0.1:{ports[number]}/v1/completions",
+                f"http://127.0.0.1:{self._ports[number]}/v1/completions",
                 {"Content-Type": "application/json"},
-                {"model": "paced", "max_tokens": each, "stream": True},
+                {"model": "paced", "max_tokens": each, "stream": True, "gap_ns": 1e9 * streams / rate},
                 chat=False,
                 streaming=True,
-                slots=shares[number],
+                slots=self._shares[number],
                 most_requests=1,
                 stamped=True,
             )
 
-        with Crew(processes, job, trace=trace, aborted=aborted) as crew:
-            crew.go()
-            crew.wait_until_warm(20 * seconds + _STARTING)
-            seen = crew.collect(20 * seconds + _STARTING)
-    return judge(seen, rate, events=each * streams, processes=processes, streams=streams)
+        self._crew.take(job)
+        self._crew.go()
+        self._crew.wait_until_warm(20 * seconds + _STARTING)
+        seen = self._crew.collect(20 * seconds + _STARTING)
+        return judge(seen, rate, events=each * streams, processes=len(self._shares), streams=streams)
 
+    def prove_twice(self, report: Callable[[str], None], rate: float, seconds: float) -> Proof:
+        """As `prove`; a proof that failed is tried once more, as this host may have been disturbed."""
+        proof = self.prove(rate, seconds)
+        if proof.objections:
+            report("proving the client once more")
+            proof = self.prove(rate, seconds)
+        return proof
 
-@contextlib.contextmanager
-def _sources(rate: float, shares: Sequence[int], trace: Trace | None) -> Iterator[list[int]]:
-    """Run a source for each client process, and yield their ports: one alone is as slow as one client is.
-
-    rate: events/s of all together. shares: how many streams each has. Raises DeadlineExceeded where one does not begin.
-    """
-    ports = [queue.SimpleQueue[int]() for _ in shares]
-    sources: list[Process] = []
-    try:
-        for share, port in zip(shares, ports, strict=True):
-
-            def hear(line: str, port: queue.SimpleQueue[int] = port) -> None:
-                port.put(json.loads(line)["port"])
-
-            asked = [repr(rate * share / sum(shares)), str(share), str(os.getpid())]
-            sources.append(run_module("_source", asked, trace, hear))
+    def _wait_for_sources(self) -> None:
         deadline = Deadline(_STARTING)
-        yield [port.get(timeout=deadline.left) for port in ports]
-    except queue.Empty:
-        raise DeadlineExceeded(
-            "the paced source of the client's proof did not begin", where="127.0.0.1", advice="is this host busy?"
-        ) from None
-    finally:
-        for source in sources:
-            source.stop(grace=0.0)
+        try:
+            self._ports += [told.get(timeout=deadline.left) for told in self._told[len(self._ports) :]]
+        except queue.Empty:
+            raise DeadlineExceeded(
+                "the paced source of the client's proof did not begin", where="127.0.0.1", advice="is this host busy?"
+            ) from None
 
 
 def judge(seen: Seen, rate: float, *, events: int, processes: int, streams: int) -> Proof:
@@ -163,12 +177,3 @@ def judge(seen: Seen, rate: float, *, events: int, processes: int, streams: int)
         streams,
         tuple(objections),
     )
-
-
-def prove_twice(report: Callable[[str], None], rate: float, **how: Any) -> Proof:
-    """As `prove`; a proof that failed is tried once more, as this host may have been disturbed."""
-    proof = prove(rate, **how)
-    if proof.objections:
-        report("proving the client once more")
-        proof = prove(rate, **how)
-    return proof

@@ -1,8 +1,8 @@
 """A paced source of events on loopback, against which a client proves itself before it measures anything.
 
-Run by `_crew.run_module`. It answers each request with `max_tokens` events, each written by itself when it is due; the
-text of an event is the moment, monotonic ns, at which it was written, so that the client's delay shows in every event.
-It generates nothing and serves nobody else: it is no simulator of a service.
+Run by `_crew.run_module`. It answers each request with `max_tokens` events `gap_ns` apart, each written by itself when
+it is due; the text of an event is the moment, monotonic ns, at which it was written, so that the client's delay shows
+in every event. It generates nothing and serves nobody else: it is no simulator of a service.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ _CHECK_PARENT = 0.5
 class _Pace:
     """Writes to every stream when its next event is due; schedules are absolute, so that nothing accumulates."""
 
-    def __init__(self, rate: float, streams: int, parent: int) -> None:
-        self._gap = 1e9 * streams / rate
+    def __init__(self, streams: int, parent: int) -> None:
         self._streams = streams
         self._parent = parent
         self._started = 0
@@ -42,7 +41,7 @@ class _Pace:
         """Let a stream begin, each at a phase of its own."""
         phase = (self._started % self._streams) / self._streams
         self._started += 1
-        heapq.heappush(self._due, (time.monotonic_ns() + (0.05e9 + phase * self._gap), self._started, stream))
+        heapq.heappush(self._due, (time.monotonic_ns() + (0.05e9 + phase * stream.gap), self._started, stream))
         self._added.set()
 
     async def run(self) -> None:
@@ -61,19 +60,20 @@ class _Pace:
             while self._due and self._due[0][0] <= present:
                 due, order, stream = self._due[0]
                 if stream.emit():
-                    heapq.heapreplace(self._due, (due + self._gap, order, stream))
+                    heapq.heapreplace(self._due, (due + stream.gap, order, stream))
                 else:
                     heapq.heappop(self._due)
             await asyncio.sleep(0)
 
 
 class _Stream(asyncio.Protocol):
-    """One connection: takes a request, and is answered at the pace."""
+    """One connection: takes a request, and is answered at the pace that it asks for. gap: ns between two events."""
 
     def __init__(self, pace: _Pace) -> None:
         self._pace = pace
         self._received = b""
         self._left = self._asked = 0
+        self.gap = 0.0
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -95,7 +95,9 @@ class _Stream(asyncio.Protocol):
         if len(body) < int(fields.get(b"content-length", b"0")):
             return
         self._received = b""
-        self._asked = self._left = int(json.loads(body)["max_tokens"])
+        asked = json.loads(body)
+        self._asked = self._left = int(asked["max_tokens"])
+        self.gap = float(asked["gap_ns"])
         self._transport.write(_HEAD)
         self._pace.add(self)
 
@@ -112,15 +114,15 @@ class _Stream(asyncio.Protocol):
         return bool(self._left)
 
 
-async def serve(rate: float, streams: int, parent: int) -> None:
+async def serve(streams: int, parent: int) -> None:
     """Serve on a free port of loopback, and tell which."""
-    pace = _Pace(rate, streams, parent)
+    pace = _Pace(streams, parent)
     server = await asyncio.get_running_loop().create_server(lambda: _Stream(pace), "127.0.0.1", 0, backlog=4096)
     os.write(1, json.dumps({"port": server.sockets[0].getsockname()[1]}).encode() + b"\n")
     async with server:
         await pace.run()
 
 
-def main(rate: str, streams: str, parent: str) -> None:
-    """Serve so many events/s on so many streams until the process of this number, which asked for it, is gone."""
-    asyncio.run(serve(float(rate), int(streams), int(parent)))
+def main(streams: str, parent: str) -> None:
+    """Serve so many streams together until the process of this number, which asked for it, is gone."""
+    asyncio.run(serve(int(streams), int(parent)))

@@ -13,8 +13,8 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -54,7 +54,7 @@ from ._load import require_measurable, shares_of
 from ._manner import Manner, manner_of
 from ._page import Page
 from ._prompts import OPENING
-from ._proof import Proof, prove_twice
+from ._proof import Proof, Prover
 from ._refusals import Refusals
 from ._result import Told
 
@@ -195,10 +195,11 @@ class OpenAIService(InferenceService):
             self._pause(0.0)
             try:
                 model = self._model_of(load)
-                manner = self._manner(model, load, report)
-                rate = self._expected_rate(manner, load, report)
-                proof = self._prove(rate, load, report)
-                found = self._measure(manner, load, proof, report)
+                with self._clients(load) as (crew, prover):
+                    manner = self._manner(model, load, report)
+                    rate = self._expected_rate(crew, manner, load, report)
+                    proof = self._prove(prover, rate, load, report)
+                    found = self._measure(crew, prover, manner, load, proof, report)
             except AicalibError as error:
                 raise self._refusals.cleaned(error) from None
             report(1.0, "done")
@@ -309,7 +310,26 @@ class OpenAIService(InferenceService):
                 raise self._refusals.of(error, model) from None
         return self._manners[key]
 
-    def _crew_for(self, manner: Manner, load: InferenceLoad, *, closed: bool, warm: int = _WARM_REQUESTS) -> Crew:
+    @contextmanager
+    def _clients(self, load: InferenceLoad) -> Iterator[tuple[Crew, Prover]]:
+        """Start the client processes of one measurement, and what proves them; end them all."""
+        processes, slots = shares_of(load, closed=load.arrival == "closed")
+        streams = sum(slots) or max(processes, 64)
+        proven = [streams // processes + (number < streams % processes) for number in range(processes)]
+        with (
+            Crew(processes, trace=self._trace, aborted=self._aborted) as crew,
+            Prover(crew, proven, trace=self._trace) as prover,
+        ):
+            self._crew = crew
+            try:
+                yield crew, prover
+            finally:
+                self._crew = None
+
+    def _take(
+        self, crew: Crew, manner: Manner, load: InferenceLoad, *, closed: bool, warm: int = _WARM_REQUESTS
+    ) -> None:
+        """Have the client processes take up `load`, in a closed loop or as it says, warm after so many answers."""
         place = self._place
         prompts = manner.prompts
         processes, slots = shares_of(load, closed=closed)
@@ -344,9 +364,9 @@ class OpenAIService(InferenceService):
                 most_bytes=(load.output_tokens + 64) * _BYTES_OF_A_TOKEN,
             )
 
-        return Crew(processes, job, trace=self._trace, aborted=self._aborted)
+        crew.take(job)
 
-    def _expected_rate(self, manner: Manner, load: InferenceLoad, report: Progress) -> float:
+    def _expected_rate(self, crew: Crew, manner: Manner, load: InferenceLoad, report: Progress) -> float:
         """Events/s to prove the client for: those of a load like this one before, or of a sounding."""
         if load.arrival != "closed":
             return (load.request_rate or 0.0) * (load.output_tokens if load.streaming else 1)
@@ -356,68 +376,55 @@ class OpenAIService(InferenceService):
         if not load.streaming:
             return 0.0
         report(0.06, "sounding the rate")
-        with self._crew_for(manner, load, closed=True, warm=1) as crew:
-            self._crew = crew
-            try:
-                crew.go()
-                crew.wait_for_first(self.timeout)
-                warm = crew.wait_until_warm(_SOUNDING)
-                if warm is not None:
-                    crew.wait(_SOUNDED)
-                crew.cut()
-                seen = crew.collect(self.timeout)
-            finally:
-                self._crew = None
+        self._take(crew, manner, load, closed=True, warm=1)
+        crew.go()
+        crew.wait_for_first(self.timeout)
+        warm = crew.wait_until_warm(_SOUNDING)
+        if warm is not None:
+            crew.wait(_SOUNDED)
+        crew.cut()
+        seen = crew.collect(self.timeout)
         if seen.gone:
             raise self._refusals.of_load(seen, manner.model)
         rate, _, _ = evaluation.partial_rate(seen, warm or 0)
         return _MARGIN * (rate or 0.0)
 
-    def _prove(self, rate: float, load: InferenceLoad, report: Progress) -> Proof:
+    def _prove(self, prover: Prover, rate: float, load: InferenceLoad, report: Progress) -> Proof:
         report(0.1, "proving that the client is not the bottleneck")
-        processes, slots = shares_of(load, closed=load.arrival == "closed")
-        return prove_twice(
-            lambda note: report(0.12, note),
-            load.headroom * rate,
-            streams=sum(slots) or max(processes, 64),
-            processes=processes,
-            seconds=min(3.0, max(0.5, load.duration / 4)),
-            trace=self._trace,
-            aborted=self._aborted,
-        )
+        seconds = min(3.0, max(0.5, load.duration / 4))
+        return prover.prove_twice(lambda note: report(0.12, note), load.headroom * rate, seconds)
 
-    def _measure(self, manner: Manner, load: InferenceLoad, proof: Proof, report: Progress) -> Measurement:
+    def _measure(
+        self, crew: Crew, prover: Prover, manner: Manner, load: InferenceLoad, proof: Proof, report: Progress
+    ) -> Measurement:
         counted = CrossCheck.begun(self._page, manner.model, self._pause)
         longest = self.timeout + load.output_tokens / _SLOWEST
         notes = (*self._notes.values(), counted.remark)
         same_host = is_this_host(urlsplit(self._place.base).hostname or "")
         told = Told(self.identity, self._place, manner, load, proof, self._refusals.clean, notes, same_host)
         report(0.15, "warming up")
-        with self._crew_for(manner, load, closed=load.arrival == "closed") as crew:
-            self._crew = crew
-            begin = start = 0
-            try:
-                start = begin = crew.go()
-                warm = crew.wait_until_warm(load.warm_up + _WARM_REQUESTS * longest)
-                if warm is not None:
-                    crew.wait(max(0.0, (begin + load.warm_up * 1e9 - time.monotonic_ns()) / 1e9))
-                start = time.monotonic_ns()
-                stop = start + round(load.duration * 1e9)
-                while warm is not None and (left := (stop - time.monotonic_ns()) / 1e9) > 0:
-                    report(0.2 + 0.75 * (1 - min(1.0, left / load.duration)), "measuring")
-                    if not crew.wait(min(0.5, left)):
-                        break
-                crew.stop()
-                if warm is None:
-                    crew.cut()
-                report(0.95, "waiting for the last answers")
-                seen = crew.collect(longest)
-            except InstrumentError as error:
-                if begin and (left_over := crew.salvage()) is not None:
-                    error.with_partial(told.given_up(left_over, begin, start, error))
-                raise
-            finally:
-                self._crew = None
+        begin = start = 0
+        self._take(crew, manner, load, closed=load.arrival == "closed")
+        try:
+            start = begin = crew.go()
+            warm = crew.wait_until_warm(load.warm_up + _WARM_REQUESTS * longest)
+            if warm is not None:
+                crew.wait(max(0.0, (begin + load.warm_up * 1e9 - time.monotonic_ns()) / 1e9))
+            start = time.monotonic_ns()
+            stop = start + round(load.duration * 1e9)
+            while warm is not None and (left := (stop - time.monotonic_ns()) / 1e9) > 0:
+                report(0.2 + 0.75 * (1 - min(1.0, left / load.duration)), "measuring")
+                if not crew.wait(min(0.5, left)):
+                    break
+            crew.stop()
+            if warm is None:
+                crew.cut()
+            report(0.95, "waiting for the last answers")
+            seen = crew.collect(longest)
+        except InstrumentError as error:
+            if begin and (left_over := crew.salvage()) is not None:
+                error.with_partial(told.given_up(left_over, begin, start, error))
+            raise
         if seen.gone and not len(seen.times):
             raise self._refusals.of_load(seen, manner.model)
         if seen.gone or warm is None:
@@ -427,14 +434,14 @@ class OpenAIService(InferenceService):
         found = evaluation.evaluate(seen, load, start, stop, usage=usage, fixed=manner.fixed)
         try:
             disagreeing, counters = counted.after(seen)
-            unproven, later = self._unproven(load, found, proof, report)
+            unproven, later = self._unproven(prover, load, found, proof, report)
         except InstrumentError as error:  # the load had ended by then
             whole = replace(seen, gone="the load had ended")
             raise error.with_partial(told.given_up(whole, begin, start, error)) from None
         return replace(told, later=later).measurement(seen, found, [*disagreeing, *unproven], counters)
 
     def _unproven(
-        self, load: InferenceLoad, found: evaluation.Evaluated, proof: Proof, report: Progress
+        self, prover: Prover, load: InferenceLoad, found: evaluation.Evaluated, proof: Proof, report: Progress
     ) -> tuple[list[str], Proof | None]:
         """Say why the client is not proven for what came; for more than was expected it proves itself once more."""
         if proof.objections:
@@ -443,7 +450,7 @@ class OpenAIService(InferenceService):
         self._expected[_shape(load)] = events
         if events * load.headroom <= proof.rate * _PROVEN:
             return [], None
-        later = self._prove(events, load, report)
+        later = self._prove(prover, events, load, report)
         if not later.objections and events * load.headroom <= later.rate * _PROVEN:
             return [], later
         return [

@@ -124,7 +124,8 @@ def ours(processes: int, streams: int = STREAMS, others: Sequence[str] = ()) -> 
                 warm_requests=requests // streams,
             )
 
-        with Crew(processes, job, trace=None, aborted=threading.Event()) as crew:
+        with Crew(processes, trace=None, aborted=threading.Event()) as crew:
+            crew.take(job)
             crew.go()
             crew.wait_until_warm(120)
             seen = crew.collect(120)
