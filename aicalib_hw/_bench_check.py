@@ -92,14 +92,14 @@ def _driver_options(entry: InstrumentEntry, kind: Any, name: str) -> tuple[Mappi
         for secret in sorted(_SECRETS & entry.driver_options.keys())
     ]
     given = {key: value for key, value in entry.driver_options.items() if key not in _SECRETS}
-    found, further = _accepted(given, _model("driver_options", _constructor_keywords(kind)), name)
+    found, further = _accepted(given, _model_of_options(kind), name)
     return {**timeout, **found}, problems + further
 
 
 def _settings(entry: InstrumentEntry, kind: Any, name: str) -> tuple[Mapping[str, Any], list[Problem]]:
     configure = getattr(kind, "configure", None)
     if configure is not None:
-        return _accepted(entry.settings, _model("settings", _keywords(configure)), name)
+        return _accepted(entry.settings, _model_of_settings(configure), name)
     key = f"instruments.{name}.settings"
     return {}, [Problem(f"the driver {entry.driver} has no settings", key, advice="remove the table")]
 
@@ -133,6 +133,16 @@ def _keywords(function: Any) -> Mapping[str, Any]:
         hints = {}
     keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     return {p.name: (hints.get(p.name, Any), p.default) for p in keywords}
+
+
+@functools.cache
+def _model_of_options(kind: Any) -> type[BaseModel]:
+    return _model("driver_options", _constructor_keywords(kind))
+
+
+@functools.cache
+def _model_of_settings(configure: Any) -> type[BaseModel]:
+    return _model("settings", _keywords(configure))
 
 
 def _model(name: str, fields: Mapping[str, Any]) -> type[BaseModel]:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,7 +57,24 @@ class Entry:
 
 
 def entries(group: str) -> dict[str, Entry]:
-    """Return the entries of `group` by name, built-in ones first."""
+    """Return the entries of `group` by name, built-in ones first; the metadata is read again where that has changed."""
+    return dict(_entries(group, _places()))
+
+
+def _places() -> tuple[tuple[str, int, int], ...]:
+    """The directories that are searched for distributions; to install or remove one changes that which holds it."""
+    found = []
+    for place in sys.path:
+        try:
+            status = os.stat(place or os.curdir)
+        except OSError:
+            continue
+        found.append((place, status.st_ino, status.st_mtime_ns))
+    return tuple(found)
+
+
+@lru_cache(maxsize=8)
+def _entries(group: str, _: tuple[tuple[str, int, int], ...]) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     names: dict[int, str] = {}
     points = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_a_built_in_driver_cannot_be_shadowed_and_the_attempt_is_logged(
     with caplog.at_level(logging.WARNING, logger="aicalib_hw.registry"):
         assert registry.entries(registry.DRIVERS)["cpu"].built_in
     assert "aaa-shadow" in caplog.text
+
+
+def test_what_is_installed_or_removed_while_this_runs_is_found_or_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "late" not in registry.entries(registry.DRIVERS)
+    install(tmp_path, "late-drivers", registry.DRIVERS, late="late_meter:Late")
+    assert registry.entries(registry.DRIVERS)["late"].distribution == "late-drivers"
+    shutil.rmtree(tmp_path / "late_drivers-1.0.dist-info")
+    assert "late" not in registry.entries(registry.DRIVERS)
 
 
 def test_a_driver_whose_module_is_broken_does_not_hide_which_distribution_brought_it(
