@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,9 @@ from aicalib_hw.metrology import Calibration, Verdict
 from aicalib_hw.procedures import calibrate_power
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
-from tests.benches import in_a_fast_world
+from tests.benches import in_a_stepped_world, stepped
 
 from .stamps import Stamps
-
-OpenBench = Callable[..., hw.Bench]
 
 SETTINGS = {"auto_range": True, "update_interval": 0.5}
 """Of the meter, before it is used."""
@@ -43,13 +40,14 @@ class Calibrated:
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
     """A calibration by the short plan, with an update interval that the meter does not have before."""
-    with hw.open_bench(in_a_fast_world(tmp_path_factory.mktemp("calibrated")), simulate=True) as bench:
+    with stepped(in_a_stepped_world(tmp_path_factory.mktemp("calibrated"))) as bench:
         meter = bench.the("power_meter")
         before = meter.configure(**SETTINGS)
         stamps = Stamps(bench)
         plan = SHORT.model_copy(update={"update_interval": 0.25})
         calibration = calibrate_power(bench, plan=plan, progress=stamps)
         truth = {one.title: stamps.true_power(one.title) for one in calibration.results}
+        bench.world.clock.advance(0.1)  # what was set last acts in the next step
         return Calibrated(calibration, truth, before, meter.configure(), bench.world.platform.load)
 
 
@@ -65,10 +63,8 @@ def test_every_point_agrees_with_the_truth_within_its_expanded_uncertainty(calib
         assert result.simulated
 
 
-def test_the_verdicts_of_the_shipped_bench_are_those_that_the_truth_demands(
-    simulated_bench: OpenBench, fast_server: Path
-) -> None:
-    bench = simulated_bench(fast_server)
+def test_the_verdicts_of_the_shipped_bench_are_those_that_the_truth_demands(stepped_server: hw.Bench) -> None:
+    bench = stepped_server
     stamps = Stamps(bench)
     *points, energy = calibrate_power(bench, progress=stamps).results
     assert (energy.quantity, energy.decision.verdict) == ("energy", Verdict.NOT_EVALUATED)
@@ -100,9 +96,9 @@ def test_the_meter_gets_its_settings_back_and_the_load_is_stopped(calibrated: Ca
 
 
 def test_a_meter_that_dies_midway_leaves_no_load_and_loses_no_finished_run(
-    simulated_bench: OpenBench, fast_server: Path, tmp_path: Path
+    stepped_server: hw.Bench, tmp_path: Path
 ) -> None:
-    bench = simulated_bench(fast_server)
+    bench = stepped_server
     path = tmp_path / "record.sqlite"
     broken = False
 
@@ -117,16 +113,15 @@ def test_a_meter_that_dies_midway_leaves_no_load_and_loses_no_finished_run(
         Record.create(path, title="t", bench={}, rule="none", plan={}) as record,
     ):
         calibrate_power(bench, plan=SHORT, record=record, progress=die)
+    bench.world.clock.advance(0.1)
     assert bench.world.platform.load == 0.0
     contents = read_record(path)
     assert contents.simulated
     assert len([one for one in contents.measurements if one.definition == "power/active/mean"]) >= SHORT.runs
 
 
-def test_indications_that_contradict_each_other_take_nothing_of_what_was_measured(
-    simulated_bench: OpenBench, fast_server: Path
-) -> None:
-    bench = simulated_bench(fast_server)
+def test_indications_that_contradict_each_other_take_nothing_of_what_was_measured(stepped_server: hw.Bench) -> None:
+    bench = stepped_server
     said = next(one for one in bench.settings.indications if one.quantity == "power" and one.load == 0.5)
     other = said.model_copy(update={"value": 3.4, "source": "label"})
     bench.settings = bench.settings.model_copy(update={"indications": (*bench.settings.indications, other)})
@@ -138,9 +133,9 @@ def test_indications_that_contradict_each_other_take_nothing_of_what_was_measure
     assert results[1.0].decision.verdict is not Verdict.NOT_EVALUATED
 
 
-def test_a_load_that_is_not_the_one_asked_makes_no_point_of_it(simulated_bench: OpenBench, fast_server: Path) -> None:
+def test_a_load_that_is_not_the_one_asked_makes_no_point_of_it(stepped_server: hw.Bench) -> None:
     """The world's load is taken down behind the procedure's back, as other programs of a host would."""
-    bench = simulated_bench(fast_server)
+    bench = stepped_server
 
     def disturb(done: float, note: str) -> None:
         if note.startswith("50% load, run 1"):
