@@ -17,7 +17,6 @@ from aicalib_hw.readings import Validity, ValidityStatus
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
 
-pytestmark = pytest.mark.alone
 BENCH = """
 [bench]
 name = "processor"
@@ -31,7 +30,7 @@ value = 0.02
 kind = "relative"
 source = "test"
 [plan.compute]
-duration = 0.5
+duration = 0.2
 runs = 3
 warm_up = 0.1
 gemm = false
@@ -46,6 +45,7 @@ def bench(tmp_path: Path) -> Iterator[hw.Bench]:
         yield opened
 
 
+@pytest.mark.alone
 def test_the_rate_lies_between_nothing_and_what_theory_allows(bench: hw.Bench) -> None:
     calibration = calibrate_compute(bench)
     (result,) = calibration.results
@@ -92,7 +92,7 @@ def test_a_disturbed_run_is_repeated_within_a_bound_and_kept(
 
     def measure(precision: Any, *, duration: float, **rest: Any) -> Any:
         peak = really(precision, duration=duration, **rest)
-        if duration < 0.5:  # the warm-up
+        if duration < 0.2:  # the warm-up
             return peak
         begun.append(duration)
         status = ValidityStatus.INVALID if len(begun) - 1 in disturbed else ValidityStatus.VALID
