@@ -25,6 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("judged" if config.getoption("--no-skips") else "suite")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests marked `alone` last: among others each waits for the test beside it, and the next there for it."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run a test marked `alone` with no other test beside it. The wait is no part of its time."""
