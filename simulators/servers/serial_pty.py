@@ -15,8 +15,6 @@ from .faulty import FaultySession, FaultyWire
 from .framing import Framer
 
 _CHUNK = 4096
-_NAP = 0.05
-"""How soon the reading thread notices that the server stops, real s."""
 
 
 def available() -> bool:
@@ -52,7 +50,8 @@ class SerialServer:
         self._master = self._line = -1
         self._path = ""
         self._session: FaultySession | None = None
-        self._stopping = threading.Event()
+        self._stopped = self._stop = -1
+        """A pipe whose reading end is at its end once the server stops, for who waits for the line."""
         self._threads: list[threading.Thread] = []
 
     @property
@@ -69,6 +68,7 @@ class SerialServer:
             raise OSError(
                 "this system has no pseudo-terminals: a simulated serial line needs Linux or macOS"
             ) from error
+        self._stopped, self._stop = os.pipe()
         self._master, self._line = pty.openpty()
         tty.setraw(self._line)
         self._set_speed()
@@ -82,22 +82,22 @@ class SerialServer:
 
     def stop(self) -> None:
         """Close the line; idempotent."""
-        self._stopping.set()
+        if self._stop >= 0:
+            os.close(self._stop)
+            self._stop = -1
         if self._session is not None:
             self._session.close()
         for thread in self._threads:
             thread.join(2.0)
         self._threads.clear()
-        for descriptor in (self._master, self._line):
+        for descriptor in (self._master, self._line, self._stopped):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._master = self._line = -1
+        self._master = self._line = self._stopped = -1
 
     def _hear(self, session: FaultySession) -> None:
         framer = Framer(self._terminator)
-        while not self._stopping.is_set():
-            if not select.select([self._master], [], [], _NAP)[0]:
-                continue
+        while self._stopped not in select.select([self._master, self._stopped], [], [])[0]:
             try:
                 data = os.read(self._master, _CHUNK)
             except OSError:
@@ -119,9 +119,8 @@ class SerialServer:
     def _send(self, data: bytes) -> None:
         """Write to the line; what a client does not read in time is lost when the server stops."""
         left = memoryview(data)
-        while left and not self._stopping.is_set():
-            if select.select([], [self._master], [], _NAP)[1]:
-                left = left[os.write(self._master, left) :]
+        while left and not select.select([self._stopped], [self._master], [])[0]:
+            left = left[os.write(self._master, left) :]
 
     def _as_heard(self, data: bytes) -> bytes:
         """Return what one side makes of what the other sends: itself, or rubbish if their speeds differ."""

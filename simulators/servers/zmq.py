@@ -8,6 +8,7 @@ its reply lost), "delay" and "stuck" (everybody waits `amount` real s), "half_li
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -56,6 +57,7 @@ class ZmqServer:
         self._host, self._asked = host, (port, publisher_port)
         self.port = self.publisher_port = 0
         self._stopping = threading.Event()
+        self._stop, self._stopped = socket.socketpair()
         self._thread: threading.Thread | None = None
         self._silent_until = 0.0
 
@@ -82,18 +84,23 @@ class ZmqServer:
     def stop(self) -> None:
         """Close both sockets; idempotent."""
         self._stopping.set()
+        self._stop.close()
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
+        self._stopped.close()
 
     def _bound(self, one: Any, asked: int) -> int:
         one.bind(f"tcp://{self._host}:{asked or '*'}")
         return int(one.getsockopt_string(self._zmq.LAST_ENDPOINT).rpartition(":")[2])
 
     def _serve(self, context: Any, router: Any, publisher: Any) -> None:
+        either = self._zmq.Poller()
+        either.register(router, self._zmq.POLLIN)
+        either.register(self._stopped, self._zmq.POLLIN)
         try:
             while not self._stopping.is_set():
-                if router.poll(_LOOK):
+                if router in dict(either.poll(_LOOK)):
                     *envelope, request = router.recv_multipart()
                     reply = self._answer(request)
                     if reply is not None:

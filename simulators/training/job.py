@@ -182,7 +182,7 @@ class SimulatedTrainingJob:
 
     def stop(self) -> None:
         """End the job where it is; idempotent. The truth stays; a log in a folder of its own goes."""
-        self._ended.set()
+        self.world.clock.cancel(self._ended)
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None

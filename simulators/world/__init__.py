@@ -86,7 +86,7 @@ class World:
         self.truth = Truth(self.platform, self.clock)
         self._load: WorldLoad | None = None
         self._node: Node | None = None
-        self._running = threading.Event()
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -110,7 +110,7 @@ class World:
     def start(self) -> None:
         """Let the platform's state follow the clock by itself; idempotent."""
         if self._thread is None:
-            self._running.set()
+            self._stopping.clear()
             self._thread = threading.Thread(target=self._follow, name="simulated-world", daemon=True)
             self._thread.start()
 
@@ -118,7 +118,7 @@ class World:
         """Unload the platform and stop following the clock; idempotent."""
         if self._load is not None:
             self._load.stop()
-        self._running.clear()
+        self.clock.cancel(self._stopping)
         if self._thread is not None:
             self._thread.join(2.0)
             self._thread = None
@@ -134,8 +134,8 @@ class World:
         return self._load
 
     def _follow(self) -> None:
-        while self._running.is_set():
+        while not self._stopping.is_set():
             self.platform.advance()
             if self._load is not None:
                 _ = self._load.running
-            self.clock.wait_until(self.clock.now() + 1.0, limit=0.05)
+            self.clock.wait_until(self.clock.now() + 1.0, self._stopping, limit=0.05)

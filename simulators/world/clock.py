@@ -60,6 +60,12 @@ class Clock:
         """Call `follow` after every step of a stepped clock."""
         self._followers.append(follow)
 
+    def cancel(self, waiting: threading.Event) -> None:
+        """Set the event that was given to `wait_until`, and wake who waits."""
+        waiting.set()
+        with self._moved:
+            self._moved.notify_all()
+
     def wait_until(self, moment: float, cancel: threading.Event | None = None, limit: float | None = None) -> bool:
         """Wait until world time `moment`; False if `cancel` was set or `limit` real seconds passed before."""
         deadline = None if limit is None else time.monotonic() + limit
