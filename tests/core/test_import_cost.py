@@ -9,16 +9,20 @@ HEAVY = ("pyvisa", "pydantic", "matplotlib", "numpy", "scipy", "typer", "rich", 
 
 
 def seconds(code: str) -> float:
-    """CPU time of a fresh interpreter that runs `code`, user and system, best of five."""
+    """CPU time of a fresh interpreter that runs `code`, user and system."""
     measure = f"{code}\nimport time; print(time.process_time())"
-    runs = (
-        subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True) for _ in range(5)
-    )
-    return min(float(run.stdout.splitlines()[-1]) for run in runs)
+    run = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
+    return float(run.stdout.splitlines()[-1])
+
+
+def takes_below(limit: float, code: str) -> bool:
+    """Whether one of five runs takes less: what else the host does only adds to what the code needs."""
+    return any(seconds(code) < limit for _ in range(5))
 
 
 def test_importing_the_package_takes_no_quarter_of_a_second() -> None:
-    assert seconds("import aicalib_hw") - seconds("") < 0.25
+    bare = min(seconds("") for _ in range(5))
+    assert takes_below(bare + 0.25, "import aicalib_hw")
 
 
 def test_importing_the_package_pulls_in_no_heavy_library() -> None:
@@ -37,4 +41,4 @@ def test_the_data_and_the_roles_need_no_heavy_library_either() -> None:
 
 
 def test_help_appears_within_a_second_of_work() -> None:
-    assert seconds("from aicalib_hw.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass") < 1.0
+    assert takes_below(1.0, "from aicalib_hw.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass")

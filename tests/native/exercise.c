@@ -8,7 +8,7 @@
 #include <cpuid.h>
 #endif
 
-enum { SLICES = 40, PERIODS = 6 };
+enum { SLICES = 10, PERIODS = 6 };
 
 static const int32_t *operands_of(const aicalib_kernel *kernel)
 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 import shutil
@@ -35,6 +36,13 @@ KERNELS = [
 ]
 
 
+@functools.cache
+def assembly_of(compiler: str, file: str) -> str:
+    """What a compiler makes of a file."""
+    command = [compiler, "-std=gnu11", "-O2", "-S", str(CPU / f"{file}.c"), "-o", "-"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def loop_of(assembly: str, function: str) -> list[str]:
     """The instructions of a function's loop: its longest block that ends in a jump to its own beginning."""
     body = assembly.split(f"\n{function}:\n", 1)[1].split(".size", 1)[0]
@@ -46,14 +54,12 @@ def loop_of(assembly: str, function: str) -> list[str]:
 
 @pytest.mark.parametrize(("machine", "file", "function", "step", "accumulators"), KERNELS)
 def test_the_loop_holds_the_steps_and_touches_no_memory(
-    machine: str, file: str, function: str, step: str, accumulators: int, tmp_path: Path
+    machine: str, file: str, function: str, step: str, accumulators: int
 ) -> None:
     compiler = COMPILERS[machine]
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}: apt-get install gcc-{machine.replace('_', '-')}-linux-gnu")
-    target = tmp_path / "kernel.s"
-    subprocess.run([compiler, "-std=gnu11", "-O2", "-S", str(CPU / f"{file}.c"), "-o", str(target)], check=True)
-    loop = loop_of(target.read_text(), function)
+    loop = loop_of(assembly_of(compiler, file), function)
     steps = [line for line in loop if step in line]
     assert len(steps) == 2 * accumulators
     assert not [line for line in loop if "(" in line or "[" in line]
