@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from aicalib_hw._bench_statements import contradictions
 from aicalib_hw.bench import InferencePlan, load_bench
 from aicalib_hw.definitions import DEFINITIONS
 from aicalib_hw.errors import BenchError
-from aicalib_hw.metrology import Result, Verdict
+from aicalib_hw.metrology import Calibration, Result, Verdict
 from aicalib_hw.metrology.budget import evaluate, type_a
 from aicalib_hw.metrology.indications import declaration
 from aicalib_hw.procedures._point import decided
@@ -116,11 +117,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Result
     path = tmp_path_factory.mktemp("bench") / "everything.toml"
     path.write_text(BENCH + LIMITS, encoding="utf-8")
     with hw.open_bench(path, simulate=True) as bench:
-        found = [
-            result
-            for quantity in MEASURED
-            for result in getattr(procedures, f"calibrate_{quantity}")(bench, **SHORTER.get(quantity, {})).results
-        ]
+
+        def measured(quantity: str) -> tuple[Result, ...]:
+            calibration: Calibration = getattr(procedures, f"calibrate_{quantity}")(bench, **SHORTER.get(quantity, {}))
+            return calibration.results
+
+        with ThreadPoolExecutor() as side_by_side:
+            found = [result for results in side_by_side.map(measured, MEASURED) for result in results]
         found += procedures.calibrate_compute(bench, precision="fp64").results
         loads = _points(bench.the("inference_service"), bench.settings.plan.inference)
     service = [result for result in found if result.quantity == "inference"]
