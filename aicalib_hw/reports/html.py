@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aicalib_hw.errors import MissingExtra
 from aicalib_hw.records.contents import read_record
@@ -24,13 +25,21 @@ def write_report(record_path: str | Path, html_path: str | Path, *, language: st
     language: "en" or "zh". Raises RecordError for a record that cannot be read or a file that cannot be written,
     UsageError for another language, MissingExtra without the extra `reports`.
     """
+    words = Words(language)
+    template = _template()
+    contents = read_record(record_path)
+    shown = session(contents, verify_record(record_path), words)
+    style = (_FOLDER / "report.css").read_text(encoding="utf-8")
+    return write_whole(html_path, template.render(report=shown, words=words, style=style))
+
+
+@cache
+def _template() -> Any:
+    """Compiled once: it takes as long as to draw the plots of a point."""
     try:
         import jinja2
     except ImportError as error:
         raise MissingExtra.for_library("jinja2", "reports", "a report") from error
-    words = Words(language)
-    contents = read_record(record_path)
-    shown = session(contents, verify_record(record_path), words)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -39,9 +48,7 @@ def write_report(record_path: str | Path, html_path: str | Path, *, language: st
         lstrip_blocks=True,
     )
     environment.filters["css_text"] = _css_text
-    template = environment.get_template("report.html.jinja")
-    style = (_FOLDER / "report.css").read_text(encoding="utf-8")
-    return write_whole(html_path, template.render(report=shown, words=words, style=style))
+    return environment.get_template("report.html.jinja")
 
 
 def _css_text(text: str) -> Markup:
