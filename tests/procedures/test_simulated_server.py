@@ -13,7 +13,7 @@ from aicalib_hw.simulators import vendor_libraries
 
 import aicalib_hw as hw
 from aicalib_hw.bench import ComputePlan
-from aicalib_hw.errors import LockedByOther, UsageError
+from aicalib_hw.errors import Aborted, LockedByOther, UsageError
 from aicalib_hw.procedures import calibrate_compute
 from aicalib_hw.procedures._together import measure_together
 
@@ -73,14 +73,16 @@ def test_what_is_launched_on_the_accelerators_moves_their_telemetry_and_the_mete
 
     idle = watched()
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(measure_together, npus, "fp32", path="gemm", duration=4.0)
+        work = pool.submit(measure_together, npus, "fp32", path="gemm", duration=30.0)
         deadline = time.monotonic() + 30.0
         while min(npu.truth.power for npu in simulated) < 200.0 and time.monotonic() < deadline:
             time.sleep(0.05)
         busy = watched()
         with pytest.raises(LockedByOther):
             npus[0].configure(edge=512)
-        work.result()
+        npus[0].abort()
+        with pytest.raises(Aborted):
+            work.result()
     told, drawn, measured = (after - before for before, after in zip(idle, busy, strict=True))
     assert drawn > 8 * 150.0
     assert told == pytest.approx(drawn, rel=0.2)
