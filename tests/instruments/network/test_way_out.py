@@ -137,7 +137,7 @@ def test_a_controller_that_stops_no_flow_by_name_is_told_to_stop_our_whole_confi
     orders: list[list[str]] = []
     handler = type("Handler", (Older,), {"orders": orders})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         try:
             tester = OpenTrafficGenerator(f"otg+http://127.0.0.1:{server.server_port}?port=p1@x", timeout=5.0)
             handler.mark = tester.mark  # type: ignore[attr-defined]
@@ -167,7 +167,7 @@ def test_a_configuration_that_replaces_ours_while_we_release_is_not_emptied(look
             super().do_POST()
 
     with HTTPServer(("127.0.0.1", 0), Replaced) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         try:
             with OpenTrafficGenerator(f"otg+http://127.0.0.1:{server.server_port}?port=p1@x", timeout=5.0) as tester:
                 Replaced.mark, Replaced.left, Replaced.orders = tester.mark, 1, []
@@ -239,7 +239,7 @@ def test_an_answer_that_makes_no_sense_is_not_the_answer_to_what_is_asked_next(o
 
     with ThreadingTCPServer(("127.0.0.1", 0), Chassis) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         try:
             place = server.server_address
             with XenaSession("127.0.0.1", place[1], password="x", owner="us", timeout=5.0) as session:
