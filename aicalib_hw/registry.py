@@ -131,6 +131,12 @@ def driver_for_address(address: str) -> Any | None:
     if "://" not in address:
         return None
     scheme = urlsplit(address).scheme
+    # A built-in driver with the name of its scheme is found without importing all the others.
+    named = entries(DRIVERS).get(scheme.partition("+")[0])
+    if named is not None and named.built_in:
+        kind = named.load()
+        if scheme in kind.DRIVER.schemes:
+            return kind
     for kind in drivers().values():
         if scheme in kind.DRIVER.schemes:
             return kind

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,7 @@ def test_a_broken_driver_does_not_keep_the_others_from_being_found(
     if code is not None:
         (tmp_path / f"{module}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    assert registry.driver_for_address("cpu://local") is registry.driver("cpu")
+    assert registry.drivers()["cpu"] is registry.driver("cpu")
     assert told in caplog.text
 
 
@@ -122,6 +124,16 @@ def test_an_instrument_that_no_driver_knows_is_named_with_its_address() -> None:
 
 def test_a_visa_resource_name_belongs_to_no_scheme() -> None:
     assert registry.driver_for_address("TCPIP::192.0.2.1::INSTR") is None
+
+
+def test_a_scheme_that_names_a_built_in_driver_imports_no_other() -> None:
+    program = (
+        "import sys\nfrom aicalib_hw import registry\n"
+        "print(registry.driver_for_address('otg+http://192.0.2.1').DRIVER.name)\n"
+        "print([name for name in sys.modules if name.endswith(('.xena', '.wt300', '.openai', '.cpu'))])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert ran.stdout == "otg\n[]\n", ran.stderr
 
 
 @pytest.mark.parametrize("group", [registry.DRIVERS, registry.SIMULATORS])
