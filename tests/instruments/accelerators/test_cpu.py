@@ -29,7 +29,6 @@ from aicalib_hw.readings import Measurement, ValidityStatus
 
 pytest.importorskip("aicalib_hw._native", reason="needs a C compiler when installed: apt-get install gcc libc6-dev")
 
-pytestmark = pytest.mark.alone
 SHORT = 0.3
 TURNS = (SHORT, SHORT, SHORT, 1.0, 3.0, 6.0, 6.0)
 """How long to measure until others have left enough of the cores: three turns of 0.3 s do where they leave half."""
@@ -116,6 +115,7 @@ def test_every_precision_it_claims_it_measures_and_verifies(cpu: CpuAccelerator)
         assert rate(result.sustained) == pytest.approx(operations / result.sustained.window.duration, rel=1e-6)
 
 
+@pytest.mark.alone
 def test_two_cores_work_at_the_same_time(cpu: CpuAccelerator) -> None:
     if (cpu.capabilities.units or 1) < 2:
         pytest.skip("needs two cores in the affinity mask of this process: taskset -c 0,1 make test")
@@ -126,11 +126,13 @@ def test_two_cores_work_at_the_same_time(cpu: CpuAccelerator) -> None:
     assert best_moment(cpu, "fp32", 1.2 * alone) > 1.2 * alone > 0
 
 
+@pytest.mark.alone
 def test_wider_precisions_are_no_faster(cpu: CpuAccelerator) -> None:
     wider = best_moment(cpu, "fp64")
     assert best_moment(cpu, "fp32", 1.2 * wider) > 1.2 * wider > 0
 
 
+@pytest.mark.alone
 def test_the_peak_stays_near_what_clock_and_table_allow(cpu: CpuAccelerator) -> None:
     if cpu.theoretical_peak("fp32").operations_per_cycle is None:
         assert cpu.measure_peak("fp32", duration=SHORT).efficiency_measured_clock is None
@@ -143,6 +145,7 @@ def test_the_peak_stays_near_what_clock_and_table_allow(cpu: CpuAccelerator) -> 
     assert 0.97 < found <= 1.003
 
 
+@pytest.mark.alone
 def test_the_theory_at_the_measured_clock_follows_the_measurement(cpu: CpuAccelerator) -> None:
     assert cpu.theoretical_peak("fp32", clock="measured").value is None
     result = cpu.measure_peak("fp32", duration=SHORT)
@@ -203,6 +206,7 @@ def test_too_short_a_measurement_is_refused(cpu: CpuAccelerator) -> None:
             cpu.measure_peak("fp32", duration=duration)
 
 
+@pytest.mark.alone
 def test_abort_from_another_thread_ends_a_measurement_within_a_second(cpu: CpuAccelerator) -> None:
     assert aborted_after(cpu, 0.5, lambda: cpu.measure_peak("fp32", duration=60)) < 1.0
     assert aborted_after(cpu, 0.5, lambda: cpu.measure_peak("fp32", path="gemm", duration=60)) < 1.0
@@ -289,6 +293,7 @@ def test_telemetry_is_what_capabilities_say(cpu: CpuAccelerator) -> None:
     assert starts == sorted(starts)
 
 
+@pytest.mark.alone
 def test_abort_ends_a_stream_and_a_waiting_read(cpu: CpuAccelerator) -> None:
     threading.Timer(0.2, cpu.abort).start()
     started = time.monotonic()
@@ -313,6 +318,7 @@ def waited_s() -> float:
     return sum(int(file.read_text(encoding="ascii").split()[1]) for file in files if file.exists()) / 1e9
 
 
+@pytest.mark.alone
 def test_a_load_reaches_its_fraction_and_never_more(cpu: CpuAccelerator) -> None:
     for fraction in (0.0, 0.25, 0.6):
         with cpu.run_load(fraction, duration=None) as load:
@@ -336,6 +342,7 @@ def test_a_load_ends_by_itself(cpu: CpuAccelerator) -> None:
     assert cpu.measure_peak("fp32", duration=SHORT).sustained.value
 
 
+@pytest.mark.alone
 def test_abort_and_close_end_a_load_within_a_second(cpu: CpuAccelerator) -> None:
     load = cpu.run_load(0.5, duration=None, period=0.1)
     asked = time.monotonic()
