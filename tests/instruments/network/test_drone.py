@@ -237,8 +237,8 @@ def answering(*replies: bytes) -> tuple[int, threading.Thread]:
                 head = client.recv(8)
                 client.recv(struct.unpack(">HHI", head)[2])
                 client.sendall(reply)
-            client.recv(1)
-            time.sleep(0.5)
+            if client.recv(1):
+                time.sleep(0.5)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -19,7 +19,7 @@ from aicalib_hw.errors import AicalibError, NotSupported, UnusableReading
 from aicalib_hw.readings import Status
 
 RATE = 40.0
-PATIENT, HURRIED = 5.0, 0.25
+PATIENT, HURRIED = 5.0, 0.1
 """s for one exchange: of a link that must work, and of one whose time-out is the point or what ends a fault."""
 QUOTED = 100
 """Characters by which an exchange is known again in an error."""
