@@ -46,7 +46,7 @@ vendor_libraries.FOLDER = pathlib.Path(sys.argv[1])
 import pytest
 raise SystemExit(pytest.main(sys.argv[2:]))
 """
-_LIBRARY_TESTS = ("node", "nvml", "dcmi", "cuda", "mma", "ascendcl")
+_LIBRARY_TESTS = ("node", "nvml", "dcmi", "cuda", "mma", "ascendcl", "visa")
 
 
 def run(command: list[str], **environment: str) -> None:

@@ -43,4 +43,5 @@ LIBRARIES = (
     Library("libascendcl.so", ("ascendcl.c", "numbers.c", *_NODE)),
     Library("libnnopbase.so", ("nnopbase.c",)),
     Library("libopapi.so", ("opapi.c",), needs=("libascendcl.so", "libnnopbase.so")),
+    Library("libvisa.so", ("visa.c",)),
 )

@@ -6,6 +6,7 @@ its name: the loader then takes the loaded one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aicalib_hw.errors import MissingExtra
@@ -15,11 +16,16 @@ NODE = "libaicalib-node.so"
 """The simulated world's own door to a node; no vendor library."""
 NVIDIA = ("libnvidia-ml.so.1", "libcuda.so.1")
 ASCEND = ("libdcmi.so", "libascendcl.so", "libnnopbase.so", "libopapi.so")
+VISA = "libvisa.so"
+"""A maker's VISA; PyVISA loads it by its path."""
 
 ENVIRONMENT = "AICALIB_SIMULATED_NODE"
 """The variable that tells the libraries the page of the node: a path."""
 PROFILE = "AICALIB_SIMULATED_PROFILE"
 """The variable that gives them a node of their own instead: `nvidia-h100`, or `nvidia-h100*2` for two devices."""
+
+PLUGGED = "AICALIB_SIMULATED_VISA"
+"""The variable that tells the VISA library what is plugged in; see `plugged`."""
 
 
 def path_of(library: str) -> Path:
@@ -33,6 +39,15 @@ def path_of(library: str) -> Path:
             advice="install gcc and the package again",
         )
     return path
+
+
+def plugged(instruments: Mapping[str, str]) -> str:
+    """Return what `PLUGGED` has to be: name at USB or GPIB → VXI-11 address of the simulated instrument behind it.
+
+    A name is `USB0::0x0B21::0x0039::SIM1::INSTR` or `GPIB0::5::INSTR`, an address
+    `TCPIP::127.0.0.1,38023::inst0::INSTR`.
+    """
+    return ";".join(f"{name}={address.split('::')[1]}" for name, address in instruments.items())
 
 
 def without_symbol(library: str, symbol: str, folder: Path) -> Path:
