@@ -22,6 +22,8 @@ _FIRST_MESSAGE = 0xFFFFFF00
 """Number of the first HiSLIP message after a device clear."""
 _SLICE = 0.1
 """s that a wait on a serial port lasts at most before it looks whether it was cut."""
+_NAP = 0.005
+"""s between two questions for the status byte: as late a reply, and so the stamp of an update, may be noticed."""
 
 CHUNK = (1 << 20) + 1
 """Bytes a read of a library session asks for: odd and larger than any reply."""
@@ -85,7 +87,7 @@ class LibraryWire:
                 if self._cut.is_set() or deadline.expired:
                     raise TimeoutError
                 time.sleep(min(nap, deadline.left))
-                nap = min(2 * nap, 0.05)
+                nap = min(2 * nap, _NAP)
             self._session.timeout = _milliseconds(deadline)
             reply = bytes(self._session.read_raw())
             # On a stream the library ends at the first terminator, which may lie within a block.

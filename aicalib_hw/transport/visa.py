@@ -105,9 +105,9 @@ class VisaLink(MessageLink):
         text = " ".join(str(error).split()) or type(error).__name__
         if cause is not error:
             text += f" ({type(cause).__name__}: {' '.join(str(cause).split())})"
-        if "creating link: 11" in text:
+        if "creating link: 11" in text or "VI_ERROR_RSRC_LOCKED" in text:
             return LockedByOther(f"{self.resource} is locked by another client", where=self.resource)
-        if "creating link: 9" in text or "received 'FatalError" in text:
+        if any(said in text for said in ("creating link: 9", "received 'FatalError", "VI_ERROR_RSRC_BUSY")):
             return LockedByOther(
                 f"{self.resource} serves no further client",
                 where=self.resource,

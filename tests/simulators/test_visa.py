@@ -53,6 +53,11 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(vendor_libraries.path_of(vendor_libraries.VISA)))
 
 
+def at(manager: pyvisa.ResourceManager, name: str) -> Any:
+    """A session, of the kind that PyVISA has for the name."""
+    return manager.open_resource(name)
+
+
 def failed(call: Callable[[], object]) -> StatusCode:
     """The status that a call fails with."""
     with pytest.raises(VisaIOError) as caught:
@@ -98,7 +103,7 @@ def test_a_session_tells_where_it_is_and_keeps_what_it_is_told(opened: Any, mana
     opened.read_termination = "\r"
     assert opened.get_visa_attribute(constants.ResourceAttribute.termchar) == 13
     assert opened.get_visa_attribute(constants.ResourceAttribute.termchar_enabled)
-    with closing(manager.open_resource(GPIB)) as other:
+    with closing(at(manager, GPIB)) as other:
         assert other.interface_type == constants.InterfaceType.gpib
         assert (other.primary_address, other.secondary_address) == (5, 0xFFFF)
         assert failed(lambda: other.get_visa_attribute(constants.ResourceAttribute.model_code)) == (
@@ -172,7 +177,7 @@ def test_a_late_answer_waits_to_be_taken_for_the_next_unless_the_device_is_clear
 
 def test_sessions_of_several_threads_keep_apart(manager: pyvisa.ResourceManager) -> None:
     def talk(number: int) -> list[str]:
-        with closing(manager.open_resource((USB, GPIB)[number % 2])) as session:
+        with closing(at(manager, (USB, GPIB)[number % 2])) as session:
             replies = []
             for turn in range(25):
                 session.write(f":NONSENSE{number}")
@@ -198,7 +203,7 @@ def test_a_session_closed_by_another_thread_ends_the_read_that_waits(opened: Any
 
 
 def test_a_lock_keeps_other_sessions_out(manager: pyvisa.ResourceManager, opened: Any) -> None:
-    with closing(manager.open_resource(GPIB)) as other:
+    with closing(at(manager, GPIB)) as other:
         opened.lock_excl()
         assert opened.lock_state == constants.AccessModes.exclusive_lock
         assert failed(lambda: other.write("*IDN?")) == StatusCode.error_resource_locked
