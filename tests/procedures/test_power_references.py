@@ -49,8 +49,8 @@ time_constant = 0.5
 
 
 @pytest.fixture
-def opened(simulated_bench: OpenBench, tmp_path: Path) -> OpenBench:
-    """Open a bench whose meter has these lines more."""
+def opened(simulated_bench: OpenBench, stepped_bench: OpenBench, tmp_path: Path) -> OpenBench:
+    """Open a bench whose meter has these lines more; in a stepped world, if no rate is asked for."""
 
     def open_one(
         meter: str = "",
@@ -59,13 +59,13 @@ def opened(simulated_bench: OpenBench, tmp_path: Path) -> OpenBench:
         idle: float = 300.0,
         full: float = 1200.0,
         phases: int = 1,
-        rate: float = 10.0,
+        rate: float = 0.0,
     ) -> hw.Bench:
         path = tmp_path / "references.toml"
         path.write_text(
             BENCH.format(meter=meter, more=more, idle=idle, full=full, phases=phases, rate=rate), encoding="utf-8"
         )
-        return simulated_bench(path)
+        return simulated_bench(path) if rate else stepped_bench(path)
 
     return open_one
 
@@ -138,6 +138,7 @@ def test_a_range_without_calibrated_points_is_refused_before_any_point_is_measur
         calibrate_power(bench, plan=FULL, progress=lambda _, note: seen.append(note))
     assert seen == ["ranging at full load"]
     assert refused.value.where.endswith("instruments.meter")
+    bench.world.clock.advance(0.1)
     assert bench.world.platform.load == 0.0
 
 
@@ -333,7 +334,7 @@ def test_two_meters_are_one_sum_with_the_limits_of_both(opened: OpenBench, tmp_p
 
 
 def test_two_meters_are_read_at_one_instant(opened: OpenBench) -> None:
-    bench = opened(SECOND)
+    bench = opened(SECOND, rate=10.0)
     sample = hw.sample_together(*bench.of_role("power_meter"))
     assert len(sample.readings) == 2
     assert sample.skew < 0.5
@@ -343,7 +344,7 @@ def test_two_meters_are_read_at_one_instant(opened: OpenBench) -> None:
 
 
 def test_if_one_of_two_fails_the_other_does_not_go_on(opened: OpenBench) -> None:
-    bench = opened(SECOND)
+    bench = opened(SECOND, rate=10.0)
     bench.simulated["second"].stop()
     with pytest.raises(InstrumentError):
         hw.sample_together(*bench.of_role("power_meter"))
