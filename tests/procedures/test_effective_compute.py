@@ -606,7 +606,6 @@ drift = 0.5
 """
 
 
-@pytest.mark.alone
 def test_on_a_simulated_node_the_tokens_that_were_truly_made_give_the_share_within_its_uncertainty(
     tmp_path: Path,
 ) -> None:
