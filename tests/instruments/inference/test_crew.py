@@ -79,7 +79,7 @@ class Answering(BaseHTTPRequestHandler):
 def answering() -> Iterator[int]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server.server_port
         server.shutdown()
@@ -91,7 +91,7 @@ def elsewhere() -> Iterator[tuple[int, list[str]]]:
     asked: list[str] = []
     handler = type("Handler", (Elsewhere,), {"asked": asked})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server.server_port, asked
         server.shutdown()

@@ -52,7 +52,8 @@ def measured(service: Service, load: InferenceLoad = SHORT, options: str = "", *
 
 def lag_alone(found: Measurement) -> bool:
     """True if all that is wrong is that this busy host could not prove itself."""
-    return all("did not prove itself" in one or "proven for" in one for one in found.validity.reasons)
+    own = ("did not prove itself", "proven for", "after they were due")
+    return all(any(one in reason for one in own) for reason in found.validity.reasons)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_the_rate_normalised_by_parameters_stands_beside_the_raw_one(closed_loop
 )
 def test_what_servers_do_differently_changes_no_count(habits: dict[str, Any], endpoint: str) -> None:
     with Service(Habits(**habits)) as service:
-        found = measured(service, replace(QUICK, output_tokens=10), options=f"?endpoint={endpoint}")
+        found = measured(service, replace(OFFERED, output_tokens=10), options=f"?endpoint={endpoint}")
     assert found.validity or lag_alone(found), found.validity
     counters = found.evidence["engine_counters"]
     assert counters["generated_tokens"] == counters["generated_tokens_by_usage"] > 0
@@ -166,9 +167,9 @@ def test_in_an_open_loop_latency_counts_from_when_a_request_was_due(arrival: Any
 
 
 def test_a_queue_in_front_of_the_service_is_in_the_latency_and_not_omitted() -> None:
-    """One request at a time is answered, in 0.2 s, and five a second are too many by none; ten are twice too many."""
-    load = InferenceLoad("words", 12, 17, arrival="constant", request_rate=10, warm_up=0, duration=2.0)
-    with Service(Habits(gap=0.012, first=0.0)) as service:
+    """One request at a time is answered, in 0.1 s, and ten a second are too many by none; twenty are twice too many."""
+    load = InferenceLoad("words", 12, 17, arrival="constant", request_rate=20, warm_up=0, duration=1.0)
+    with Service(Habits(gap=0.006, first=0.0)) as service:
         turn = threading.Lock()
         answer = service._answer
 
@@ -185,7 +186,7 @@ def test_a_queue_in_front_of_the_service_is_in_the_latency_and_not_omitted() -> 
         service._answer = one_at_a_time  # type: ignore[method-assign]
         found = measured(service, load)
     # the request due at the end of the window waits for the twenty before it, of which only half were answered
-    assert found.evidence["latency_s"]["max"] > 1.2
+    assert found.evidence["latency_s"]["max"] > 0.6
     assert found.evidence["latency_s"]["max"] > 2 * found.evidence["latency_s"]["mean"] * 0.8
 
 
@@ -231,25 +232,19 @@ def test_an_endpoint_whose_usage_is_wrong_gives_no_result() -> None:
     with Service() as service, hw.open_instrument(f"{service.address}?metrics=no") as instrument:
         for habits, reason in wrong:
             service.habits = Habits(**habits)
-            found = instrument.measure_tokens(QUICK)
+            found = instrument.measure_tokens(OFFERED)
             assert found.validity.status is ValidityStatus.INVALID
             assert any(reason in one for one in found.validity.reasons), found.validity
             assert not found.runs[0].used
 
 
 def test_an_endpoint_that_counts_for_others_too_gives_no_result() -> None:
-    with Service() as service:
+    with Service() as service, hw.open_instrument(service.address) as instrument:
 
-        def disturb() -> None:
-            while not over.wait(0.1):
-                service.generated += 1
+        def note(_: float, what: str) -> None:
+            service.generated += what == "measuring"
 
-        over = threading.Event()
-        other = threading.Thread(target=disturb)
-        other.start()
-        found = measured(service, QUICK)
-        over.set()
-        other.join()
+        found = instrument.measure_tokens(OFFERED, progress=note)
     assert any("others used it" in one for one in found.validity.reasons), found.validity
 
 
@@ -260,7 +255,7 @@ def test_a_server_that_dies_in_the_window_leaves_what_was_seen_and_an_error() ->
             if what == "measuring":
                 service.habits.dies_after = min(service.habits.dies_after, service.generated + 300)
 
-        load = replace(SHORT, duration=6)  # the longer it is, the longer the client proves itself before it
+        load = replace(SHORT, duration=3)  # the longer it is, the longer the client proves itself before it
         found = instrument.measure_tokens(load, progress=note)
     assert found.validity.status is ValidityStatus.ERROR
     assert found.value is None
@@ -473,7 +468,7 @@ def test_abort_ends_a_measurement_within_a_second_and_leaves_no_client_behind() 
 
         def work() -> None:
             try:
-                load = replace(SHORT, concurrency=2, duration=6)
+                load = replace(SHORT, concurrency=2, duration=3)
                 instrument.measure_tokens(load, progress=note)
             except BaseException as error:  # noqa: BLE001 - carried to the test
                 ended.append((time.monotonic(), error))
@@ -509,7 +504,7 @@ def assert_what_came_was_kept(partial: object, service: Service) -> None:
 
 
 def test_an_aborted_load_leaves_what_was_seen_marked_as_aborted() -> None:
-    load = replace(OFFERED, request_rate=20, duration=6)
+    load = replace(OFFERED, request_rate=20, duration=3)
     with Service() as service, hw.open_instrument(service.address) as instrument:
 
         def note(_: float, what: str) -> None:

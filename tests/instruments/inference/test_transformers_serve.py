@@ -172,7 +172,7 @@ def test_an_abort_between_the_start_of_the_engine_and_its_first_request_is_not_f
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Aborting) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         versions = """echo '@serving {"transformers": "5.24", "torch": "2.13.0"}'"""
         serving = f"echo running on http://127.0.0.1:{server.server_port}; sleep 60"
