@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -155,7 +154,7 @@ class SimulatedXena:
         """Send a reply, harmed as the faults say; raises ConnectionError where the connection drops."""
         delay = self.faults.strikes("delay")
         if delay is not None:
-            time.sleep(delay.amount)
+            self._servers[0].stopping.wait(delay.amount)
         self._log("<", data)
         if self.faults.strikes("garble") is not None:
             data = bytes(byte ^ 0x80 if byte > 32 else byte for byte in data)

@@ -72,7 +72,7 @@ class FaultyWire:
         """Return what the client gets instead of `data`. end: a response ends with it."""
         delay = self._faults.strikes("delay")
         if delay is not None:
-            time.sleep(delay.amount)
+            self._device.ended.wait(delay.amount)
         self._keep("<", data)
         if self._faults.strikes("garble") is not None:
             return bytes(byte ^ 0x80 if byte > 32 else byte for byte in data)

@@ -29,21 +29,6 @@ def power(wire: Any, meter: Any) -> str:
     return str(wire.query(":NUM:NORM:VAL? 3"))
 
 
-def test_a_refused_connection(meter: Any, connect: Connect) -> None:
-    meter.inject("refuse")
-    with pytest.raises(Exception, match=r".*"):
-        connect(meter.address)
-    assert connect(meter.address).query("*IDN?").startswith("YOKOGAWA")
-
-
-def test_a_connection_dropped_in_mid_answer(meter: Any, connect: Connect) -> None:
-    wire = connect(meter.address)
-    meter.inject("drop")
-    with pytest.raises(Exception, match=r".*"):
-        wire.query("*IDN?")
-    assert connect(meter.address).query("*IDN?").startswith("YOKOGAWA")
-
-
 def test_an_answer_in_pieces_of_one_byte_is_the_same_answer(meter: Any, connect: Connect) -> None:
     wire = connect(meter.address)
     whole = wire.query("*IDN?")

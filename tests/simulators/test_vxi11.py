@@ -72,6 +72,20 @@ def other(served: SimulatedToy) -> Iterator[Client]:
         yield one
 
 
+def test_a_refused_connection_and_a_reply_dropped_in_its_middle_end_at_once_and_the_next_is_served(
+    served: SimulatedToy, client: Client
+) -> None:
+    served.inject("refuse")
+    with pytest.raises((EOFError, ConnectionError)):
+        Client(served)
+    assert client.write(b"*IDN?") == 0
+    served.inject("drop")
+    with pytest.raises((EOFError, ConnectionError)):
+        client.read()
+    with contextlib.closing(Client(served)) as again:
+        assert again.ask(b"*IDN?") == b"AICALIB,TOY,SIM0,1\n"
+
+
 def aborted_soon(client: Client, call: Any) -> tuple[Any, float]:
     """Run a blocking call in a thread, abort it, and return its result and how long it took, s."""
     result: list[Any] = []
