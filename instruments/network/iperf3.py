@@ -117,7 +117,7 @@ class Iperf3(NetworkTester):
 
     def identify(self) -> Identity:
         """Ask the client for its version; raises IdentityMismatch for another program or a version too old."""
-        said = self._run(["--version"], self.timeout).splitlines()
+        said = self._run(["--version"], self.timeout, guarded=False).splitlines()
         match = _VERSION.match(said[0]) if said else None
         if match is None or (int(match[2]), int(match[3])) < OLDEST:
             raise IdentityMismatch(
@@ -198,10 +198,9 @@ class Iperf3(NetworkTester):
         running.stop()
         return True
 
-    def _run(self, arguments: Sequence[str], limit: float) -> str:
+    def _run(self, arguments: Sequence[str], limit: float, *, guarded: bool) -> str:
         self._aborted = False
-        # Guarded: a client whose program is killed would go on sending to the end of its gate.
-        with self._lock, Process([self._program, *arguments], trace=self._trace, guarded=True) as process:
+        with self._lock, Process([self._program, *arguments], trace=self._trace, guarded=guarded) as process:
             self.client = process
             try:
                 if self._aborted:
@@ -221,7 +220,8 @@ class Iperf3(NetworkTester):
             arguments += ["-b", str(round(self.payload_rate(stream) / place.parallel))]
         if place.transport == "udp":
             arguments += ["-u", "-l", str(stream.frame_size - rates.ETHERNET - rates.IPV4_UDP)]
-        output = self._run(arguments, gate.amount + place.omit + 2 * self.timeout)
+        # Guarded: a client whose program is killed would go on sending to the end of its gate.
+        output = self._run(arguments, gate.amount + place.omit + 2 * self.timeout, guarded=True)
         try:
             return output_of.parse(output), tuple(arguments)
         except ValueError as error:
