@@ -52,7 +52,7 @@ def there(family: Family, size: int = 1518) -> Stream:
 
 @pytest.mark.parametrize(
     ("family", "jitter"),
-    [(OTG, 0.0), (OTG, 20e-6), (OTG, 1e-3), (OTG, 9e-3), (TREX, 1e-3)],
+    [(OTG, 0.0), (OTG, 1e-3), (OTG, 9e-3), (TREX, 1e-3)],
     ids=lambda one: one.name if isinstance(one, Family) else f"{one:g} s",
 )
 def test_a_gate_that_is_kept_badly_is_within_the_stated_uncertainty_of_every_run(
@@ -107,7 +107,7 @@ def test_counters_that_somebody_resets_in_the_gate_are_named_and_what_was_counte
         while not any(port.sending for port in ports.values()) and time.monotonic() < deadline:
             time.sleep(0.005)
         # Again and again, so that counters that were seen are never reached anew however late the next look is.
-        over.wait(0.7)
+        over.wait(0.4)
         while not over.wait(0.02):
             for port in ports.values():
                 port.clear_sent()
@@ -118,7 +118,7 @@ def test_counters_that_somebody_resets_in_the_gate_are_named_and_what_was_counte
         somebody = threading.Thread(target=keep_clearing)
         somebody.start()
         try:
-            run = reservation.measure_throughput(Gate("seconds", 2.0), settle=0.0)
+            run = reservation.measure_throughput(Gate("seconds", 1.2), settle=0.0)
         finally:
             over.set()
             somebody.join()
@@ -127,5 +127,5 @@ def test_counters_that_somebody_resets_in_the_gate_are_named_and_what_was_counte
         assert any("went back from" in reason for reason in run.validity.reasons)
         assert int(run.evidence["last_seen"]["ports"][family.ports[0]]["tx_frames"]) > 0
         assert not reservation.running
-        again = reservation.measure_throughput(Gate("seconds", 1.0), settle=0.0)
+        again = reservation.measure_throughput(Gate("seconds", 0.5), settle=0.0)
         assert again.validity, again.validity.reasons
