@@ -30,6 +30,7 @@ JUDGES = (
     "tests/instruments/power/test_yokogawa_wt300.py",
     "tests/instruments/power/test_yokogawa_wt300_disturbed.py",
 )
+MAKERS_VISA = ("tests/instruments/power/test_a_makers_visa.py",)
 TRAINING = ("tests/instruments/training/test_log.py",)
 AT_ONCE = 2
 """Mutations that are judged at a time, as the test suite runs in two processes."""
@@ -68,6 +69,20 @@ MUTATIONS = (
         "aicalib_hw/scpi/*.py",
         "    return None, Status.OVER_RANGE\n",
         "    return 9.8e37, Status.VALID\n",
+    ),
+    Mutation(
+        "an update at a maker's VISA is stamped late",
+        "aicalib_hw/transport/*.py",
+        "_NAP = 0.005\n",
+        "_NAP = 0.05\n",
+        MAKERS_VISA,
+    ),
+    Mutation(
+        "a meter that another program holds counts as absent",
+        "aicalib_hw/transport/*.py",
+        ', "VI_ERROR_RSRC_BUSY"',
+        "",
+        MAKERS_VISA,
     ),
     Mutation(
         "the simulator shows mW as W",
