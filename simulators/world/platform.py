@@ -120,6 +120,8 @@ class Platform:
         self._commanded = 0.0
         self._demands: dict[str, float] = {}
         self._phase = random.Random(seed).uniform(0, 2 * math.pi)
+        self._efficiency = self._points(settings.efficiency)
+        self._warming = 1 - math.exp(-STEP / settings.time_constant)
         self._time = 0.0
         self._temperature = settings.ambient
         self._load = 0.0
@@ -243,7 +245,7 @@ class Platform:
             if self._node is not None:
                 now = min(now, self._node.advance())
             while self._time + STEP <= now:
-                self._step(STEP)
+                self._step()
 
     def _interpolated(self, values: list[float], moment: float) -> float:
         with self._lock:
@@ -255,7 +257,7 @@ class Platform:
             return values[index - 1] + (values[index] - values[index - 1]) * (moment - t0) / (t1 - t0)
 
     def _wanted(self, load: float) -> float:
-        return min(1.0, load + math.fsum(self._demands.values()))
+        return min(1.0, load + math.fsum(self._demands.values())) if self._demands else load
 
     def _load_node(self) -> None:
         if self._node is not None and self.settings.load_source == "commanded":
@@ -265,23 +267,24 @@ class Platform:
         settings = self.settings
         return max(0.5, 1 - settings.throttle_slope * max(0.0, temperature - settings.throttle_above))
 
-    def _step(self, dt: float) -> None:
+    def _step(self) -> None:
         load = self._wanted(self._source(self._time))
         if self._node is not None and load != self._load and self.settings.load_source != "commanded":
             self._node.load(load)
         self._load = load
         devices = 0.0
         if self._node is not None:
-            energy = self._node.energy_at(self._time + dt)
-            devices, self._devices_energy = (energy - self._devices_energy) / dt, energy
-        devices += sum(power() for power in self._consumers)
-        power = self._ac_power(self._time + dt / 2, self._load, devices)
+            energy = self._node.energy_at(self._time + STEP)
+            devices, self._devices_energy = (energy - self._devices_energy) / STEP, energy
+        for consumer in self._consumers:
+            devices += consumer()
+        power = self._ac_power(self._time + STEP / 2, self._load, devices)
         goal = self.settings.ambient + self.settings.heating * self._load
-        self._temperature += (goal - self._temperature) * (1 - math.exp(-dt / self.settings.time_constant))
-        self._time += dt
+        self._temperature += (goal - self._temperature) * self._warming
+        self._time += STEP
         self._stamps.append(self._time)
-        self._energies.append(self._energies[-1] + power * dt)
-        self._loads.append(self._loads[-1] + self._load * dt)
+        self._energies.append(self._energies[-1] + power * STEP)
+        self._loads.append(self._loads[-1] + self._load * STEP)
 
     def _source(self, moment: float) -> float:
         if self._host is not None:
@@ -298,7 +301,7 @@ class Platform:
         dynamic *= self._throttle(self._temperature)
         warmth = 1 + settings.leakage * (self._temperature - settings.ambient) / 40.0
         dc = (settings.idle_power + dynamic) * warmth + devices
-        return dc / _curve(self._points(settings.efficiency), self._relative(dc))
+        return dc / _curve(self._efficiency, self._relative(dc))
 
     def _relative(self, power: float) -> float:
         return power / (self.settings.rated_power or self.settings.full_power)
