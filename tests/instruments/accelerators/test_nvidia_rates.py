@@ -123,19 +123,6 @@ def test_a_kernel_that_the_driver_refuses_is_not_supported_with_code_218(gpu: Gp
     assert refused.value.command == "cuModuleLoadDataEx"
 
 
-def test_a_capped_device_gives_a_sustained_rate_and_no_claim_at_the_rated_clock(gpu: Gpu) -> None:
-    _, device = gpu(power_limit=250.0)
-    result = measured(device, "fp32", duration=2.0)
-    assert not result.peak.validity
-    assert any("rated clock" in reason and "power_cap" in reason for reason in result.peak.validity.reasons)
-    assert result.throttle is not None
-    assert result.throttle.power_cap
-    assert result.sustained.validity
-    assert result.efficiency_maximum_clock is not None
-    assert result.efficiency_measured_clock is not None
-    assert result.efficiency_maximum_clock < result.efficiency_measured_clock
-
-
 def test_a_device_that_computes_wrongly_has_no_valid_rate(gpu: Gpu) -> None:
     made, device = gpu()
     made.inject("wrong_result")

@@ -52,6 +52,10 @@ def test_the_rate_of_a_throttled_device_is_no_claim_at_the_rated_clock(
     assert not getattr(result.throttle, HEAT if reason == CAP else CAP)
     assert result.clock is not None
     assert float(result.clock) < 0.98 * rated
+    if limited.simulates == "nvidia":
+        assert result.efficiency_maximum_clock is not None
+        assert result.efficiency_measured_clock is not None
+        assert result.efficiency_maximum_clock < result.efficiency_measured_clock
     assert not result.peak.validity
     assert any("not valid for a claim at the rated clock" in text for text in result.peak.validity.reasons)
     assert any(reason in text for text in result.peak.validity.reasons)
