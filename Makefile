@@ -24,13 +24,13 @@ $(VENV)/.calibrate: $(VENV)/bin/python pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install -q -e '.[all]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/bin/python pyproject.toml $(NATIVE)
-	@PYTHON=$(PYTHON) .ci/prerequisites
-	$(BIN)/python -m pip install -q -e '.[all,test]'
-	@touch $@ $(VENV)/.calibrate
+# The package has been built and installed by then: pip adds what else it names for these uses.
+$(VENV)/.test: $(VENV)/.calibrate
+	$(BIN)/python -m pip install -q 'aicalib-hw[test]'
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test
-	$(BIN)/python -m pip install -q -e '.[dev]'
+	$(BIN)/python -m pip install -q 'aicalib-hw[dev]'
 	@touch $@
 
 lint: $(VENV)/.dev
