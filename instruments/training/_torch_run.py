@@ -49,10 +49,14 @@ class TorchRun:
         return running and self._configuration == self._shape.configuration(plan)
 
     def start(self) -> None:
-        """Start torchrun; raises ConnectionFailed where its files cannot be written."""
+        """Start torchrun, or one process alone; raises ConnectionFailed where its files cannot be written."""
         self._folder = work_folder("torch", whose="the training run")
-        command = [self._shape.python, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={self._shape.processes}", f"--log-dir={self._folder.name}"]
+        command = [self._shape.python]
+        # It takes two seconds to begin, and one process needs nobody to bring it together with others; what has run so
+        # are processors.
+        if self._shape.processes > 1 or self._shape.device != "cpu":
+            command += ["-m", "torch.distributed.run", "--standalone"]
+            command += [f"--nproc-per-node={self._shape.processes}", f"--log-dir={self._folder.name}"]
         command += [str(_WORKER), json.dumps(self._configuration)]
         self._process = Process(
             command, trace=self._trace, on_line=self._take, merged=True, guarded=True, remove=self._folder.name

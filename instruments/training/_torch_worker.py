@@ -1,8 +1,9 @@
 """One process of a training run in PyTorch: a small model like Llama on data that can be learnt, for torchrun to start.
 
 A script of its own that needs torch alone, as the torch of the platform may live in another environment:
-`torchrun … _torch_worker.py CONFIGURATION`. Rank 0 reads one JSON object a line, {"warm_up": steps, "steps": steps},
-and the end of its input ends the run. It writes lines that begin with MARK: once "ready", each "step", each "window".
+`torchrun … _torch_worker.py CONFIGURATION`, or without torchrun where it trains alone. Rank 0 reads one JSON object a
+line, {"warm_up": steps, "steps": steps}, and the end of its input ends the run. It writes lines that begin with MARK:
+once "ready", each "step", each "window".
 
 Source: torchrun, DistributedDataParallel and fully_shard of PyTorch 2.6 or later.
 """
@@ -181,7 +182,8 @@ def main() -> None:
     torch.set_num_threads(its["threads"])
     if its["device"] == "npu":
         import torch_npu  # noqa: F401 - registers the device
-    dist.init_process_group(BACK_ENDS[its["device"]])
+    alone = {} if dist.is_torchelastic_launched() else {"store": dist.HashStore(), "rank": 0, "world_size": 1}
+    dist.init_process_group(BACK_ENDS[its["device"]], **alone)
     if its["device"] != "cpu":
         getattr(torch, its["device"]).set_device(dist.get_node_local_rank())
     try:

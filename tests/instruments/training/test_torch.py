@@ -241,9 +241,9 @@ def test_processes_end_when_the_one_who_measures_is_killed(tmp_path: Path) -> No
 import sys
 sys.path[:0] = [{str(Path(__file__).parents[3])!r}]
 import threading
-from tests.instruments.training.test_torch import TorchTraining, planned, workers_of
-with TorchTraining("torch://local?{SMALL}") as training:
-    threading.Thread(target=lambda: print(*workers_of(training, 1), flush=True), daemon=True).start()
+from tests.instruments.training.test_torch import TWO, TorchTraining, planned, workers_of
+with TorchTraining(TWO) as training:
+    threading.Thread(target=lambda: print(*workers_of(training), flush=True), daemon=True).start()
     training.measure_tokens(planned(steps=100_000, global_batch=6))
 """
     surroundings = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -253,7 +253,7 @@ with TorchTraining("torch://local?{SMALL}") as training:
         try:
             assert follower.stdout is not None
             workers = [int(one) for one in follower.stdout.readline().split()]
-            assert len(workers) == 1
+            assert len(workers) == 2
         finally:
             follower.kill()
     assert all(gone(worker, within=3.0) for worker in workers)
