@@ -48,15 +48,15 @@ def test_one_update_beyond_the_range_makes_the_whole_mean_unusable(
 
 
 @pytest.mark.parametrize("simulated_power_meter", [{"world": {"rate": 0}}], indirect=True)
-def test_half_an_hour_without_data_is_no_number_and_no_harm_to_what_follows(simulated_power_meter: Any) -> None:
+def test_two_hours_without_data_are_no_number_and_no_harm_to_what_follows(simulated_power_meter: Any) -> None:
     pace = Pace("WAIT?", 20.0)
     with YokogawaWT300(simulated_power_meter.address, trace=pace) as meter:
         meter.configure(voltage_range=300.0, current_range=20.0, update_interval=20.0)
         simulated_power_meter.inject({"kind": "no_data", "count": None})
         pace.begin(simulated_power_meter.world)
-        measurement = meter.measure_power(1800.0)
+        measurement = meter.measure_power(7200.0)
         assert measurement.value is None
-        assert measurement.evidence["power_W"] == [None] * 90
+        assert measurement.evidence["power_W"] == [None] * 360
         assert "NO_DATA" in measurement.validity.reasons[0]
         simulated_power_meter.faults.clear()
         assert float(meter.read().active_power) == pytest.approx(simulated_power_meter.truth.active_power, rel=0.02)
