@@ -3,10 +3,10 @@
 The source is the simulated service, a process of its own: paced (64 streams of 50 token/s, each event its own write),
 in bursts (16 events a write), and as fast as it goes. What counts is the time of a long run less that of a short one,
 so that nobody's start is counted, which is stated apart; ours includes decoding, and what puts the shares of several
-processes together runs in the one that measures, and is in none. Bars: below both peers, paced and as fast as it goes;
-two processes cost at most 1.1 times as much for an event as one. Each of them does what
-the one did: it has as many streams, of a source of its own, as one source feeds two clients at half the speed of each.
-That is how a load that is too much for one process is shared.
+processes together runs in the one that measures, and is in none. Bars: below both peers; two processes cost at most 1.1
+times as much for an event as one. Each of them does what the one did: it has as many streams, of a source of its own,
+as one source feeds two clients at half the speed of each. That is how a load that is too much for one process is
+shared.
 
 Waking up for a read was measured as 29 of 39 µs where each event comes by itself, and as 1.5 of 12 µs where twenty come
 together. As fast as it goes, how many do is for the kernel to say, by who gets a processor when: 16 for one process and
@@ -226,7 +226,7 @@ def main() -> int:
     ):
         with sources(2, rate, together) as (base, second):
             one, two, shared = processes_compared(base, second)
-            found = {peer: cpu(receive, base).event for peer, receive in others.items()} if together == 1 else {}
+            found = {peer: cpu(receive, base).event for peer, receive in others.items()}
         ratio = two.event / one.event
         alike = abs(two.together / one.together - 1) <= ALIKE
         bunched_as_set = alike or rate == FASTEST
