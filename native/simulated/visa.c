@@ -329,6 +329,14 @@ static void give(Object *one)
     free(one);
 }
 
+static bool is_open(uint32_t handle, Kind kind)
+{
+    Object *found = take(handle, kind);
+    if (found != NULL)
+        give(found);
+    return found != NULL;
+}
+
 /* Put a new object into the table, unless its manager has gone; its handle is valid from then on. */
 static bool add(Object *one)
 {
@@ -616,18 +624,28 @@ static void say_goodbye(Object *one)
         ask(one, DESTROY_LINK, &one->link, 1, NULL, 0, now_ms() + GOODBYE_MS, NULL, 0);
 }
 
-/* Take a session for input or output, its connection locked. */
-static Object *begin(ViSession vi)
+/* Begin a call with the object that was taken for it: the connection of a session is locked until it is finished. */
+static Object *locked(Object *one)
 {
-    Object *one = take(vi, SESSION);
-    if (one != NULL)
+    if (one != NULL && one->kind == SESSION)
         pthread_mutex_lock(&one->io);
     return one;
 }
 
+static Object *begin(ViSession vi)
+{
+    return locked(take(vi, SESSION));
+}
+
+static Object *begin_any(uint32_t vi)
+{
+    return locked(take_any(vi));
+}
+
 static ViStatus finish(Object *one, ViStatus status)
 {
-    pthread_mutex_unlock(&one->io);
+    if (one->kind == SESSION)
+        pthread_mutex_unlock(&one->io);
     give(one);
     return status;
 }
@@ -689,10 +707,8 @@ EXPORT ViStatus viFindRsrc(ViSession manager, const char *expression, uint32_t *
 {
     char posix[2 * LENGTH + 8];
     regex_t pattern;
-    Object *parent = take(manager, MANAGER);
-    if (parent == NULL)
+    if (!is_open(manager, MANAGER))
         return VI_ERROR_INV_OBJECT;
-    give(parent);
     if (name == NULL)
         return VI_ERROR_USER_BUF;
     if (expression == NULL || !as_posix(expression, posix, sizeof posix)
@@ -757,10 +773,8 @@ EXPORT ViStatus viParseRsrcEx(ViSession manager, const char *name, ViUInt16 *int
                               char *alias)
 {
     Address address;
-    Object *parent = take(manager, MANAGER);
-    if (parent == NULL)
+    if (!is_open(manager, MANAGER))
         return VI_ERROR_INV_OBJECT;
-    give(parent);
     if (!parse(name, &address))
         return VI_ERROR_INV_RSRC_NAME;
     if (interface != NULL)
@@ -791,10 +805,8 @@ static ViStatus lock_device(Object *one, uint32_t wait_ms)
 EXPORT ViStatus viOpen(ViSession manager, const char *name, ViAccessMode mode, ViUInt32 timeout, ViSession *vi)
 {
     Address address;
-    Object *parent = take(manager, MANAGER);
-    if (parent == NULL)
+    if (!is_open(manager, MANAGER))
         return VI_ERROR_INV_OBJECT;
-    give(parent);
     if (vi == NULL)
         return VI_ERROR_INV_PARAMETER;
     if (!parse(name, &address))
@@ -884,7 +896,7 @@ EXPORT ViStatus viRead(ViSession vi, uint8_t *data, ViUInt32 count, ViUInt32 *go
         return VI_ERROR_INV_OBJECT;
     int64_t deadline = deadline_of(one);
     uint32_t reason = 0;
-    ViStatus status = data == NULL ? VI_ERROR_USER_BUF : one->owed ? settle(one, deadline) : VI_SUCCESS;
+    ViStatus status = data == NULL ? VI_ERROR_USER_BUF : settle(one, deadline);
     while (status == VI_SUCCESS && done < count && !(reason & (REASON_END | REASON_TERMINATOR))) {
         if (one->late_size > 0) {
             done += from_late(one, data + done, count - done, &reason);
@@ -1052,23 +1064,6 @@ static ViAttrState value_of(const Object *one, ViAttr attribute)
     }
 }
 
-/* Take the object of an attribute, a session with its connection locked. */
-static Object *begin_any(uint32_t vi)
-{
-    Object *one = take_any(vi);
-    if (one != NULL && one->kind == SESSION)
-        pthread_mutex_lock(&one->io);
-    return one;
-}
-
-static ViStatus finish_any(Object *one, ViStatus status)
-{
-    if (one->kind == SESSION)
-        pthread_mutex_unlock(&one->io);
-    give(one);
-    return status;
-}
-
 EXPORT ViStatus viGetAttribute(uint32_t vi, ViAttr attribute, void *state)
 {
     Object *one = begin_any(vi);
@@ -1076,7 +1071,7 @@ EXPORT ViStatus viGetAttribute(uint32_t vi, ViAttr attribute, void *state)
         return VI_ERROR_INV_OBJECT;
     int at = one->kind == FINDLIST ? -1 : known(one, attribute);
     if (at < 0 || state == NULL)
-        return finish_any(one, at < 0 ? VI_ERROR_NSUP_ATTR : VI_ERROR_USER_BUF);
+        return finish(one, at < 0 ? VI_ERROR_NSUP_ATTR : VI_ERROR_USER_BUF);
     ViAttrState value = ATTRIBUTES[at].form == TEXT ? 0 : value_of(one, attribute);
     uint8_t small = (uint8_t)value;
     uint16_t middle = (uint16_t)value;
@@ -1088,7 +1083,7 @@ EXPORT ViStatus viGetAttribute(uint32_t vi, ViAttr attribute, void *state)
     case FOUR: memcpy(state, &large, sizeof large); break;
     case POINTER: memcpy(state, &value, sizeof value); break;
     }
-    return finish_any(one, VI_SUCCESS);
+    return finish(one, VI_SUCCESS);
 }
 
 EXPORT ViStatus viSetAttribute(uint32_t vi, ViAttr attribute, ViAttrState state)
@@ -1098,13 +1093,13 @@ EXPORT ViStatus viSetAttribute(uint32_t vi, ViAttr attribute, ViAttrState state)
         return VI_ERROR_INV_OBJECT;
     int at = one->kind == FINDLIST ? -1 : known(one, attribute);
     if (at < 0)
-        return finish_any(one, VI_ERROR_NSUP_ATTR);
+        return finish(one, VI_ERROR_NSUP_ATTR);
     if (!ATTRIBUTES[at].writable)
-        return finish_any(one, VI_ERROR_ATTR_READONLY);
+        return finish(one, VI_ERROR_ATTR_READONLY);
     bool flag = attribute == 0x3FFF0016 || attribute == 0x3FFF0036 || attribute == 0x3FFF0038;
     if ((flag && state > 1) || (attribute == 0x3FFF0018 && state > 0xFF) || (attribute == 0x3FFF001A && state > VI_TMO_INFINITE)
         || (attribute == 0x3FFF001C && state != VI_PROT_NORMAL && state != VI_PROT_USBTMC_VENDOR))
-        return finish_any(one, VI_ERROR_NSUP_ATTR_STATE);
+        return finish(one, VI_ERROR_NSUP_ATTR_STATE);
     switch (attribute) {
     case 0x3FFF000A: one->user_data = state; break;
     case 0x3FFF0016: one->sends_end = state; break;
@@ -1114,7 +1109,7 @@ EXPORT ViStatus viSetAttribute(uint32_t vi, ViAttr attribute, ViAttrState state)
     case 0x3FFF0036: one->suppresses_end = state; break;
     default: one->ends_at_terminator = state; break;
     }
-    return finish_any(one, VI_SUCCESS);
+    return finish(one, VI_SUCCESS);
 }
 
 EXPORT ViStatus viStatusDesc(uint32_t vi, ViStatus status, char *text)
