@@ -51,10 +51,11 @@ _now = time.monotonic_ns
 
 
 class Client:
-    """The share of a load that this process carries."""
+    """The share of a load that this process carries for the process `parent`."""
 
-    def __init__(self, job: Job, spool: IO[bytes]) -> None:
+    def __init__(self, job: Job, spool: IO[bytes], parent: int) -> None:
         self._job = job
+        self._parent = parent
         self._spool = spool
         self._times, self._numbers, self._sizes = array("q"), array("q"), array("q")
         self._lag_times, self._lags = array("q"), array("q")
@@ -87,7 +88,7 @@ class Client:
     async def _begin(self) -> int:
         go = Path(self._job.signals) / GO
         while not go.exists():
-            _end_with_parent(self._job.parent, self._job.directory)
+            _end_with_parent(self._parent, self._job.directory)
             await asyncio.sleep(_GO_EVERY)
         return int(go.read_text())
 
@@ -287,7 +288,7 @@ class Client:
         def look() -> None:
             stopped = False
             while not over.wait(_LOOK_EVERY):
-                _end_with_parent(self._job.parent, self._job.directory)
+                _end_with_parent(self._parent, self._job.directory)
                 if os.path.exists(cut):
                     loop.call_soon_threadsafe(lambda: self._stop(cut=True))
                 elif not stopped and os.path.exists(stop):
@@ -452,7 +453,7 @@ def main(directory: str, parent: str) -> None:
         while True:
             _end_with_parent(int(parent), directory)
             if path.exists():
-                _carry_out(Job.read(path))
+                _carry_out(Job.read(path), int(parent))
                 gc.collect()
             time.sleep(_GO_EVERY)
     except BrokenPipeError:  # nobody hears: the process that started this one is gone
@@ -460,10 +461,11 @@ def main(directory: str, parent: str) -> None:
         raise
 
 
-def _carry_out(job: Job) -> None:
+def _carry_out(job: Job, parent: int) -> None:
     directory = Path(job.directory)
     began = time.process_time()
-    client = Client(job, open(directory / "reads", "wb", buffering=1 << 20))  # noqa: SIM115 - `put_away` closes it
+    kept = open(directory / "reads", "wb", buffering=1 << 20)  # noqa: SIM115 - `put_away` closes it
+    client = Client(job, kept, parent)
     try:
         asyncio.run(client.run())
     finally:

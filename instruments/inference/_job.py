@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Job:
     all times; 0 = open loop at `rate`, of which this is process `number` of `processes`. seed: of the arrivals.
     prompt_seed: of the prompts. warm_requests: of each slot, until it says that it is warm. most_requests: of each
     slot, 0 = until the signal to stop. silence: after which a request has failed. longest: of a request. most_bytes: of
-    an answer. stamped: the text of each event is the moment at which it was sent, ns. parent: the process that made it.
+    an answer. stamped: the text of each event is the moment at which it was sent, ns.
     """
 
     directory: str
@@ -53,7 +53,6 @@ class Job:
     longest: float = 3600.0
     most_bytes: int = 1 << 30
     stamped: bool = False
-    parent: int = field(default_factory=os.getpid)
 
     def write(self) -> Path:
         """Put it, whole, where only this user can read it (it may hold a key), and return the file."""

@@ -33,11 +33,6 @@ def require_measurable(load: InferenceLoad) -> None:
             raise OutOfRange(f"this load cannot be applied: {what}")
 
 
-def shares_of(load: InferenceLoad, *, closed: bool) -> tuple[int, list[int]]:
-    """Return how many processes there are, and the slots of each; none in an open loop."""
-    processes = load.processes
-    if not closed:
-        return processes, [0] * processes
-    return processes, [
-        load.concurrency // processes + (number < load.concurrency % processes) for number in range(processes)
-    ]
+def split(whole: int, parts: int) -> list[int]:
+    """Return `whole` in so many parts, none larger than another by more than one."""
+    return [whole // parts + (number < whole % parts) for number in range(parts)]

@@ -50,7 +50,7 @@ from ._address import key_in, served_at
 from ._crew import Crew
 from ._cross_check import CrossCheck
 from ._job import Job
-from ._load import require_measurable, shares_of
+from ._load import require_measurable, split
 from ._manner import Manner, manner_of
 from ._page import Page
 from ._prompts import OPENING
@@ -313,12 +313,10 @@ class OpenAIService(InferenceService):
     @contextmanager
     def _clients(self, load: InferenceLoad) -> Iterator[tuple[Crew, Prover]]:
         """Start the client processes of one measurement, and what proves them; end them all."""
-        processes, slots = shares_of(load, closed=load.arrival == "closed")
-        streams = sum(slots) or max(processes, 64)
-        proven = [streams // processes + (number < streams % processes) for number in range(processes)]
+        streams = load.concurrency if load.arrival == "closed" else max(load.processes, 64)
         with (
-            Crew(processes, trace=self._trace, aborted=self._aborted) as crew,
-            Prover(crew, proven, trace=self._trace) as prover,
+            Crew(load.processes, trace=self._trace, aborted=self._aborted) as crew,
+            Prover(crew, split(streams, load.processes), trace=self._trace) as prover,
         ):
             self._crew = crew
             try:
@@ -332,7 +330,7 @@ class OpenAIService(InferenceService):
         """Have the client processes take up `load`, in a closed loop or as it says, warm after so many answers."""
         place = self._place
         prompts = manner.prompts
-        processes, slots = shares_of(load, closed=closed)
+        slots = split(load.concurrency if closed else 0, load.processes)
         longest = self.timeout + load.output_tokens / _SLOWEST
         self._loads += 1  # no load of a session sends the prompts of another, which a cache might know
         order = self._loads
@@ -355,7 +353,7 @@ class OpenAIService(InferenceService):
                 rate=load.request_rate or 0.0,
                 constant=load.arrival == "constant",
                 number=number,
-                processes=processes,
+                processes=load.processes,
                 seed=load.seed,
                 prompt_seed=f"{load.seed} load {order}",
                 warm_requests=warm,
