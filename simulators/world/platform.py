@@ -257,7 +257,7 @@ class Platform:
             return values[index - 1] + (values[index] - values[index - 1]) * (moment - t0) / (t1 - t0)
 
     def _wanted(self, load: float) -> float:
-        return min(1.0, load + math.fsum(self._demands.values())) if self._demands else load
+        return min(1.0, load + math.fsum(self._demands.values()))
 
     def _load_node(self) -> None:
         if self._node is not None and self.settings.load_source == "commanded":
