@@ -1,4 +1,4 @@
-"""Bench files for tests: shipped ones, as they are but for the pace of their world, and stepped worlds to open."""
+"""Bench files for tests: shipped ones, as they are but for the pace of their world; stepped worlds; certificates."""
 
 from __future__ import annotations
 
@@ -39,3 +39,22 @@ def stepped(path: Path, interval: float = 0.25) -> Iterator[hw.Bench]:
     with hw.open_bench(path, simulate=True, trace=(pace := Pace("WAIT?", interval))) as bench:
         pace.begin(bench.world)
         yield bench
+
+
+def certificate(
+    instrument: str, quantity: str, *, correction: float, unit: str, number: str, valid: tuple[str, str]
+) -> str:
+    """Lines of a bench file: what `instrument` measures from 0 to 1000 is to be corrected by so much, U = 2 (k = 2).
+
+    valid: days of calibration and of its end.
+    """
+    true = f'correction = {correction}, expanded_uncertainty = 2.0, unit = "{unit}"'
+    points = [f'{{ quantity = "{quantity}", at = {at}, {true} }}' for at in (0.0, 1000.0)]
+    return f"""
+[instruments.{instrument}.certificate]
+number = "{number}"
+issuer = "lab"
+calibrated_on = {valid[0]}
+valid_until = {valid[1]}
+points = [{", ".join(points)}]
+"""

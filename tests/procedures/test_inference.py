@@ -27,6 +27,7 @@ from aicalib_hw.procedures.inference import _points
 from aicalib_hw.readings import ValidityStatus
 from aicalib_hw.records import RecordContents, read_record
 from aicalib_hw.reports import write_report
+from tests.benches import certificate
 from tests.instruments.inference.service import Habits, Service
 
 BENCH = """
@@ -66,27 +67,10 @@ duration = 0.8
 warm_up = 0
 headroom = 1.0
 """
-CERTIFICATE = """
-[instruments.service.certificate]
-number = "I-1"
-issuer = "this test"
-calibrated_on = 2026-01-01
-valid_until = 2036-01-01
-
-[[instruments.service.certificate.points]]
-quantity = "inference"
-at = 0.0
-correction = 20.0
-expanded_uncertainty = 2.0
-unit = "token/s"
-
-[[instruments.service.certificate.points]]
-quantity = "inference"
-at = 1000.0
-correction = 20.0
-expanded_uncertainty = 2.0
-unit = "token/s"
-"""
+CERTIFICATE = certificate(
+    "service", "inference", correction=20.0, unit="token/s", number="I-1", valid=("2026-01-01", "2036-01-01")
+)
+"""What is true of the framework, which is off by 20 token/s by its certificate."""
 
 
 PARAMETERS = 7_000_000_000
@@ -99,7 +83,6 @@ unit = "token/s"
 concurrency = 4
 source = "this test"
 """
-"""What is true of the framework, which is off by 20 token/s by its certificate."""
 
 
 def written(folder: Path, *, options: str = "", certificate: str = "", indication: float = 200.0) -> Path:
@@ -179,6 +162,7 @@ def test_the_command_calibrates_inference_and_fails_a_service_that_boasts(calibr
     assert Path(said["report"]).is_file()
     trace = (calibrated.folder / "trace.jsonl").read_text(encoding="utf-8")
     assert "/models" in trace
+    assert len(calibrated.record.measurements) >= 3
 
 
 def test_each_concurrency_and_each_rate_is_a_point_of_its_own(bench_file: Callable[..., Path]) -> None:

@@ -22,6 +22,7 @@ from aicalib_hw.procedures.storage import title
 from aicalib_hw.readings import ValidityStatus
 from aicalib_hw.records import read_record
 from aicalib_hw.records.store import Record
+from tests.benches import certificate
 from tests.disks import Disk, RawDisk
 
 MIB = 1 << 20
@@ -112,25 +113,9 @@ def files_on(disk: Disk) -> set[str]:
     return {path.name for path in disk.directory.iterdir()} - {"lost+found"}
 
 
-CERTIFIED = """
-[instruments.disk.certificate]
-number = "S-1"
-issuer = "lab"
-calibrated_on = 2019-01-01
-valid_until = 2020-01-01
-[[instruments.disk.certificate.points]]
-quantity = "storage"
-at = 0.0
-correction = 50.0
-expanded_uncertainty = 2.0
-unit = "Mbit/s"
-[[instruments.disk.certificate.points]]
-quantity = "storage"
-at = 1000.0
-correction = 50.0
-expanded_uncertainty = 2.0
-unit = "Mbit/s"
-"""
+CERTIFIED = certificate(
+    "disk", "storage", correction=50.0, unit="Mbit/s", number="S-1", valid=("2019-01-01", "2020-01-01")
+)
 CORRECTION = 50e6
 """bit/s, of that certificate, which is no longer valid."""
 

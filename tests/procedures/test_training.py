@@ -170,9 +170,8 @@ def test_this_machine_trains_where_there_is_torch_and_says_what_to_install_where
     shape = shape_of(str(entry.address))
     assert batch % shape.processes == 0
     bare = tmp_path / "python"
-    bare.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -S "$@"\n'
-    )  # without what is installed beside the standard library
+    # without what is installed beside the standard library
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
     text = Path(find_bench("this-machine")).read_text(encoding="utf-8")
     path = tmp_path / "bench.toml"
