@@ -95,7 +95,9 @@ class HiokiIntegrator(PolledPowerMeter):
         earlier: float | None = None
         energy: float | None = None
         elapsed, status = 0.0, Status.NO_DATA
-        looks_left = 2  # the state changes at once, the values that are shown with the next update
+        # The state changes at once, the values that are shown with the next update; and the first that comes after the
+        # state was seen to change may have been there before.
+        looks_left = 3
         try:
             for reading in self._updates():
                 readings.append(reading)
