@@ -1,7 +1,8 @@
 """JSON and text over HTTP and HTTPS: deadlines, certificates verified, one exchange at a time, all of it traced.
 
 On httpx. Every request has a deadline; a server that is silent is an error and not a wait without end. What a
-server reports as an error keeps its status and its words. Nothing is sent twice but by the caller's wish.
+server reports as an error keeps its status and its words. Nothing is sent twice but by the caller's wish, save a GET
+that went out on a kept connection which the server was closing (RFC 9112, 9.3.1): it goes once more, on a new one.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class JsonLink:
         self._headers = dict(headers or {})
         self._client: httpx.Client | None = None
         self._sockets: set[socket.socket] = set()
+        self._connected = False
         self._aborted = threading.Event()
         self._expired = threading.Event()
         self._guard = threading.Lock()
@@ -147,15 +149,18 @@ class JsonLink:
     ) -> httpx.Response:
         import httpx
 
-        if self._client is None:
+        client = self._client
+        if client is None:
             raise NotOpen(f"the link to {self.base} is not open", where=self.base, advice="open() it first")
         limit = self.timeout if timeout is None else timeout
         with self.lock:
             self._aborted.clear()
             self._note("write", f"{method} {path}" + (f" {text}" if text is not None else ""))
             self._bound(limit)
-            try:
-                response = self._client.request(
+
+            def request() -> httpx.Response:
+                self._connected = False
+                return client.request(
                     method,
                     path,
                     content=text,
@@ -163,6 +168,16 @@ class JsonLink:
                     timeout=limit,
                     extensions={"trace": self._watch},
                 )
+
+            try:
+                try:
+                    response = request()
+                except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                    over = self._aborted.is_set() or self._expired.is_set()
+                    if method != "GET" or self._connected or over:
+                        raise
+                    self._note("event", f"the kept connection was closed, once more: {type(error).__name__}: {error}")
+                    response = request()
             except (httpx.HTTPError, OSError) as error:
                 raise self._mapped(error, f"{method} {path}", limit) from error
             finally:
@@ -213,7 +228,9 @@ class JsonLink:
             ) from error
 
     def _watch(self, event: str, facts: dict[str, Any]) -> None:
-        """Remember the socket of every connection, so that `abort` can end it."""
+        """Remember the socket of every connection, so that `abort` can end it, and that there was a new one."""
+        if event.endswith("connect_tcp.started"):
+            self._connected = True
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             found = facts["return_value"].get_extra_info("socket")
             if isinstance(found, socket.socket):

@@ -1,15 +1,16 @@
-"""Exchanges over HTTP keep to their deadline, whatever the server does meanwhile."""
+"""Exchanges over HTTP keep to their deadline, and only what may be asked twice is, whatever the server does."""
 
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from aicalib_hw.errors import Aborted, DeadlineExceeded
+from aicalib_hw.errors import Aborted, ConnectionLost, DeadlineExceeded
 from aicalib_hw.transport.http import JsonLink
 
 pytest.importorskip("httpx")
@@ -62,3 +63,71 @@ def test_abort_ends_an_exchange_that_would_go_on(dribbling: str) -> None:
         with pytest.raises(Aborted):
             link.get("/")
         assert time.monotonic() - began < 3.0
+
+
+class Resetting:
+    """Answers the first `answers` requests of each connection and resets it when the next has come; methods it saw."""
+
+    def __init__(self, answers: int) -> None:
+        self.seen: list[str] = []
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                wire, _ = self._listener.accept()
+            except OSError:
+                return
+            with wire:
+                wire.settimeout(5)
+                for number in range(self._answers + 1):
+                    asked = wire.recv(4096)
+                    while asked.startswith(b"POST") and not asked.endswith(b"{}"):
+                        asked += wire.recv(4096)
+                    if not asked:
+                        break
+                    self.seen.append(asked.split()[0].decode())
+                    if number < self._answers:
+                        wire.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def resetting(request: pytest.FixtureRequest) -> Iterator[Resetting]:
+    """A server that resets each connection when it has answered so many requests."""
+    server = Resetting(request.param)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("resetting", [1], indirect=True)
+def test_what_was_asked_on_a_connection_that_the_server_closes_is_asked_once_more(resetting: Resetting) -> None:
+    with JsonLink(resetting.base, timeout=5.0) as link:
+        assert link.get("/") == {}
+        assert link.get("/") == {}
+    assert resetting.seen == ["GET"] * 3
+
+
+@pytest.mark.parametrize("resetting", [1], indirect=True)
+def test_what_may_have_been_carried_out_is_never_sent_again(resetting: Resetting) -> None:
+    with JsonLink(resetting.base, timeout=5.0) as link:
+        assert link.send("POST", "/", {}) == {}
+        with pytest.raises(ConnectionLost, match="broke during POST"):
+            link.send("POST", "/", {})
+    assert resetting.seen == ["POST"] * 2
+
+
+@pytest.mark.parametrize("resetting", [0], indirect=True)
+def test_a_server_that_resets_a_new_connection_is_not_asked_again(resetting: Resetting) -> None:
+    with JsonLink(resetting.base, timeout=5.0) as link, pytest.raises(ConnectionLost, match="broke during GET"):
+        link.get("/")
+    assert resetting.seen == ["GET"]

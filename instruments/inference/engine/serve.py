@@ -37,10 +37,12 @@ def main(settings: dict[str, Any]) -> None:
     tell(transformers=version("transformers"), torch=version("torch"))
     if settings["ask_only"]:
         return
+    cache = Path("home", "hub").absolute()
+    cache.mkdir(parents=True)  # without one, transformers 5.17 answers with an error when it is asked for its models
     # More threads than there are processors make a small model slower by a factor of eight.
     prepared = {
         "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(Path("home").absolute()),
+        "HF_HOME": str(cache.parent),
         "OMP_NUM_THREADS": str(settings["threads"]),
     }
     for name, value in prepared.items():
