@@ -193,6 +193,7 @@ def _result(
             "operations": [one.evidence.get("operations") for one in sums],
             **({"common_s": [one.evidence.get("common_s") for one in sums]} if len(members) > 1 else {}),
             "energy_J": [energy for run in by_run if (energy := _energy_of(run))],
+            "power_W": [power for run in by_run if (power := _power_of(run))],
             "throttle": _distinct([to_plain(one.throttle) for one in every if one.throttle is not None]),
             "devices": [member.address for member in members],
             "device_rates": [[one.sustained.value for one in run] for run in by_run],
@@ -209,8 +210,18 @@ def _result(
 
 
 def _energy_of(run: Sequence[PeakMeasurement]) -> dict[str, float]:
-    """What all accelerators of one run took together, J, by each way in which all of them tell it."""
+    """What all accelerators of one run took, J, each while it was watched, by each way in which all of them tell it."""
     return {way: sum(one.energy[way] for one in run) for way in run[0].energy if all(way in one.energy for one in run)}
+
+
+def _power_of(run: Sequence[PeakMeasurement]) -> dict[str, float]:
+    """Mean power of all accelerators of one run, W: the sum of each one's energy over the time which that is of."""
+    times = [one.sustained.evidence.get("energy_s", {}) for one in run]
+    return {
+        way: sum(one.energy[way] / lasted[way] for one, lasted in zip(run, times, strict=True))
+        for way in _energy_of(run)
+        if all(lasted.get(way) for lasted in times)
+    }
 
 
 def _distinct(things: Sequence[Any]) -> list[Any]:

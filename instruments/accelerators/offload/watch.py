@@ -86,6 +86,12 @@ class Observation:
             )
         return found
 
+    @property
+    def energy_seconds(self) -> dict[str, float]:
+        """The time that each energy is of, s."""
+        times = {"counter": _series(self.samples, "energy"), "integral": _series(self.samples, "power")}
+        return {way: times[way][-1][0] - times[way][0][0] for way in self.energy}
+
     def energy_tolerance(self) -> float | None:
         """What counter and integral may differ by, J, where both are right; None with fewer than two values of power.
 
@@ -140,6 +146,7 @@ class Observation:
             "power_W": _values(self.samples, "power"),
             "temperature_degC": _values(self.samples, "temperature"),
             "energy_J": self.energy,
+            "energy_s": self.energy_seconds,
             "energy_tolerance_J": self.energy_tolerance(),
         }
 
