@@ -3,7 +3,7 @@
 Source: torchrun, DistributedDataParallel and fully_shard of PyTorch 2.6 or later. The window begins and ends at a
 barrier behind a synchronisation of the device; tokens are counted on every rank as they go in. FLOP per token are those
 of PaLM, appendix B, checked once in each run against torch's own counter with attention written out. Not covered:
-several hosts, tensor and pipeline parallelism. The device "npu" needs torch_npu; "cuda" and "npu" have not run yet.
+several hosts, tensor and pipeline parallelism. The device "npu" needs torch_npu, and has not run yet.
 """
 
 from __future__ import annotations
@@ -38,6 +38,13 @@ from ._torch_run import TorchRun
 
 _ENDLESS = 10**9
 
+_DEVICES = {
+    "cpu": "processors of this host",
+    "cuda": "has run on one H200 by one process, not yet on several",
+    "npu": "has not run yet",
+}
+"""Where such a run has been seen, by device."""
+
 
 class TorchTraining(TrainingJob):
     """Processes of this host that train a model of their own.
@@ -54,7 +61,7 @@ class TorchTraining(TrainingJob):
         manual="torchrun, fully_shard",
         schemes=("torch",),
         wires=("process",),
-        verified="PyTorch 2.13.0 on processors under Linux, DDP and FSDP over gloo",
+        verified="PyTorch 2.13.0 on processors under Linux, DDP and FSDP over gloo; 2.11.0 on one H200, one process",
     )
 
     def __init__(self, address: str, *, timeout: float = 60.0, trace: Trace | None = None) -> None:
@@ -101,9 +108,7 @@ class TorchTraining(TrainingJob):
             launch=True,
             own=True,
             loss=self._shape.device == "cpu",
-            notes={
-                "device": "has run on processors only" if self._shape.device != "cpu" else "a processor of this host"
-            },
+            notes={"device": _DEVICES[self._shape.device]},
         )
 
     def stream(self, *, duration: float | None = None) -> Iterator[StepRate]:
