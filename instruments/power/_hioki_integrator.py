@@ -122,7 +122,7 @@ class HiokiIntegrator(PolledPowerMeter):
             reasons = (f"the integrator ended in state {state} after {elapsed:g} s with an energy that is {status}",)
             energy = None
         looks: tuple[Component, ...] = ()
-        if energy is not None and earlier is not None:
+        if energy is not None and earlier is not None and not timed:
             # The clock went past the duration between two looks, and so did the energy past what is sought.
             looks = (
                 Component(

@@ -78,6 +78,26 @@ def test_energy_by_the_meters_own_clock_or_timer_is_true_within_the_limits(durat
     assert energy.evidence["elapsed_s"] == duration
 
 
+def test_a_look_that_shows_what_was_there_before_the_end_takes_nothing_from_an_exact_energy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with bench(SMALL, model="PW3336") as (meter, _):
+        meter.configure(wiring="1P2W", voltage_range=300.0, current_range=10.0)
+        looks: list[float] = []
+
+        def integrated() -> tuple[float | None, float, Status]:
+            energy, elapsed, status = HiokiPW3336.integrated(meter)
+            looks.append(float(energy or 0.0))
+            return (energy, elapsed, status) if len(looks) > 1 else (0.9 * looks[0], elapsed - 1.0, status)
+
+        monkeypatch.setattr(meter, "integrated", integrated)
+        energy = meter.measure_energy(60.0)
+    assert len(looks) > 1
+    assert energy.validity, energy.validity.reasons
+    assert energy.value == looks[-1]
+    assert "moment of the end" not in {one.name for one in energy.components}
+
+
 def test_a_range_that_is_too_small_is_a_status_and_auto_range_finds_one_that_fits() -> None:
     with bench(SMALL, model="PW3336") as (meter, simulated):
         meter.configure(wiring="1P2W", voltage_range=300.0, current_range=1.0)
