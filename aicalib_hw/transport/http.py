@@ -2,7 +2,7 @@
 
 On httpx. Every request has a deadline; a server that is silent is an error and not a wait without end. What a
 server reports as an error keeps its status and its words. Nothing is sent twice but by the caller's wish, save a GET
-that went out on a kept connection which the server was closing (RFC 9112, 9.3.1): it goes once more, on a new one.
+on a kept connection that broke under it, as one does which the server was closing (RFC 9112, 9.3.1): it goes once more.
 """
 
 from __future__ import annotations
@@ -157,6 +157,7 @@ class JsonLink:
             self._aborted.clear()
             self._note("write", f"{method} {path}" + (f" {text}" if text is not None else ""))
             self._bound(limit)
+            due = time.monotonic() + limit
 
             def request() -> httpx.Response:
                 self._connected = False
@@ -165,7 +166,7 @@ class JsonLink:
                     path,
                     content=text,
                     headers={"Content-Type": "application/json", "Accept": accept, **self._headers},
-                    timeout=limit,
+                    timeout=max(0.001, due - time.monotonic()),
                     extensions={"trace": self._watch},
                 )
 
@@ -176,7 +177,7 @@ class JsonLink:
                     over = self._aborted.is_set() or self._expired.is_set()
                     if method != "GET" or self._connected or over:
                         raise
-                    self._note("event", f"the kept connection was closed, once more: {type(error).__name__}: {error}")
+                    self._note("event", f"the kept connection broke, once more: {type(error).__name__}: {error}")
                     response = request()
             except (httpx.HTTPError, OSError) as error:
                 raise self._mapped(error, f"{method} {path}", limit) from error
@@ -235,6 +236,8 @@ class JsonLink:
             found = facts["return_value"].get_extra_info("socket")
             if isinstance(found, socket.socket):
                 self._sockets = {one for one in self._sockets if one.fileno() >= 0} | {found}
+                if self._aborted.is_set() or self._expired.is_set():  # while it was being made
+                    self._cut()
 
     def _mapped(self, error: Exception, request: str, limit: float) -> InstrumentError:
         import httpx

@@ -66,11 +66,12 @@ def test_abort_ends_an_exchange_that_would_go_on(dribbling: str) -> None:
 
 
 class Resetting:
-    """Answers the first `answers` requests of each connection and resets it when the next has come; methods it saw."""
+    """Answers the first `answers` requests of a connection, and resets it `late` s after the next; methods it saw."""
 
-    def __init__(self, answers: int) -> None:
+    def __init__(self, answers: int, late: float = 0.0) -> None:
         self.seen: list[str] = []
-        self._answers = answers
+        self.answers = answers
+        self._late = late
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve)
@@ -84,15 +85,16 @@ class Resetting:
                 return
             with wire:
                 wire.settimeout(5)
-                for number in range(self._answers + 1):
+                for number in range(self.answers + 1):
                     asked = wire.recv(4096)
                     while asked.startswith(b"POST") and not asked.endswith(b"{}"):
                         asked += wire.recv(4096)
                     if not asked:
                         break
                     self.seen.append(asked.split()[0].decode())
-                    if number < self._answers:
+                    if number < self.answers:
                         wire.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                time.sleep(self._late)
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def stop(self) -> None:
@@ -131,3 +133,18 @@ def test_a_server_that_resets_a_new_connection_is_not_asked_again(resetting: Res
     with JsonLink(resetting.base, timeout=5.0) as link, pytest.raises(ConnectionLost, match="broke during GET"):
         link.get("/")
     assert resetting.seen == ["GET"]
+
+
+def test_asking_once_more_has_what_is_left_of_the_time() -> None:
+    server = Resetting(1, late=0.6)
+    try:
+        with JsonLink(server.base, timeout=5.0) as link:
+            link.get("/")
+            server.answers = 0  # of the next connection
+            began = time.monotonic()
+            with pytest.raises(DeadlineExceeded):
+                link.get("/", timeout=1.0)
+            assert time.monotonic() - began < 1.5
+    finally:
+        server.stop()
+    assert server.seen == ["GET"] * 3
