@@ -41,6 +41,11 @@ class Shape:
     attention: Literal["sdpa", "eager"] = "sdpa"
     python: str = sys.executable
 
+    @property
+    def alone(self) -> bool:
+        """True for one process without torchrun, which takes two seconds to begin; what has run so are processors."""
+        return self.processes == 1 and self.device == "cpu"
+
     def flop_per_token(self, length: int) -> float:
         """FLOP per token of forward and backward: 6 N + 12 L H Q T, N parameters in products, H Q = hidden."""
         head = self.hidden // self.heads
@@ -53,6 +58,7 @@ class Shape:
         names = ("hidden", "layers", "heads", "kv_heads", "ffn", "vocabulary", "strategy", "device", "attention")
         return {
             **{name: getattr(self, name) for name in names},
+            "alone": self.alone,
             "threads": self.threads,
             "batch": plan.global_batch,
             "length": plan.sequence_length,
@@ -79,6 +85,8 @@ def shape_of(address: str) -> Shape:
         wrong = f"hidden {found.hidden} is no even multiple of heads {found.heads}"
     elif found.heads % found.kv_heads:
         wrong = f"heads {found.heads} is no multiple of kv_heads {found.kv_heads}"
+    elif found.vocabulary < 2:
+        wrong = "a vocabulary of 1 leaves nothing to be learnt"
     elif found.global_batch % found.processes:
         if "global_batch" in options:
             wrong = f"global_batch {found.global_batch} cannot be shared by {found.processes} processes"

@@ -41,7 +41,7 @@ def of_window(
     reasons = (*_objections(plan, shape, ready, said, tokens), *_late(inside, said, plan))
     flop = ready["flop"]
     figures = work(plan, value, flop["formula"])
-    remarks = [*short(plan), *_remarks(flop, said, shape)]
+    remarks = [*short(plan), *_remarks(flop, said, ready["words"])]
     if abs(flop["counted"] / flop["formula"] - 1) > _COUNTER_AGREES:
         figures.pop("model_flop_utilisation", None)
     return Measurement(
@@ -136,12 +136,12 @@ def _late(inside: Sequence[Mapping[str, Any]], said: Mapping[str, Any], plan: Tr
     return (f"between the first and the last step of the window {there:.3f} s passed there, and {here:.3f} s here",)
 
 
-def _remarks(flop: Mapping[str, float], said: Mapping[str, Any], shape: Shape) -> list[str]:
+def _remarks(flop: Mapping[str, float], said: Mapping[str, Any], words: int) -> list[str]:
     found = []
     ratio = flop["counted"] / flop["formula"]
     if abs(ratio - 1) > _COUNTER_AGREES:
         found.append(f"torch counts {ratio:.4f} of the FLOP per token that the formula gives; no utilisation is stated")
-    if said["probe"] >= math.log(shape.vocabulary):
+    if said["probe"] >= math.log(words):
         found.append("the loss is still above that of guessing: it falls, and the steps are few")
     return found
 

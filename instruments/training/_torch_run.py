@@ -1,4 +1,4 @@
-"""The processes of one training run: started by torchrun under a guard, asked for windows, and ended with all files."""
+"""The processes of one training run: started under a guard, asked for windows, and ended with all their files."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ class TorchRun:
         """Start torchrun, or one process alone; raises ConnectionFailed where its files cannot be written."""
         self._folder = work_folder("torch", whose="the training run")
         command = [self._shape.python]
-        # It takes two seconds to begin, and one process needs nobody to bring it together with others; what has run so
-        # are processors.
-        if self._shape.processes > 1 or self._shape.device != "cpu":
+        if not self._shape.alone:
             command += ["-m", "torch.distributed.run", "--standalone"]
             command += [f"--nproc-per-node={self._shape.processes}", f"--log-dir={self._folder.name}"]
         command += [str(_WORKER), json.dumps(self._configuration)]

@@ -33,6 +33,8 @@ BACK_ENDS = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
 _STRIDES = 16
 _WORDS = 256
 """Tokens that occur: few enough that a few steps show whether anything is learnt, however many the model has."""
+_KEPT = 16
+"""Of these tokens, those with which the sequences begin that are never trained on, and no others do."""
 _LEARNING_RATE = 0.256
 """Of a model one wide: a step moves what a layer gives by its rate times its width, and too far learns nothing."""
 _CLIP = 1.0
@@ -56,7 +58,10 @@ class Run:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=_LEARNING_RATE / its["hidden"])
         self.data = torch.Generator().manual_seed(1_000_003 * (its["seed"] + 1) + self.rank)
         self.done = 0
-        self._kept = self._rows(_PROBE, torch.Generator().manual_seed(its["seed"]))
+        self.words = min(_WORDS, its["vocabulary"])
+        begins = (self.words - min(_KEPT, self.words // 2), self.words)
+        self._kept = self._rows(_PROBE, begins, torch.Generator().manual_seed(its["seed"]))
+        self._begins = (0, begins[0])
         self.probe = self._probed()
 
     def _shared(self, model: nn.Module) -> nn.Module:
@@ -68,16 +73,15 @@ class Run:
             return fully_shard(model)
         return nn.parallel.DistributedDataParallel(model) if self.world > 1 else model
 
-    def _rows(self, rows: int, random: torch.Generator) -> Tensor:
-        """Sequences that count up by a stride from anywhere: each is new, and the next token can be learnt."""
-        words = min(_WORDS, self.its["vocabulary"])
-        start = torch.randint(words, (rows, 1), generator=random)
+    def _rows(self, rows: int, begins: tuple[int, int], random: torch.Generator) -> Tensor:
+        """Sequences that count up by a stride from a token of `begins`: the next one can be learnt."""
+        start = torch.randint(*begins, (rows, 1), generator=random)
         stride = torch.randint(1, _STRIDES + 1, (rows, 1), generator=random)
-        return (start + stride * torch.arange(self.its["length"] + 1)) % words
+        return (start + stride * torch.arange(self.its["length"] + 1)) % self.words
 
     def step(self) -> tuple[int, Tensor, Tensor]:
         """One optimizer step; return the tokens that went in here, loss and gradient norm."""
-        ids = self._rows(self.its["batch"] // self.world, self.data).to(self.device)
+        ids = self._rows(self.its["batch"] // self.world, self._begins, self.data).to(self.device)
         loss = self._loss(ids)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
@@ -186,7 +190,7 @@ def main() -> None:
     torch.set_num_threads(its["threads"])
     if its["device"] == "npu":
         import torch_npu  # noqa: F401 - registers the device
-    alone = {} if dist.is_torchelastic_launched() else {"store": dist.HashStore(), "rank": 0, "world_size": 1}
+    alone = {"store": dist.HashStore(), "rank": 0, "world_size": 1} if its["alone"] else {}
     dist.init_process_group(BACK_ENDS[its["device"]], **alone)
     if its["device"] != "cpu":
         getattr(torch, its["device"]).set_device(dist.get_node_local_rank())
@@ -200,6 +204,7 @@ def main() -> None:
                 "in_products": run.in_products,
                 "world": run.world,
                 "probe": run.probe,
+                "words": run.words,
             }
             tell("ready", flop=run.flop, versions=versions, **counts)
         while (asked := _asked(run.rank)) is not None:

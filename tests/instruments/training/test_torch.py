@@ -323,3 +323,17 @@ def test_a_plan_that_the_processes_cannot_carry_out_is_refused_before_they_start
         with pytest.raises((OutOfRange, UsageError)):
             training.measure_tokens(planned(**wrong))
         assert training._run is None
+
+
+@needs_torch
+def test_one_process_trains_alone_whatever_launcher_it_was_started_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    outer = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
+    for name, value in {**outer, "TORCHELASTIC_RUN_ID": "outer"}.items():
+        monkeypatch.setenv(name, value)
+    with TorchTraining(f"torch://local?{SMALL.replace('vocabulary=256', 'vocabulary=4096')}") as training:
+        found = training.measure_tokens(planned(warm_up_steps=1, steps=4))
+    assert found.validity, found.validity.reasons
+    # Which of 4096 tokens occur is learnt at once: between that and what follows what, lies guessing among those 256.
+    before, after = found.evidence["loss_on_kept_sequences"]
+    assert 5.55 < after < before < 8.5
+    assert any("above that of guessing" in remark for remark in found.evidence["remarks"])
