@@ -53,11 +53,14 @@ def checked(data: Mapping[str, Any]) -> tuple[BenchFile | None, list[Problem]]:
     found += _of_world(data, installed)
     load = _sound(LoadEntry, data.get("load"))
     plan = _sound(Plans, data.get("plan", {}))
+    roles = {name: _role(entry, installed) for name, entry in entries.items()}
     if load is not None:
-        found += _of_load(load, {name: _role(entry, installed) for name, entry in entries.items()}, plan)
+        found += _of_load(load, roles, plan)
     listed = data.get("indications")
     indications = [_sound(IndicationEntry, entry) for entry in listed] if isinstance(listed, list) else []
-    found += contradictions(indications, plan)
+    # one that nobody has installed is a mistake by itself, and may be that of an accelerator
+    drivers = [e.driver for name, e in entries.items() if e is not None and roles[name] in (None, "accelerator")]
+    found += contradictions(indications, plan, drivers)
     return settings, sorted(found, key=lambda problem: _place(problem, list(data)))
 
 

@@ -233,7 +233,7 @@ class IndicationEntry(Table):
     """`[[indications]]`: what the platform says of itself, under `load` (0…1, left out = any).
 
     concurrency, request_rate: of an inference service, requests under way and requests/s that it is said of. direction:
-    of a port, as the plan calls it.
+    of a port, as the plan calls it. driver: of the accelerators whose rate it is.
     """
 
     quantity: Quantity
@@ -244,6 +244,7 @@ class IndicationEntry(Table):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     request_rate: Positive | None = None
     direction: Direction | None = None
+    driver: Text | None = None
     definition: DefinitionId | None = None
 
     @property

@@ -12,11 +12,14 @@ from aicalib_hw.errors import Problem
 from aicalib_hw.metrology.indications import ENGINE_COUNTER, agree, contradict
 
 
-def contradictions(indications: Sequence[IndicationEntry | None], plan: Plans | None) -> Iterator[Problem]:
+def contradictions(
+    indications: Sequence[IndicationEntry | None], plan: Plans | None, drivers: Sequence[str] = ()
+) -> Iterator[Problem]:
     """Yield what keeps indications from being decided on; None stands for one that is not sound by itself.
 
-    Two that speak of the same point, one that is said of a condition that the plan never applies, and one that leaves
-    open which of several loads of a service it is said of.
+    Two that speak of the same point, one that is said of a condition that the plan never applies, or of a driver that
+    no accelerator of the bench has, and one that leaves open which of several loads of a service it is said of.
+    drivers: of the accelerators of the bench.
     """
     if plan is None:
         return
@@ -31,16 +34,17 @@ def contradictions(indications: Sequence[IndicationEntry | None], plan: Plans | 
                 "leave one, or tell them apart by definition and condition",
             )
     for index, entry in placed:
-        yield from _unapplied(index, entry, plan)
+        yield from _unapplied(index, entry, plan, drivers)
 
 
-def _unapplied(index: int, entry: IndicationEntry, plan: Plans) -> Iterator[Problem]:
+def _unapplied(index: int, entry: IndicationEntry, plan: Plans, drivers: Sequence[str]) -> Iterator[Problem]:
     inference = plan.inference
     applied: dict[str, tuple[str, Sequence[object]]] = {
         "load": ("plan.power.loads", plan.power.loads),
         "concurrency": ("plan.inference.concurrency", inference.concurrency),
         "request_rate": ("plan.inference.request_rates", inference.request_rates),
         "direction": ("plan.network.directions", plan.network.directions),
+        "driver": ("the list of the bench's accelerators", tuple(dict.fromkeys(drivers))),
     }
     for name, value in entry.conditions.items():
         key, values = applied[name]

@@ -13,7 +13,7 @@ from rich.text import Text
 from aicalib_hw import units
 from aicalib_hw.metrology import Calibration, Result, Verdict
 from aicalib_hw.metrology.budget import rounded
-from aicalib_hw.metrology.indications import declaration, lacks_indication
+from aicalib_hw.metrology.indications import NAMES_NO_DRIVER, declaration, lacks_indication
 
 _BUSY = ("busy host", "other programs")
 """In a reason that a point is not valid: the host was not ours alone."""
@@ -176,13 +176,16 @@ def conclusion(calibrations: Sequence[Calibration]) -> str:
 def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
     """Return the lines that tell how to get a verdict, "" if no result lacks but an indication."""
     # What is reported beside the calibrated quantity, as the energy of one window, can have no declared indication.
-    missing = [r for c in calibrations for r in c.results if lacks_indication(r) and r.quantity == c.quantity]
+    lacking = [r for c in calibrations for r in c.results if lacks_indication(r) and r.quantity == c.quantity]
+    unclear = [r for r in lacking if r.decision.reason.startswith(NAMES_NO_DRIVER)]
+    missing = [r for r in lacking if r not in unclear]
+    lines = [line for r in unclear for line in ("", f"Not evaluated: {r.title}: {r.decision.reason}")]
     if not missing:
-        return ""
+        return "\n".join(lines)
     declared = {r.quantity for c in calibrations for r in c.results if r.indication is not None}
-    names = (f"{r.quantity} as {r.definition}" if r.quantity in declared else r.quantity for r in missing)
+    names = (_exactly(r) if r.quantity in declared else r.quantity for r in missing)
     quantities = ", ".join(dict.fromkeys(names))
-    lines = [
+    lines += [
         "",
         f"Not evaluated: the bench declares no indication of {quantities}. For a verdict, copy {bench_file}",
         "and add to it what the platform says of itself, as in",
@@ -190,6 +193,12 @@ def how_to_declare(calibrations: Sequence[Calibration], bench_file: str) -> str:
         *(f"  {line}" for line in declaration(missing[0]).splitlines()),
     ]
     return "\n".join(lines)
+
+
+def _exactly(result: Result) -> str:
+    """The quantity with what tells a point of it from the others of which something is indicated."""
+    driver = result.conditions.get("driver")
+    return f"{result.quantity} as {result.definition}" + ("" if driver is None else f" of {driver}")
 
 
 def as_plain(calibrations: Sequence[Calibration]) -> list[dict[str, Any]]:

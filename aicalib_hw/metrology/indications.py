@@ -1,8 +1,8 @@
 """Which point of a calibration an indication speaks of, and how one is declared for a point that has none.
 
 A point is told from others of its quantity by its definition and by the condition that it was measured under: the
-load of a power, the concurrency or request rate of a service, the direction of a port's rate. What an indication
-leaves out may be anything; one that names its condition goes before one that does not.
+load of a power, the concurrency or request rate of a service, the direction of a port's rate, the driver of the
+accelerators. What an indication leaves out may be anything; one that names its condition goes before one that does not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ CLIENT_BESIDE_SERVICE = (
 )
 """Why a valid rate of tokens gets no verdict, whatever is indicated."""
 
+NAMES_NO_DRIVER = "the bench has accelerators of several drivers, and what is indicated of compute names none"
+"""Why a rate of the accelerators of one driver gets no verdict where an indication might be meant of another's."""
+
 ENGINE_COUNTER = "/engine-counter/"
 """In the definition of a rate that an engine counts, whoever asks it: no load of ours tells one from another."""
 
@@ -40,6 +43,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 """How the definitions of each quantity begin."""
 
 CONDITIONS: Mapping[str, tuple[str, ...]] = {
+    "compute": ("driver",),
     "power": ("load",),
     "energy": ("load",),
     "network": ("direction",),

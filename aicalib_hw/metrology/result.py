@@ -110,7 +110,7 @@ class Result:
     """One calibrated point: the evaluated measurement, and the decision where one is due.
 
     title: what a table row says ("100 % load", "fp32 sustained"). load: achieved, 0…1, None = none.
-    conditions: what else tells this point from others of its definition (concurrency, direction), by name.
+    conditions: what else tells this point from others of its definition (concurrency, direction, driver), by name.
     evaluation: None where the measurement is not valid.
     """
 

@@ -14,7 +14,7 @@ from aicalib_hw.metrology import Decision, Evaluation, Indication, Result, Verdi
 from aicalib_hw.metrology.budget import RESOLUTION, evaluate, type_a
 from aicalib_hw.metrology.clocks import SHARED
 from aicalib_hw.metrology.decision import decide
-from aicalib_hw.metrology.indications import conditions_of, fitting
+from aicalib_hw.metrology.indications import NAMES_NO_DRIVER, conditions_of, fitting
 from aicalib_hw.metrology.result import PermissibleError
 from aicalib_hw.metrology.scatter import remarks
 from aicalib_hw.procedures._alike import alike
@@ -48,16 +48,17 @@ def make_point(
     load: float | None = None,
     asked_load: float | None = None,
     conditions: Mapping[str, Any] | None = None,
+    implied: Mapping[str, Any] | None = None,
     reasons: Sequence[str] = (),
     unjudged: str = "",
 ) -> Result:
     """Return the result of runs that measured the same: mean, budget, error, decision.
 
-    measured: one measurement a run, of one definition and unit. components: type B, of their mean.
-    reasons: why the point is not valid although its runs may be. unjudged: why a valid one gets no verdict. Type A
-    comes from the usable runs; a point with fewer than two, or with more than a fifth unusable, is INVALID and has no
-    verdict. What the runs betray (a stray one, a drift, scatter) is added to the `remarks` of the evidence; nothing is
-    left out for it.
+    measured: one measurement a run, of one definition and unit. components: type B, of their mean. conditions, implied:
+    as `decided` takes them. reasons: why the point is not valid although its runs may be. unjudged: why a valid one
+    gets no verdict. Type A comes from the usable runs; a point with fewer than two, or with more than a fifth unusable,
+    is INVALID and has no verdict. What the runs betray (a stray one, a drift, scatter) is added to the `remarks` of the
+    evidence; nothing is left out for it.
     """
     first = measured[0]
     definitions.require_same(*(one.definition for one in measured))
@@ -104,7 +105,14 @@ def make_point(
     if value is not None and validity:
         evaluation = evaluate(value, first.unit, (type_a(values, first.unit), *stated))
     return decided(
-        bench, combined, evaluation, title=title, asked_load=asked_load, conditions=conditions, unjudged=unjudged
+        bench,
+        combined,
+        evaluation,
+        title=title,
+        asked_load=asked_load,
+        conditions=conditions,
+        implied=implied,
+        unjudged=unjudged,
     )
 
 
@@ -116,19 +124,23 @@ def decided(
     title: str,
     asked_load: float | None,
     conditions: Mapping[str, Any] | None = None,
+    implied: Mapping[str, Any] | None = None,
     unjudged: str = "",
 ) -> Result:
     """Return the result of an evaluated measurement: what the platform indicates of it, and the decision.
 
-    conditions: what tells this point from others of its definition, besides the load. unjudged: why there is no
-    decision although the measurement is valid; error and uncertainty are stated all the same. Indications that
-    contradict each other, or cannot be compared, take nothing of what was measured: there is then no verdict, with
-    the reason.
+    conditions: what tells this point from others of its definition, besides the load. implied: further conditions,
+    which are the same for all points of the quantity: an indication may name them, and need not. unjudged: why there is
+    no decision although the measurement is valid; error and uncertainty are stated all the same. Indications that
+    contradict each other, cannot be compared, or may be meant of other accelerators, take nothing of what was measured:
+    there is then no verdict, with the reason.
     """
     rule, permissible = bench.settings.decision.rule, permissible_error_of(bench, measured.quantity)
     indication: Indication | None = None
     try:
-        indication = indication_of(bench, measured.quantity, measured.definition, asked_load, conditions)
+        indication = indication_of(
+            bench, measured.quantity, measured.definition, asked_load, conditions, implied=implied
+        )
         decision = decide(
             evaluation, indication, permissible, rule, quantity=measured.quantity, validity=measured.validity
         )
@@ -200,19 +212,26 @@ def _limit(permissible: PermissibleError | None, value: float | None, unit: str)
 
 
 def indication_of(
-    bench: Any, quantity: str, definition: str, load: float | None, conditions: Mapping[str, Any] | None = None
+    bench: Any,
+    quantity: str,
+    definition: str,
+    load: float | None,
+    conditions: Mapping[str, Any] | None = None,
+    *,
+    implied: Mapping[str, Any] | None = None,
 ) -> Indication | None:
     """Return what the platform indicates for this point, None if the bench declares nothing that fits.
 
     One without a definition speaks of every point of its quantity; of compute, of the precision of the bench's plan
-    alone. Raises UsageError if two declared indications fit equally well.
+    alone. Raises UsageError if two declared indications fit equally well, or if drivers tell points apart and the one
+    that fits names none.
     """
     settings = bench.settings
     found = fitting(
         settings.indications,
         quantity,
         definition,
-        conditions_of(load, conditions or {}),
+        conditions_of(load, {**(implied or {}), **(conditions or {})}),
         precision=settings.plan.compute.precision,
     )
     if len(found) > 1:
@@ -222,4 +241,15 @@ def indication_of(
             why="they say " + " and ".join(f"{one.value:g} {one.unit} ({one.source})" for one in found),
             advice="leave one, or tell them apart by definition and condition",
         )
-    return found[0].indication() if found else None
+    if not found:
+        return None
+    driver = (conditions or {}).get("driver")
+    if driver is not None and found[0].driver is None:
+        raise UsageError(
+            NAMES_NO_DRIVER,
+            where=f"{settings.origin}: indications",
+            why=f"{found[0].value:g} {found[0].unit} ({found[0].source}) may be meant of others than those of {driver}",
+            advice=f'add driver = "{driver}" to it if it is said of these',
+        )
+    indication: Indication = found[0].indication()
+    return indication

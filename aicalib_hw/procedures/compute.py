@@ -1,16 +1,18 @@
 """Compute: the floating-point rate of the platform's processors (specification, procedure 1).
 
 Assumed, as the specification leaves it open: what is calibrated is the sustained rate over the common
-window of all cores, or of all accelerators where there are several; a warm-up is discarded; the
-repeatability comes from whole runs.
+window of all cores, or of all accelerators of one driver where there are several; a warm-up is discarded;
+the repeatability comes from whole runs. Drivers are measured one after another: what two of them reach may be
+one device, and what feeds one device takes processors of the host from another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from aicalib_hw.errors import NotSupported, UsageError
+from aicalib_hw.errors import Aborted, InstrumentError, NotSupported, UsageError
 from aicalib_hw.interfaces import Accelerator, PeakMeasurement, Progress
 from aicalib_hw.metrology import Calibration, Result
 from aicalib_hw.metrology.clocks import SHARED, clock_evidence, time_base
@@ -25,6 +27,28 @@ _MOST_OVER_THEORY = 1.003
 """A rate above theory by more than this, and by what the clock is not known, is a fault of the measurement."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The accelerators of one driver that have the precision.
+
+    alone: all that have it are of this driver. named: the bench has others, so that one is called by its address.
+    """
+
+    driver: str
+    members: tuple[Accelerator, ...]
+    alone: bool
+    named: bool
+
+    def title(self, precision: Any, members: Sequence[Accelerator], *, apart: bool = False) -> str:
+        """Return what the point of these members is called; apart: others of the group make a point of their own."""
+        title = f"{precision} sustained"
+        if apart or (self.named and len(members) == 1):
+            return f"{title}, {' '.join(member.address for member in members)}"
+        if len(members) == 1:
+            return title
+        return f"{title}, {len(members)} {'' if self.alone else f'{self.driver} '}accelerators together"
+
+
 def calibrate_compute(
     bench: Any,
     *,
@@ -34,13 +58,14 @@ def calibrate_compute(
     record: Any = None,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Measure the sustained rate of the accelerators of the bench, all at once, FLOP/s (OP/s for integers).
+    """Measure the sustained rate of the accelerators of the bench, FLOP/s (OP/s for integers), driver after driver.
 
     bench: an opened bench. precision: "fp32" unless asked otherwise. path: "vector", "matrix" or "gemm",
-    None = the plan's. plan: a ComputePlan, None = the bench's. record: gets every run as it ends.
-    Accelerators that lack the precision are left out and named; those that measure by one definition are
-    added up, over the time in which all of them worked. Raises NotSupported for a precision that no
-    accelerator has, Aborted.
+    None = the plan's. plan: a ComputePlan, None = the bench's. record: gets every run as it ends, and every point when
+    its driver is through. Accelerators that lack the precision are left out and named; those of one driver are
+    measured all at once, and those of them that measure by one definition are added up, over the time in which all of
+    them worked. If those of one driver fail, those of the others are measured all the same, and the first error is
+    raised at the end. Raises NotSupported for a precision that no accelerator has, Aborted.
     """
     plan = plan or bench.settings.plan.compute
     path = path or plan.path
@@ -51,30 +76,28 @@ def calibrate_compute(
             f"bench {bench.name!r} has no accelerator", advice='add one, for example address = "cpu://local"'
         )
     able, left_out = _able(accelerators, precision, path)
-    before = clock_evidence()
-    runs = _run(able, f"{precision} sustained", precision, path, plan, record, report)
-    further = [max(own, key=lambda run: float(run.peak.value or 0.0)).peak for own in runs]
-    if plan.gemm and path == "vector" and len(able) == 1 and able[0].capabilities.supported(precision, "gemm"):
-        report(1.0, f"{precision} matrix product")
-        product = able[0].measure_peak(precision, path="gemm", duration=min(plan.duration, _LONGEST_GEMM))
-        further += [product.peak, product.sustained]
-    after = clock_evidence()
+    groups = _groups(able, named=len(accelerators) > 1)
     results: list[Result] = []
-    definitions = list(dict.fromkeys(own[0].sustained.definition for own in runs))
-    for definition in definitions:
-        group = [index for index, own in enumerate(runs) if own[0].sustained.definition == definition]
-        members, measured = [able[index] for index in group], [runs[index] for index in group]
-        title = f"{precision} sustained"
-        if len(definitions) > 1 or (len(members) == 1 and len(accelerators) > 1):
-            title += ", " + " ".join(member.address for member in members)
-        elif len(members) > 1:
-            title += f", {len(members)} accelerators together"
-        results.append(_result(bench, members, measured, title, precision, path, (before, after)))
-        if len(members) > 1:
-            further += [own[-1].sustained for own in measured]
-    if record is not None:
-        for result in results:
-            record.result(result)
+    further: list[Measurement] = []
+    failures: list[InstrumentError | UsageError] = []
+    for index, group in enumerate(groups):
+
+        def step(done: float, note: str, index: int = index) -> None:
+            report((index + done) / len(groups), note)
+
+        try:
+            points, beside = _measure(bench, group, precision, path, plan, record, step)
+        except Aborted:
+            raise
+        except (InstrumentError, UsageError) as error:
+            failures.append(error)
+            if record is not None and not group.alone:
+                record.event("failure", driver=group.driver, message=str(error))
+        else:
+            results += points
+            further += beside
+    if failures:
+        raise failures[0]
     calibration = Calibration(
         quantity="compute",
         results=tuple(results),
@@ -96,7 +119,10 @@ def calibrate_compute(
 
 
 def _able(accelerators: Sequence[Accelerator], precision: Any, path: Any) -> tuple[list[Accelerator], list[str]]:
-    """Those that have the precision, and what to say of the others; raises NotSupported if there is none."""
+    """Those that have the precision, and what to say of the others; raises NotSupported if there is none.
+
+    One that cannot be asked fails among those of its driver, and no others with it.
+    """
     able: list[Accelerator] = []
     left_out: list[str] = []
     first: NotSupported | None = None
@@ -106,23 +132,63 @@ def _able(accelerators: Sequence[Accelerator], precision: Any, path: Any) -> tup
         except NotSupported as error:
             first = first or error
             left_out.append(f"{accelerator.address} is left out: {error.what}")
-        else:
-            able.append(accelerator)
+            continue
+        except InstrumentError:
+            pass
+        able.append(accelerator)
     if not able and first is not None:
         raise first
     return able, left_out
 
 
+def _groups(able: Sequence[Accelerator], *, named: bool) -> list[_Group]:
+    """The accelerators by driver, in the order of the bench."""
+    drivers = dict.fromkeys(one.DRIVER.name for one in able)
+    return [
+        _Group(driver, tuple(one for one in able if one.DRIVER.name == driver), len(drivers) == 1, named)
+        for driver in drivers
+    ]
+
+
+def _measure(
+    bench: Any, group: _Group, precision: Any, path: Any, plan: Any, record: Any, report: Progress
+) -> tuple[list[Result], list[Measurement]]:
+    """Measure the accelerators of one driver: a point for each definition, and what stands beside them."""
+    able = group.members
+    before = clock_evidence()
+    runs = _run(group, precision, path, plan, record, report)
+    after = clock_evidence()
+    results: list[Result] = []
+    further = [max(own, key=lambda run: float(run.peak.value or 0.0)).peak for own in runs]
+    definitions = list(dict.fromkeys(own[0].sustained.definition for own in runs))
+    for definition in definitions:
+        places = [index for index, own in enumerate(runs) if own[0].sustained.definition == definition]
+        members, measured = [able[index] for index in places], [runs[index] for index in places]
+        title = group.title(precision, members, apart=len(definitions) > 1)
+        results.append(_result(bench, group, members, measured, title, precision, path, (before, after)))
+        if record is not None:
+            record.result(results[-1])
+        if len(members) > 1:
+            further += [own[-1].sustained for own in measured]
+    if plan.gemm and path == "vector" and len(able) == 1 and able[0].capabilities.supported(precision, "gemm"):
+        report(1.0, f"{precision} matrix product")
+        product = able[0].measure_peak(precision, path="gemm", duration=min(plan.duration, _LONGEST_GEMM))
+        further += [product.peak, product.sustained]
+    return results, further
+
+
 def _run(
-    accelerators: Sequence[Accelerator], title: str, precision: Any, path: Any, plan: Any, record: Any, report: Progress
+    group: _Group, precision: Any, path: Any, plan: Any, record: Any, report: Progress
 ) -> list[list[PeakMeasurement]]:
-    """By accelerator its measurements, run by run; in each run all accelerators work at once.
+    """By accelerator of a group its measurements, run by run; in each run all of them work at once.
 
     A run in which one of them was disturbed, or that they did not do together, is repeated, within the bound of every
     point.
     """
+    accelerators = group.members
+    title = f"{precision} sustained" if group.alone else group.title(precision, accelerators)
     total = plan.warm_up + plan.runs * plan.duration
-    report(0.0, "warming up")
+    report(0.0, "warming up" if group.alone else f"{title}, warming up")
     if plan.warm_up:
         measure_together(accelerators, precision, path=path, duration=max(plan.warm_up, _SHORTEST_WARM_UP))
     runs: list[list[PeakMeasurement]] = [[] for _ in accelerators]
@@ -154,6 +220,7 @@ def _run(
 
 def _result(
     bench: Any,
+    group: _Group,
     members: Sequence[Accelerator],
     measured: Sequence[Sequence[PeakMeasurement]],
     title: str,
@@ -205,6 +272,8 @@ def _result(
             "remarks": alike(reason for one in sums for reason in one.validity.reasons),
         },
         load=1.0,
+        conditions={} if group.alone else {"driver": group.driver},
+        implied={"driver": group.driver},
         reasons=reasons,
     )
 

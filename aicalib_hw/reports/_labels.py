@@ -286,6 +286,8 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "finished": ("finished", "结束"),
     "actions": ("actions", "操作"),
     "failures": ("failures", "失败"),
+    "failure": ("failure", "失败"),
+    "driver": ("driver", "驱动程序"),
     "status": ("status", "状态"),
     "reason": ("reason", "原因"),
     "message": ("message", "信息"),

@@ -51,6 +51,7 @@ _PARTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
     for pattern, text in (
         (r"(\S+) sustained", r"\1 持续"),
         (r"(\d+) accelerators together", r"\1 个加速器合计"),
+        (r"(\d+) (\S+) accelerators together", r"\1 个 \2 加速器合计"),
         (r"local to remote", "本机至对端"),
         (r"remote to local", "对端至本机"),
         (r"both ways", "双向"),

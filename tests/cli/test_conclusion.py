@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from aicalib_hw.cli._results import conclusion, how_to_declare
-from aicalib_hw.metrology.result import Calibration
+from aicalib_hw.metrology.indications import NAMES_NO_DRIVER
+from aicalib_hw.metrology.result import Calibration, Indication
 from aicalib_hw.readings import Validity, ValidityStatus
 from tests.records.sessions import Story, compute, power
 
@@ -46,3 +47,20 @@ def test_an_indication_is_asked_for_only_where_the_result_is_valid(tmp_path: Pat
     rate, drawn = sound()
     assert "compute" in how_to_declare([rate], "a.toml")
     assert how_to_declare([refused(rate, BUSY), refused(drawn, BUSY)], "a.toml") == ""
+
+
+def test_where_an_indication_names_no_driver_that_is_told_and_no_other_one_asked_for() -> None:
+    (rate,) = compute(Story(invalid_load=None)).results
+    reason = f'{NAMES_NO_DRIVER}; add driver = "cpu" to it if it is said of these'
+    unclear = replace(rate, indication=None, decision=replace(rate.decision, reason=reason))
+    told = how_to_declare([Calibration("compute", (unclear,))], "a.toml")
+    assert told == f"\nNot evaluated: {rate.title}: {reason}"
+
+
+def test_where_the_indication_of_another_driver_is_declared_the_missing_one_is_asked_for_by_its_driver() -> None:
+    (rate,) = compute(Story(invalid_load=None)).results
+    missing = replace(rate, indication=None, conditions={"driver": "cpu"})
+    declared = replace(rate, indication=Indication(60.0, "TFLOP/s", "data sheet"), conditions={"driver": "nvidia"})
+    told = how_to_declare([Calibration("compute", (missing, declared))], "a.toml")
+    assert f"no indication of compute as {rate.definition} of cpu." in told
+    assert '\n  driver = "cpu"\n' in told

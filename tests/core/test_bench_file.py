@@ -162,6 +162,7 @@ def indication(**changed: Any) -> dict[str, Any]:
         ),
         ({"concurrency": 4}, "indications[0].concurrency", "of power one may say load"),
         ({"quantity": "compute", "unit": "TFLOP/s", "load": 1.0}, "indications[0].load", "never be held against"),
+        ({"driver": "nvidia"}, "indications[0].driver", "of power one may say load"),
         ({"quantity": "network", "unit": "Gbit/s"}, "indications[0]", "without definition"),
         ({"quantity": "storage", "unit": "Gbit/s"}, "indications[0]", "rate/storage/sequential-read"),
         ({"quantity": "effective_compute", "unit": "%"}, "indications[0]", "effective-compute/v1/"),
@@ -295,6 +296,36 @@ def test_only_an_accelerator_or_the_world_can_load_the_platform(tmp_path: Path, 
         loaded(tmp_path, LEAST_TOML + f'\n[load]\nsource = "{source}"\n')
     assert caught.value.where.endswith(": load.source")
     assert why in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("driver", "text"), [("cpuu", "did you mean 'cpu'?"), ("yokogawa-wt300", "accelerators has cpu, nvidia, so")]
+)
+def test_what_is_said_of_a_driver_that_no_accelerator_has_is_refused(tmp_path: Path, driver: str, text: str) -> None:
+    accelerators = """
+        [decision]
+        rule = "simple"
+        [instruments.cpu]
+        driver = "cpu"
+        address = "cpu://local"
+        [instruments.gpu]
+        driver = "nvidia"
+        address = "nvidia://*"
+        """
+    said = """
+        [[indications]]
+        quantity = "compute"
+        value = 60.0
+        unit = "TFLOP/s"
+        source = "data sheet"
+        driver = "{}"
+        """
+    assert loaded(tmp_path, LEAST_TOML + accelerators + said.format("nvidia")).indications[0].driver == "nvidia"
+    with pytest.raises(BenchError) as caught:
+        loaded(tmp_path, LEAST_TOML + accelerators + said.format(driver))
+    (problem,) = caught.value.problems
+    assert problem.key == "indications[0].driver"
+    assert text in str(problem)
 
 
 def test_shipped_benches_are_sound_and_known_by_name() -> None:

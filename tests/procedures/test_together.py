@@ -1,4 +1,4 @@
-"""Several accelerators at once: the platform's rate is what they did in the time in which all of them worked."""
+"""Several accelerators at once: the rate of those of one driver is what they did while all of them worked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ import pytest
 from aicalib_hw.instruments.accelerators.cpu.driver import CpuAccelerator
 
 import aicalib_hw as hw
-from aicalib_hw.errors import DefinitionMismatch, MeasurementInvalid, NotSupported
+from aicalib_hw.errors import Aborted, ConnectionLost, DefinitionMismatch, MeasurementInvalid, NotSupported
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces import PeakMeasurement
+from aicalib_hw.metrology import Verdict
+from aicalib_hw.metrology.indications import declaration, lacks_indication
 from aicalib_hw.procedures import calibrate_compute
 from aicalib_hw.procedures._together import measure_together, sum_of
 from aicalib_hw.readings import Instant, Measurement, Run, Validity, ValidityStatus, Window
+from aicalib_hw.records import read_record
+from aicalib_hw.records.store import Record
 
 FP32 = "flop/fp32-accumulate-fp32/vector/sustained"
 
@@ -103,15 +108,20 @@ def two(tmp_path: Path) -> Any:
 
 
 @pytest.mark.alone
-def test_two_accelerators_are_measured_at_once_and_added_up(two: Any) -> None:
-    calibration = calibrate_compute(two)
-    (result,) = calibration.results
-    assert result.measurement.evidence["devices"] == ["cpu://local", "opencl://0/0"]
-    assert "2 accelerators" in result.measurement.identity.model
-    rates = result.measurement.evidence["device_rates"]
-    assert all(len(run) == 2 for run in rates)
-    addresses = {one.identity.address for one in calibration.further}
-    assert addresses == {"cpu://local", "opencl://0/0"}
+def test_accelerators_of_two_drivers_are_measured_one_after_the_other_and_never_added_up(two: Any) -> None:
+    told: list[tuple[float, str]] = []
+    calibration = calibrate_compute(two, progress=lambda done, note: told.append((done, note)))
+    first, second = calibration.results
+    assert [first.title, second.title] == ["fp32 sustained, cpu://local", "fp32 sustained, opencl://0/0"]
+    assert first.measurement.evidence["devices"] == ["cpu://local"]
+    assert second.measurement.evidence["devices"] == ["opencl://0/0"]
+    assert first.measurement.window.stop.monotonic_ns < second.measurement.window.start.monotonic_ns
+    assert [one.identity.address for one in calibration.further] == ["cpu://local", "opencl://0/0"]
+    shares = [done for done, _ in told]
+    assert shares == sorted(shares)
+    assert all(done <= 0.5 for done, note in told if "cpu://local" in note)
+    assert all(0.5 <= done <= 1.0 for done, note in told if "opencl://0/0" in note)
+    assert all("://" in note for _, note in told)
 
 
 def test_an_accelerator_that_lacks_the_precision_is_left_out_by_name(two: Any) -> None:
@@ -217,3 +227,140 @@ def test_four_simulated_gpus_do_together_what_four_do_and_pass_for_nothing_real(
         assert len(alone) == 4
         assert 0.5 * sum(alone) < run.value < 1.1 * sum(alone)
     assert sum(result.measurement.evidence["operations"]) < counted
+
+
+MIXED = """
+[bench]
+name = "mixed"
+[decision]
+rule = "simple"
+[load]
+source = "world"
+[permissible_errors.compute]
+value = 0.1
+kind = "relative"
+source = "test"
+[plan.compute]
+duration = 0.2
+runs = 2
+warm_up = 0
+gemm = false
+"""
+GPU = '[instruments.gpu{}]\ndriver = "nvidia"\nsimulator = "nvidia"\n'
+CPU = '[instruments.cpu]\ndriver = "cpu"\naddress = "cpu://local"\n'
+SAID = '[[indications]]\nquantity = "compute"\nvalue = {}\nunit = "GFLOP/s"\nsource = "data sheet"\n'
+RATES = {"cpu": 1e9, "nvidia": 50e9}
+"""FLOP/s that the tests of verdicts state of each: below what either can do."""
+
+
+def mixed(tmp_path: Path, *parts: str) -> Any:
+    path = tmp_path / "mixed.toml"
+    path.write_text(MIXED + "".join(parts), encoding="utf-8")
+    return hw.open_bench(path)
+
+
+def stating(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The bench, whose accelerators measure and then state another rate, which no busy host makes invalid."""
+
+    def stated(really: Any, rate: float) -> Any:
+        def measure(*arguments: Any, **further: Any) -> PeakMeasurement:
+            peak: PeakMeasurement = really(*arguments, **further)
+            return replace(peak, sustained=replace(peak.sustained, value=rate, validity=Validity()))
+
+        return measure
+
+    for one in bench.of_role("accelerator"):
+        monkeypatch.setattr(one, "measure_peak", stated(one.measure_peak, RATES[one.DRIVER.name]))
+    return bench
+
+
+def test_several_of_one_driver_are_added_up_beside_another_driver(tmp_path: Path) -> None:
+    with mixed(tmp_path, GPU.format(0), CPU, GPU.format(1)) as bench:
+        calibration = calibrate_compute(bench)
+        addresses = [one.address for one in bench.of_role("accelerator")]
+    titles = [result.title for result in calibration.results]
+    assert titles == ["fp32 sustained, 2 nvidia accelerators together", "fp32 sustained, cpu://local"]
+    assert [result.simulated for result in calibration.results] == [True, False]
+    assert calibration.results[0].measurement.evidence["devices"] == [addresses[0], addresses[2]]
+    # Peaks and what each of the two did, then the peak of the cores.
+    assert [one.identity.address for one in calibration.further] == [*addresses[::2], *addresses[::2], addresses[1]]
+
+
+def test_what_is_indicated_of_one_driver_is_held_against_its_accelerators_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_gpus = SAID.format(50) + 'driver = "nvidia"\n'
+    with mixed(tmp_path, CPU, GPU.format(0), of_gpus) as bench:
+        cores, board = calibrate_compute(stating(bench, monkeypatch)).results
+    assert cores.definition == board.definition == FP32
+    assert board.decision.verdict is Verdict.PASS
+    assert cores.decision.verdict is Verdict.NOT_EVALUATED
+    assert cores.indication is None
+    assert lacks_indication(cores)
+    (tmp_path / "again").mkdir()
+    of_cores = declaration(cores).replace("…", "1.0", 1).replace("…", "data sheet")
+    assert 'driver = "cpu"' in of_cores
+    with mixed(tmp_path / "again", CPU, GPU.format(0), of_gpus, of_cores) as bench:
+        results = calibrate_compute(stating(bench, monkeypatch)).results
+    assert [result.decision.verdict for result in results] == [Verdict.PASS, Verdict.PASS]
+
+
+def test_an_indication_that_names_no_driver_is_held_against_none_of_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mixed(tmp_path, CPU, GPU.format(0), SAID.format(50)) as bench:
+        results = calibrate_compute(stating(bench, monkeypatch)).results
+    for result, driver in zip(results, RATES, strict=True):
+        assert result.decision.verdict is Verdict.NOT_EVALUATED
+        assert result.indication is None
+        assert result.evaluation is not None
+        assert f'add driver = "{driver}"' in result.decision.reason
+
+
+def test_where_one_driver_has_the_precision_an_indication_may_name_it_and_need_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for said in ("", 'driver = "cpu"\n'):
+        with mixed(tmp_path, CPU, SAID.format(1), said) as bench:
+            (result,) = calibrate_compute(stating(bench, monkeypatch)).results
+        assert result.title == "fp32 sustained"
+        assert result.decision.verdict is Verdict.PASS
+        assert "driver" not in declaration(result)
+
+
+def test_what_is_said_of_accelerators_that_are_not_here_is_held_against_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = '[instruments.gpu]\ndriver = "nvidia"\naddress = "nvidia://*"\n'
+    with mixed(tmp_path, CPU, elsewhere, SAID.format(1), 'driver = "nvidia"\n') as bench:
+        if len(bench.of_role("accelerator")) > 1:
+            pytest.skip("this machine has an NVIDIA device")
+        (result,) = calibrate_compute(stating(bench, monkeypatch)).results
+    assert result.indication is None
+    assert "driver" not in declaration(result)
+
+
+def test_accelerators_that_fail_take_nothing_of_what_those_of_another_driver_did(tmp_path: Path) -> None:
+    kept = tmp_path / "record.sqlite"
+    with mixed(tmp_path, GPU.format(0), CPU) as bench:
+        bench.simulated["gpu0"].inject("lost")
+        record = Record.create(kept, title="t", bench={}, rule="simple", plan={})
+        with record, pytest.raises(ConnectionLost) as lost:
+            calibrate_compute(bench, record=record)
+    contents = read_record(kept)
+    (result,) = contents.results
+    assert result.title == "fp32 sustained, cpu://local"
+    (failure,) = [event.data for event in contents.events if event.kind == "failure"]
+    assert failure == {"driver": "nvidia", "message": str(lost.value)}
+
+
+def test_a_calibration_that_is_stopped_goes_on_with_no_other_driver(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    def stopped(done: float, note: str) -> None:
+        notes.append(note)
+        raise Aborted("the calibration was stopped")
+
+    with mixed(tmp_path, CPU, GPU.format(0)) as bench, pytest.raises(Aborted):
+        calibrate_compute(bench, progress=stopped)
+    assert notes == ["fp32 sustained, cpu://local, warming up"]

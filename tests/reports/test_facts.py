@@ -41,6 +41,7 @@ def test_a_theoretical_peak_that_nobody_knows_is_said_to_be_unknown() -> None:
         ("local to remote, layer 4", "本机至对端，第 4 层"),
         ("0/0 to 0/1, 1518 B", "0/0 至 0/1，1518 B"),
         ("fp32 sustained, 8 accelerators together", "fp32 持续，8 个加速器合计"),
+        ("fp32 sustained, 8 nvidia accelerators together", "fp32 持续，8 个 nvidia 加速器合计"),
         ("40 at a time, 64 + 32 tokens", "并发 40，64 + 32 token"),
         ("batch of 16 × 4096 tokens", "批量 16 × 4096 token"),
         ("of somebody else, quite another", "of somebody else，quite another"),
