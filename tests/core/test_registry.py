@@ -130,7 +130,7 @@ def test_a_scheme_that_names_a_built_in_driver_imports_no_other() -> None:
     program = (
         "import sys\nfrom aicalib_hw import registry\n"
         "print(registry.driver_for_address('otg+http://192.0.2.1').DRIVER.name)\n"
-        "print([name for name in sys.modules if name.endswith(('.xena', '.wt300', '.openai', '.cpu'))])\n"
+        "print([name for name in sys.modules if name.endswith(('.xena', '.yokogawa_wt300', '.openai', '.cpu'))])\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert ran.stdout == "otg\n[]\n", ran.stderr
