@@ -189,6 +189,18 @@ def test_in_an_open_loop_a_request_counts_from_when_it_was_due() -> None:
     assert evidence["dispatch_lag_s"]["max"] == pytest.approx(1.505 - 2.5)
 
 
+@pytest.mark.parametrize(("late", "valid"), [(0.005, True), (0.02, False)])
+def test_requests_that_are_sent_late_are_not_the_load_that_was_offered(late: float, valid: bool) -> None:
+    streams = [[round((at + 0.5 * number) * SECOND) for at in np.arange(1.0, 3.0, 0.1)] for number in range(4)]
+    found = seen(streams)
+    for request in found.requests:
+        request.due = request.sent - round(late * SECOND)
+    load = InferenceLoad("m", 7, len(streams[0]), arrival="constant", request_rate=2.0)
+    of = evaluated(found, load, 0.9, 4.0)
+    assert of.evidence["dispatch_lag_s"]["max"] == pytest.approx(late)
+    assert of.objections == (() if valid else ("requests were sent more than 10 ms after they were due",))
+
+
 def test_percentiles_are_values_that_were_measured() -> None:
     found = statistics_of(np.array([3.0, 1.0, 2.0, 10.0]))
     assert (found["p50"], found["p90"], found["p99"], found["max"]) == (2.0, 10.0, 10.0, 10.0)
