@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -200,17 +200,30 @@ def test_the_flop_of_a_token_by_the_formula_are_what_torch_counts_with_attention
 
 
 @needs_torch
-def test_sharded_weights_learn_the_same_from_the_same_data(measured: Measured) -> None:
+def test_sharded_weights_learn_the_same_from_the_same_data_and_leave_no_file(
+    measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with TorchTraining(f"{TWO}&strategy=fsdp&attention=eager") as training:
         result = training.measure_tokens(planned(steps=10))
+        assert list(tmp_path.glob("aicalib-torch-*"))
+    assert list(tmp_path.iterdir()) == []
     assert result.validity, result.validity.reasons
     assert result.evidence["losses"] == pytest.approx(measured.results[0].evidence["losses"][:10], rel=1e-3)
 
 
 @needs_torch
-def test_a_stream_gives_every_step_with_its_loss_until_it_is_closed() -> None:
+def test_a_stream_gives_every_step_with_its_loss_until_it_is_closed_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with TorchTraining(f"torch://local?{SMALL}&sequence_length=64") as training:
-        seen = list(itertools.islice(training.stream(), 4))
+        stream = training.stream()
+        seen = list(itertools.islice(stream, 4))
+        assert list(tmp_path.glob("aicalib-torch-*"))
+        assert isinstance(stream, Generator)
+        stream.close()
+        assert list(tmp_path.iterdir()) == []
     assert [one.step for one in seen] == [2, 3, 4, 5]
     assert all(one.tokens == 4 * 64 and one.loss is not None and float(one.rate) > 0 for one in seen)
 
