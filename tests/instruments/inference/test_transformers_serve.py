@@ -55,14 +55,16 @@ def engine(serving: tuple[Any, Path], first: Measurement) -> tuple[str, str]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("endpoint", ["completions", "chat"])
+@pytest.mark.parametrize(
+    ("driver", "endpoint"), [("transformers", "completions"), ("openai", "completions"), ("openai", "chat")]
+)
 def test_a_real_engine_is_measured_and_its_tokens_are_counted_to_the_last(
-    engine: tuple[str, str], first: Measurement, endpoint: str
+    engine: tuple[str, str], first: Measurement, driver: str, endpoint: str
 ) -> None:
     base, model = engine
-    found = first  # by completions, as its driver is set
-    if endpoint == "chat":
-        with hw.open_instrument(f"openai+{base}?endpoint=chat&model={model}") as service:
+    found = first
+    if driver == "openai":
+        with hw.open_instrument(f"openai+{base}?endpoint={endpoint}&model={model}") as service:
             found = service.measure_tokens(LOAD)
     assert found.settings["endpoint"] == endpoint
     assert not found.identity.simulated
