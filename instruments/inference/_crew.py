@@ -203,6 +203,11 @@ class Crew:
         with contextlib.suppress(OSError, AttributeError):
             self._give_up()
 
+    def require_not_aborted(self) -> None:
+        """Raise Aborted once the measurement was aborted."""
+        if self._aborted.is_set():
+            raise Aborted("the measurement was aborted")
+
     def _give_up(self) -> None:
         self._signal(HURRY, "")
         self.cut()
@@ -221,11 +226,9 @@ class Crew:
     def _until(self, reached: Callable[[], bool], timeout: float, what: str) -> None:
         deadline = Deadline(timeout)
         while True:
-            if self._aborted.is_set():
-                raise Aborted("the measurement was aborted")
+            self.require_not_aborted()
             for dead in (one for one in self._processes if not one.running):  # they go on until they are ended
-                ended = dead.wait(1.0)
-                raise _broken(ended.status, ended.errors)
+                raise ended("a client process", dead)
             with self._told:
                 if not reached():
                     self._told.wait(min(0.05, deadline.left))
@@ -258,10 +261,12 @@ def run_module(
     return Process([sys.executable, "-c", code, *arguments], trace=trace, on_line=on_line).start()
 
 
-def _broken(status: int, errors: str) -> InstrumentError:
-    last = errors.strip().splitlines()[-1:]
+def ended(what: str, process: Process) -> InstrumentError:
+    """Return the error for a process of the client that ended before it was to, with its last words."""
+    finished = process.wait(1.0)
+    last = finished.errors.strip().splitlines()[-1:]
     return InstrumentError(
-        f"a client process ended with status {status}", where="the client on this host", why="".join(last)
+        f"{what} ended with status {finished.status}", where="the client on this host", why="".join(last)
     )
 
 

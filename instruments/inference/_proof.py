@@ -19,7 +19,7 @@ from aicalib_hw.trace import Trace
 from aicalib_hw.transport.deadline import Deadline
 from aicalib_hw.transport.process import Process
 
-from ._crew import Crew, Seen, run_module
+from ._crew import Crew, Seen, ended, run_module
 from ._job import Job
 
 MOST_LOSS = 0.002
@@ -28,6 +28,8 @@ MOST_LOSS = 0.002
 _REACHED = 0.98
 _LEAST_RATE = 200.0
 _STARTING = 30.0
+_LOOK_EVERY = 0.05
+"""s between two looks at whether the measurement was aborted and the sources still run, until they have begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,10 @@ class Prover:
             source.stop(grace=0.0)
 
     def prove(self, rate: float, seconds: float) -> Proof:
-        """Let the clients receive `rate` events/s for so many seconds, and judge them; raises DeadlineExceeded."""
+        """Let the clients receive `rate` events/s for so many seconds, and judge them.
+
+        Raises DeadlineExceeded; Aborted; InstrumentError, with its last words, for a source that ended before it began.
+        """
         rate = max(rate, _LEAST_RATE)
         streams = sum(self._shares)
         each = max(2, math.ceil(seconds * rate / streams))
@@ -133,12 +138,19 @@ class Prover:
 
     def _wait_for_sources(self) -> None:
         deadline = Deadline(_STARTING)
-        try:
-            self._ports += [told.get(timeout=deadline.left) for told in self._told[len(self._ports) :]]
-        except queue.Empty:
-            raise DeadlineExceeded(
-                "the paced source of the client's proof did not begin", where="127.0.0.1", advice="is this host busy?"
-            ) from None
+        while len(self._ports) < len(self._told):
+            self._crew.require_not_aborted()
+            for dead in (one for one in self._sources if not one.running):
+                raise ended("the paced source of the client's proof", dead)
+            try:
+                self._ports.append(self._told[len(self._ports)].get(timeout=min(_LOOK_EVERY, deadline.left)))
+            except queue.Empty:
+                if deadline.expired:
+                    raise DeadlineExceeded(
+                        "the paced source of the client's proof did not begin",
+                        where="127.0.0.1",
+                        advice="is this host busy?",
+                    ) from None
 
 
 def judge(seen: Seen, rate: float, *, events: int, processes: int, streams: int) -> Proof:

@@ -24,6 +24,7 @@ from aicalib_hw.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     IdentityMismatch,
+    InstrumentError,
     InstrumentReportedError,
     NotPermitted,
     NotSupported,
@@ -518,6 +519,51 @@ def test_an_aborted_load_leaves_what_was_seen_marked_as_aborted() -> None:
                 break
         assert_what_came_was_kept(aborted.value.partial, service)
         assert aborted.value.partial.evidence["partial_token_rate"] > 0  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def before_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets the paced source of the client's proof do something before it begins, whoever starts it."""
+
+    def let(code: str) -> None:
+        (tmp_path / "sitecustomize.py").write_text(
+            f"import os, sys, time\nif any('._source import' in one for one in sys.orig_argv):\n    {code}\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    return let
+
+
+def test_an_abort_while_the_source_of_the_proof_has_not_begun_is_answered_within_a_second(
+    before_the_source: Callable[[str], None],
+) -> None:
+    before_the_source("time.sleep(60)")
+    asked: list[float] = []
+    with Service() as service, hw.open_instrument(service.address) as instrument:
+
+        def abort() -> None:
+            asked.append(time.monotonic())
+            instrument.abort()
+
+        def note(_: float, what: str) -> None:
+            if what.startswith("proving"):
+                threading.Timer(0.3, abort).start()
+
+        with pytest.raises(Aborted):
+            instrument.measure_tokens(OFFERED, progress=note)
+        assert time.monotonic() - asked[0] < 1.0
+
+
+def test_a_source_of_the_proof_that_ends_is_told_at_once_with_its_last_words(
+    before_the_source: Callable[[str], None],
+) -> None:
+    before_the_source("os.write(2, b'warning\\nno port is free\\n'); os._exit(3)")
+    began: list[float] = []
+    with Service() as service, hw.open_instrument(service.address) as instrument:
+        with pytest.raises(InstrumentError, match="source of the client's proof ended with status 3") as told:
+            instrument.measure_tokens(OFFERED, progress=lambda _, what: began.append(time.monotonic()))
+        assert time.monotonic() - began[-1] < 5.0
+    assert told.value.why == "no port is free"
 
 
 def test_counters_are_read_and_their_absence_is_said() -> None:
