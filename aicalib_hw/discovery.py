@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aicalib_hw import registry
-from aicalib_hw.errors import AicalibError, IdentityMismatch, UnknownDriver, UsageError
+from aicalib_hw.errors import AicalibError, IdentityMismatch, MissingExtra, UnknownDriver, UsageError
 from aicalib_hw.identity import Identity
 from aicalib_hw.interfaces.instrument import Instrument
 
@@ -162,6 +162,8 @@ def discover(*, timeout: float = 5.0, visa_library: str | None = None) -> Discov
     """
     methods: dict[str, str] = {}
     findings = [*_local(methods), *_visa(methods, timeout, visa_library)]
+    if visa_library is None:
+        _look_for_makers(methods)
     return Discovery(tuple(findings), methods)
 
 
@@ -183,22 +185,18 @@ def _local(methods: dict[str, str]) -> list[Finding]:
 
 
 def _visa(methods: dict[str, str], timeout: float, library: str | None) -> list[Finding]:
-    try:
-        from pyvisa.ctwrapper.highlevel import IVIVisaLibrary
+    from aicalib_hw.transport.visa import resource_manager
 
-        from aicalib_hw.transport.visa import resource_manager
-    except ImportError as error:
-        methods["VISA"] = f"not asked: {error}"
-        return []
     try:
         visa, lacks = _without_warnings(lambda: resource_manager(library or "@py", where="discovery"))
         said, more = _without_warnings(lambda: _interfaces(visa)) if library is None else ({}, [])
         methods.update(said)
-        if library is None and (others := IVIVisaLibrary.get_library_paths()):
-            methods["VISA of a maker"] = f"not asked: {others[0]} is installed; name it by --visa-library @ivi"
         # in the thread that looks, which goes on where its time is over
         found = _within(timeout, lambda: _without_warnings(visa.list_resources))
         listed, last = found if found is not None else (None, [])
+    except MissingExtra as error:
+        methods["VISA"] = f"not asked: {error.what}"
+        return []
     except Exception as error:
         if library is not None and isinstance(error, UsageError):  # one that was named cannot be loaded
             raise
@@ -218,6 +216,17 @@ def _visa(methods: dict[str, str], timeout: float, library: str | None) -> list[
         else:
             findings.append(Finding(address, "VISA", note="not asked who it is: anything may listen on this port"))
     return findings
+
+
+def _look_for_makers(methods: dict[str, str]) -> None:
+    """Say which maker's VISA is installed beside PyVISA-py; a look that fails costs no more than the hint."""
+    try:
+        from pyvisa.ctwrapper.highlevel import IVIVisaLibrary
+
+        if others := IVIVisaLibrary.get_library_paths():
+            methods["VISA of a maker"] = f"not asked: {others[0]} is installed; name it by --visa-library @ivi"
+    except Exception as error:  # noqa: BLE001 - PyVISA parses a file of the user's, which may say anything
+        methods["VISA of a maker"] = f"not looked for: {' '.join(str(error).split())}"
 
 
 def _identified(address: str, method: str, *, timeout: float | None, **of_link: Any) -> Finding:

@@ -147,6 +147,24 @@ def test_this_machine_is_found_and_every_method_says_what_it_did() -> None:
     assert all(found.methods.values())
 
 
+@pytest.mark.parametrize(
+    ("configuration", "told"),
+    [
+        ("visa library = /opt/maker/libvisa.so", "not looked for: File contains no section headers"),
+        ("[Paths]\nvisa library = /opt/maker/libvisa.so", "not asked: /opt/maker/libvisa.so is installed"),
+    ],
+)
+def test_a_look_for_a_makers_library_keeps_nothing_else_from_being_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configuration: str, told: str
+) -> None:
+    (tmp_path / ".pyvisarc").write_text(configuration)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    methods = discover(timeout=10.0).methods
+    assert "listed by pyvisa-py" in methods["VISA"]
+    assert methods["VISA of a maker"].startswith(told)
+
+
 def test_discovery_ends_when_its_time_is_over() -> None:
     found = discover(timeout=0.01)
     assert "0.01 s" in found.methods["VISA"]
