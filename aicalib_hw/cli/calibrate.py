@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,10 +89,13 @@ def run(
     settings = _adjusted(load_bench(bench), plan, rule, path)
     if quantity:
         settings = with_needed(settings, [one.value for one in quantity], simulate=sim)
-    directory = _new_directory(output, settings.bench.name)
     remarks = _screen.remarks()
     session: Session | None = None
-    with Interrupts() as interrupts, Trace(directory / "trace.jsonl") as trace:
+    with (
+        Interrupts() as interrupts,
+        _new_directory(output, settings.bench.name) as directory,
+        Trace(directory / "trace.jsonl") as trace,
+    ):
         try:
             with remarks.status(f"opening the instruments of {settings.bench.name}"):
                 opened = open_bench(settings, simulate=sim, trace=trace)
@@ -121,7 +125,13 @@ def _adjusted(settings: BenchFile, plan: PlanName, rule: RuleName | None, path: 
     return settings.model_copy(update=update)
 
 
-def _new_directory(output: Path | None, name: str) -> Path:
+@contextlib.contextmanager
+def _new_directory(output: Path | None, name: str) -> Iterator[Path]:
+    """Make the directory for the results; in the end it is removed again if nothing was recorded in it.
+
+    Raises UsageError for one that is not empty. A trace without a record is kept if it holds exchanges, and named on
+    the screen.
+    """
     from aicalib_hw.errors import UsageError
 
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -130,15 +140,36 @@ def _new_directory(output: Path | None, name: str) -> Path:
     while output is None and directory.exists():  # a second calibration within the same second
         again += 1
         directory = directory.with_name(f"{stamp}-{name}-{again}")
-    if directory.is_dir() and any(directory.iterdir()):
+    if there := sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []:
+        several = f" and {len(there) - 3} more" if len(there) > 3 else ""
         raise UsageError(
             "the output directory is not empty",
             where=str(directory.absolute()),
-            why="measured data is never overwritten or mixed",
+            why=f"measured data is never overwritten or mixed, and it holds {', '.join(there[:3])}{several}",
             advice="name a new directory with --output",
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield directory
+    finally:
+        _leave(directory, made)
+
+
+def _leave(directory: Path, made: Sequence[Path]) -> None:
+    """Remove a trace that stayed empty without a record, and those of `made`, innermost first, that are empty then."""
+    from aicalib_hw.cli import _screen
+
+    trace = directory / "trace.jsonl"
+    with contextlib.suppress(OSError):  # what cannot be removed must not stand before the error that is to be shown
+        if [path.name for path in directory.iterdir()] == [trace.name]:
+            if trace.stat().st_size:
+                said = f"trace  {trace}, what was exchanged with the instruments"
+                _screen.remarks().print(said, markup=False, soft_wrap=True)
+                return
+            trace.unlink()
+        for path in made:
+            path.rmdir()
 
 
 def _announce(bench: Bench, plan: PlanName) -> None:

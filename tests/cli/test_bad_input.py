@@ -218,8 +218,35 @@ def test_a_file_of_readings_is_never_overwritten(aicalib: Command) -> None:
 def test_a_directory_of_results_is_never_mixed(aicalib: Command) -> None:
     Path("out").mkdir()
     Path("out/record.sqlite").write_text("precious")
-    assert_told(aicalib("calibrate", "--output", "out"), 2, where="out")
+    assert_told(aicalib("calibrate", "--output", "out"), 2, where="out", why="it holds record.sqlite")
     assert Path("out/record.sqlite").read_text() == "precious"
+
+
+UNPLUGGED = METER.replace('simulator = "yokogawa-wt300"', 'address = "TCPIP::127.0.0.1,1::inst0::INSTR"')
+
+
+def test_an_instrument_that_does_not_answer_leaves_no_directory_that_would_refuse_the_next_try(
+    aicalib: Command,
+) -> None:
+    lab = bench(UNPLUGGED)
+    for arguments in ((), ("--output", "results/first")):
+        assert aicalib("calibrate", lab, *arguments).status == 3
+        assert not Path("aicalib-results").exists()
+        assert not Path("results").exists()
+    Path("mine").mkdir()
+    assert aicalib("calibrate", lab, "--output", "mine").status == 3
+    assert list(Path("mine").iterdir()) == []
+
+
+def test_exchanges_without_a_record_are_kept_and_named(aicalib: Command) -> None:
+    with simulate_bench(bench(METER)) as simulation:
+        address = simulation.addresses["meter"]
+        lab = bench(METER.replace("simulator =", f'address = "{address}"\nidentity = {{ serial = "other" }}\n#'))
+        ended = aicalib("calibrate", lab, "--output", "out")
+        assert ended.status == 3
+        assert f"trace  {Path('out/trace.jsonl')}" in ended.err
+        assert Path("out/trace.jsonl").stat().st_size
+        assert_told(aicalib("calibrate", lab, "--output", "out"), 2, why="it holds trace.jsonl")
 
 
 def test_a_quantity_that_the_bench_cannot_measure(aicalib: Command) -> None:
@@ -325,3 +352,4 @@ def test_a_second_calibration_within_the_same_second_has_a_directory_of_its_own(
     lab = bench(METER + "settings = { ct_ratio = 0 }\n")
     for _ in range(4):
         assert "ct_ratio" in aicalib("calibrate", lab).screen["what"]
+    assert len(list(Path("aicalib-results").iterdir())) == 4

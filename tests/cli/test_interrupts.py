@@ -126,6 +126,19 @@ def test_a_calibration_stops_at_once_and_leaves_a_record_marked_aborted(number: 
     assert "Traceback" not in shown
 
 
+def test_ctrl_c_before_anything_answered_leaves_no_directory() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and says nothing
+        Path("lab.toml").write_text(
+            '[bench]\nname = "lab"\n[instruments.meter]\ndriver = "yokogawa-wt300"\n'
+            f'address = "TCPIP::127.0.0.1,{silent.getsockname()[1]}::inst0::INSTR"\n'
+        )
+        with started("calibrate", "lab", "--output", "out") as process:
+            wait_until(Path("out/trace.jsonl").exists)
+            status, _, shown = end(process, signal.SIGINT)
+    assert status == 130, shown
+    assert not Path("out").exists()
+
+
 def test_a_killed_calibration_leaves_a_record_that_can_be_read_and_a_lease_that_can_be_taken_over() -> None:
     with started("calibrate", "--quantity", "compute", "--output", "out") as process:
         wait_for(Path("out/record.sqlite"))
