@@ -59,12 +59,51 @@ DefinitionId = Annotated[
 ]
 
 
+def _between(least: float, most: float, advice: str) -> AfterValidator:
+    """Accept a number from `least` to `most`; one of another unit lies outside, and `advice` says which is meant."""
+
+    def check(value: float) -> float:
+        if not least <= value <= most:
+            message = f"not from {least:g} to {most:g}"
+            raise PydanticCustomError("implausible", "{what}", {"what": message, "advice": advice})
+        return value
+
+    return AfterValidator(check)
+
+
 class BenchEntry(Table):
     """`[bench]`: what the bench is called."""
 
     name: Name
     title: str = ""
     description: str = ""
+
+
+class PlatformEntry(Table):
+    """`[platform]`: what is calibrated, and where it stands."""
+
+    maker: Text | None = None
+    model: Text | None = None
+    serial_number: Text | None = None
+    location: Text | None = None
+
+
+class EnvironmentEntry(Table):
+    """`[environment]`: ambient conditions: temperature, degC; humidity, % relative; source: who or what read them."""
+
+    temperature: Annotated[float, _between(-20, 60, "write it in degC: 23.0")] | None = None
+    humidity: Annotated[float, _between(1, 100, "write it in % relative: 45.0")] | None = None
+    source: Text
+
+    @model_validator(mode="after")
+    def _something_read(self) -> Self:
+        if self.temperature is None and self.humidity is None:
+            raise PydanticCustomError(
+                "nothing_read",
+                "neither temperature nor humidity is given",
+                {"advice": "add temperature = … or humidity = …, or leave the table out"},
+            )
+        return self
 
 
 class DecisionEntry(Table):
@@ -347,6 +386,8 @@ class BenchFile(Table):
     """A whole bench file."""
 
     bench: BenchEntry
+    platform: PlatformEntry | None = None
+    environment: EnvironmentEntry | None = None
     decision: DecisionEntry = DecisionEntry(rule="none")
     instruments: Annotated[dict[Name, InstrumentEntry], Field(min_length=1)]
     load: LoadEntry | None = None

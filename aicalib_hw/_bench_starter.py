@@ -12,6 +12,21 @@ from aicalib_hw.errors import UnknownDriver
 _NAMES = {"power_meter": "meter", "network_tester": "tester", "storage_tester": "storage"}
 """What an instrument of a role is called; any other by its family."""
 
+_CALIBRATED = """
+# What is calibrated and under what ambient conditions (degC, % relative), for the top of the report:
+#
+#   [platform]
+#   maker = "…"
+#   model = "…"
+#   serial_number = "…"
+#   location = "room 204"
+#
+#   [environment]
+#   temperature = 23.0
+#   humidity = 45.0
+#   source = "thermo-hygrometer of the room, read by …"
+"""
+
 _AGREED = """
 # The rule by which verdicts are given, agreed before measuring: "jjf1094", "nonbinary_u", "simple" or "none".
 [decision]
@@ -42,7 +57,7 @@ def starter(name: str, findings: Sequence[Finding], *, visa_library: str | None 
     An instrument with a serial number is expected to be that very one. Raises UnknownDriver for a finding that no
     driver knows.
     """
-    parts = [f"[bench]\nname = {_quoted(name)}\n", _AGREED]
+    parts = [f"[bench]\nname = {_quoted(name)}\n", _CALIBRATED, _AGREED]
     load = ""
     taken: dict[str, int] = {}
     for finding in findings:

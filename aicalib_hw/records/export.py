@@ -59,6 +59,8 @@ def _lines(record: RecordContents) -> Iterator[dict[str, Any]]:
         "id": record.id,
         "schema_version": record.schema_version,
         "title": record.title,
+        "platform": record.bench.get("platform"),
+        "environment": record.bench.get("environment"),
         "rule": record.rule,
         "started_at": iso_utc(record.started.utc_ns),
         "ended_at": iso_utc(record.ended.utc_ns) if record.ended is not None else None,

@@ -42,6 +42,17 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "CHANGED – the record is not as it was written",
         "已被改动 – 原始记录与写入时不一致",
     ),
+    # what was calibrated
+    "platform": ("Platform", "被校平台"),
+    "platform serial": ("serial number {serial}", "编号 {serial}"),
+    "platform not named": ("not named in the bench file", "校准台文件未写明"),
+    "ambient": ("Ambient conditions", "环境条件"),
+    "ambient humidity": ("{humidity}\u00a0% relative humidity", "相对湿度 {humidity}\u00a0%"),
+    "ambient source": ("source: {source}", "来源：{source}"),
+    "ambient not recorded": (
+        "not recorded; those of the data sheets are assumed",
+        "未记录；假定符合数据手册规定的条件",
+    ),
     # identity
     "session": ("Session", "测量过程"),
     "bench": ("Bench", "校准台"),

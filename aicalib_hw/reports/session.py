@@ -41,6 +41,7 @@ class Report:
 
     title: str
     description: str
+    calibrated: tuple[tuple[str, str], ...]
     simulated: tuple[str, ...]
     times: str
     not_valid: str
@@ -79,6 +80,7 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
     return Report(
         title=contents.title,
         description=str(bench.get("description", "") or ""),
+        calibrated=tuple(_calibrated(contents.bench, words)),
         simulated=tuple(_source(identity) for identity in _each_once(contents.simulated_identities)),
         times="" if contents.world_rate == 1 else words("times banner", rate=f"{contents.world_rate:g}"),
         not_valid=words("not valid banner", bad=bad, all=count) if (bad := _not_valid(contents)) else "",
@@ -105,6 +107,26 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
         id=contents.id,
         version=aicalib_hw.__version__,
     )
+
+
+def _calibrated(bench: Mapping[str, Any], words: Words) -> Iterator[tuple[str, str]]:
+    """What was calibrated, and under what ambient conditions, as the bench file says."""
+    platform = bench.get("platform") or {}
+    serial = platform.get("serial_number")
+    named = (
+        " ".join(platform[key] for key in ("maker", "model") if platform.get(key)),
+        words("platform serial", serial=serial) if serial else "",
+        platform.get("location"),
+    )
+    yield words("platform"), words("comma").join(filter(None, named)) or words("platform not named")
+    ambient = bench.get("environment") or {}
+    temperature, humidity = ambient.get("temperature"), ambient.get("humidity")
+    read = (
+        f"{temperature:g}\u00a0°C".replace("-", numbers.MINUS) if temperature is not None else "",
+        words("ambient humidity", humidity=f"{humidity:g}") if humidity is not None else "",
+        words("ambient source", source=ambient.get("source", "")) if ambient else "",
+    )
+    yield words("ambient"), words("comma").join(filter(None, read)) or words("ambient not recorded")
 
 
 def _grouped(contents: RecordContents) -> Iterator[tuple[Calibration, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import aicalib_hw as hw
 from aicalib_hw._bench_starter import starter
-from aicalib_hw.bench import load_bench
+from aicalib_hw.bench import BenchFile, load_bench
 from aicalib_hw.discovery import Finding
 from aicalib_hw.errors import UnknownDriver
 from aicalib_hw.identity import Identity
@@ -77,6 +78,16 @@ def test_two_meters_get_two_names_and_awkward_texts_survive(tmp_path: Path) -> N
     instruments = load_bench(path).instruments
     assert list(instruments) == ["meter", "meter2"]
     assert instruments["meter2"].identity.serial == awkward
+
+
+def test_a_new_bench_file_shows_how_to_name_what_is_calibrated() -> None:
+    text = starter("lab", [Finding("cpu://local", "address", Identity("Intel", "Xeon", "", "1", ""), "cpu")])
+    shown = "\n".join(line.removeprefix("#   ") for line in text.split("[decision]")[0].splitlines() if "#   " in line)
+    bench = BenchFile.model_validate({**tomllib.loads(text), **tomllib.loads(shown)})
+    assert bench.platform is not None
+    assert bench.environment is not None
+    assert bench.platform.maker == "…"
+    assert bench.environment.temperature == 23.0
 
 
 def test_a_stranger_is_refused_by_its_address() -> None:
