@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, cast
 
-from aicalib_hw.interfaces import LoadRun
+from aicalib_hw.interfaces import Accelerator, LoadRun
 
 
 class Load:
-    """What loads the platform of a bench. source: the name of an accelerator, "world", or "operator"."""
+    """What loads the platform of a bench.
 
-    def __init__(self, source: str, target: Any) -> None:
+    source: the name of an accelerator, "world", or "operator". host_is_metered: what this host does moves the power
+    that a meter of the bench reads.
+    """
+
+    def __init__(self, source: str, target: Any, *, host_is_metered: bool) -> None:
         self.source = source
+        self.host_is_metered = host_is_metered
         self._target = target
         self._runs: list[LoadRun] = []
+
+    @cached_property
+    def is_host(self) -> bool:
+        """True where this host's processors are the load: what other programs take of them is load as well."""
+        return isinstance(self._target, Accelerator) and bool(self._target.capabilities.host_processors)
 
     def run_load(self, fraction: float, *, duration: float | None = None) -> LoadRun:
         """Start a steady load of `fraction` (0…1) for `duration` s, None = until stopped."""

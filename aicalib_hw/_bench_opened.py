@@ -120,7 +120,8 @@ class Bench:
                     if not entry.optional:
                         raise
                     self._leave_out(name, error)
-            self._load = self._find_load()
+            found = self._find_load()
+            self._load = Load(*found, host_is_metered=self._host_is_metered()) if found is not None else None
         except BaseException:
             self.close()
             raise
@@ -231,21 +232,25 @@ class Bench:
             # by the same options, without which the same driver might not reach it: the speed of its port is one
             release_left_behind(former, options if former.driver == instrument.DRIVER.name else {})
 
-    def _find_load(self) -> Load | None:
+    def _find_load(self) -> tuple[str, Any] | None:
+        """Name of what loads the platform, and what runs the load; None where there is nothing."""
         source = self.settings.load.source if self.settings.load is not None else None
         if source == OPERATOR_LOAD:
-            return Load(source, SetByOperator())
+            return source, SetByOperator()
         if source == WORLD_LOAD:
             self._require_that_the_world_feeds(self._meters_elsewhere())
-            return Load(source, self.world)
+            return source, self.world
         if source is not None:
-            return Load(source, self.instruments[source])
+            return source, self.instruments[source]
         accelerators = {n: i for n, i in self.instruments.items() if isinstance(i, Accelerator)}
         if len(accelerators) == 1:
-            ((name, accelerator),) = accelerators.items()
-            return Load(name, accelerator)
+            return next(iter(accelerators.items()))
         alone = self.world is not None and not accelerators and not self._meters_elsewhere()
-        return Load(WORLD_LOAD, self.world) if alone else None
+        return (WORLD_LOAD, self.world) if alone else None
+
+    def _host_is_metered(self) -> bool:
+        """True where this host may move what a power meter reads: a real platform, or one that follows it."""
+        return bool(self._meters_elsewhere()) or (self.world is not None and bool(self.world.follows_host))
 
     def _meters_elsewhere(self) -> list[str]:
         """Names of the power meters that do not stand in the simulated world of this bench."""

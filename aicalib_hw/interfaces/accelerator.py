@@ -39,9 +39,9 @@ class LoadRun(Protocol):
         """Return the fraction of full load achieved since the last call or the start, 0…1; None: it is not measured."""
 
     def others(self) -> float | None:
-        """Return the fraction, 0…1, that other programs loaded this host with since the last call or the start.
+        """Return the share, 0…1, of this host's processors that other programs used since the last call or the start.
 
-        None where that cannot be told.
+        None where that cannot be told. It adds to `achieved` only where the device is these processors.
         """
 
     def stop(self) -> None:
@@ -67,6 +67,7 @@ class AcceleratorCapabilities(Capabilities):
     """supports: what `measure_peak` can run. units: cores or multiprocessors used. Rest: None = not provided.
 
     telemetry: names of the fields of `TelemetryReading` that this device provides.
+    host_processors: the device is the processors of this host, so that other programs of this host load it too.
     """
 
     supports: tuple[PrecisionSupport, ...] = ()
@@ -74,6 +75,7 @@ class AcceleratorCapabilities(Capabilities):
     telemetry: tuple[str, ...] = ()
     clock_lock: bool | None = None
     load: bool | None = None
+    host_processors: bool | None = None
 
     def supported(self, precision: str, path: str) -> PrecisionSupport | None:
         """Return the support entry for this precision and path, None if there is none."""

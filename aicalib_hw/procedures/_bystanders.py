@@ -16,12 +16,16 @@ def others_told(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {} if all(one is None for one in told) else {"load_of_others": told}
 
 
-def with_others(measured: Measurement, running: LoadRun, tolerance: float) -> Measurement:
-    """Return a measurement that states the load that was really there, and is not valid where it was not ours.
+def with_others(measured: Measurement, running: LoadRun, source: Any, tolerance: float) -> Measurement:
+    """Return a measurement that states what others did meanwhile, and is not valid where they did too much.
 
-    measured: taken with `load=running`, so that its load is that of ours alone. tolerance: share of the platform that
-    others may hold, 0…1. What the load cannot tell of others is not stated.
+    measured: taken with `load=running`, so that its load is that of ours alone. source: the bench's load. Where that
+    is this host's processors, what others held of them is load as well and is added to it. Beside another load (a GPU)
+    they only move what the meter reads, and where no meter reads this host they do nothing and are not stated.
+    tolerance: share of this host's processors that others may hold, 0…1. What the load cannot tell is not stated.
     """
+    if not (source.is_host or source.host_is_metered):
+        return measured
     others = running.others()
     if others is None or measured.load is None:
         return measured
@@ -38,7 +42,7 @@ def with_others(measured: Measurement, running: LoadRun, tolerance: float) -> Me
         runs = tuple(dataclasses.replace(run, used=False, reasons=validity.reasons) for run in runs)
     return dataclasses.replace(
         measured,
-        load=min(1.0, measured.load + others),
+        load=min(1.0, measured.load + others) if source.is_host else measured.load,
         runs=runs,
         validity=validity,
         evidence={**measured.evidence, "load_of_others": others},

@@ -232,7 +232,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "updates": ("updates of the meter", "数据更新次数"),
     "power_factor": ("power factor", "功率因数"),
     "load_achieved": ("load achieved", "实际负载"),
-    "load_of_others": ("load by other programs", "其他程序的负载"),
+    "load_of_others": ("processors held by other programs", "其他程序占用的处理器"),
     "device_rates": ("device rates", "各设备速率"),
     "energy": ("energy", "电能"),
     "integral": ("by integrated power", "功率积分"),

@@ -107,6 +107,11 @@ class World:
             self.platform.attach(self._node)
         return self._node
 
+    @property
+    def follows_host(self) -> bool:
+        """True where the load of this host's own processors is that of the platform."""
+        return self.settings.platform.load_source == "host"
+
     def start(self) -> None:
         """Let the platform's state follow the clock by itself; idempotent."""
         if self._thread is None:

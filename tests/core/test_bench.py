@@ -239,6 +239,28 @@ def test_the_world_does_not_pass_for_the_load_of_a_meter_outside_of_it(tmp_path:
             loaded_by(path)
 
 
+def test_a_meter_outside_of_the_world_may_read_this_host_and_the_world_only_where_it_follows_it(tmp_path: Path) -> None:
+    with simulate_bench(bench(tmp_path, '[bench]\nname = "elsewhere"\n' + METER)) as elsewhere:
+        outside = METER.replace('simulator = "yokogawa-wt300"', f'address = "{elsewhere.addresses["meter"]}"')
+        load = '\n[load]\nsource = "{}"\n'
+        follows = '[world.platform]\nload_source = "host"\n'
+        gpu = '[instruments.gpu]\ndriver = "nvidia"\nsimulator = "nvidia"\n'
+        world = METER + load.format("world")
+        metered = {}
+        for text in (world, world + follows, outside + gpu + load.format("gpu"), METER + gpu + load.format("gpu")):
+            with open_bench(bench(tmp_path, '[bench]\nname = "lab"\n' + text)) as opened:
+                assert not opened.load.is_host
+                metered[text] = opened.load.host_is_metered
+    assert list(metered.values()) == [False, True, True, False]
+
+
+def test_the_processors_of_this_host_are_the_load_of_a_bench_that_names_them(tmp_path: Path) -> None:
+    text = '[bench]\nname = "lab"\n[instruments.cores]\ndriver = "cpu"\naddress = "cpu://local"\n' + METER
+    with open_bench(bench(tmp_path, text)) as opened:
+        assert opened.load.source == "cores"
+        assert opened.load.is_host
+
+
 def test_the_load_that_an_operator_states_is_there_and_not_measured(tmp_path: Path) -> None:
     text = '[bench]\nname = "lab"\n' + METER + '\n[load]\nsource = "operator"\n\n[plan.power]\nloads = [0.4]\n'
     with open_bench(bench(tmp_path, text)) as opened, opened.load.run_load(0.4) as load:

@@ -105,6 +105,7 @@ class CpuAccelerator(ComputingAccelerator):
             telemetry=self._telemetry().provided,
             clock_lock=None,
             load=True,
+            host_processors=True,
         )
 
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:

@@ -130,6 +130,7 @@ class OpenCLAccelerator(OffloadAccelerator):
             telemetry=(),
             clock_lock=None,
             load=usable,
+            host_processors=self._type() == "cpu",
         )
 
     def read(self, *, fresh: bool = True, timeout: float | None = None) -> TelemetryReading:
