@@ -201,6 +201,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "other": ("Other measurements in the record", "原始记录中的其他测量"),
     "other channels": ("Other channels in the record", "原始记录中的其他通道"),
     "notes": ("Notes", "说明"),
+    "note": ("note", "说明"),
+    "several notes": ("notes", "说明"),
     "not evaluated value": ("no valid value", "无有效值"),
     # plots
     "plot rate": (

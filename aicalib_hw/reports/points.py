@@ -41,7 +41,7 @@ class BudgetRow:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One calibrated point as text. style fields: see `Chip`."""
+    """One calibrated point as text. style fields: see `Chip`. notes: the numbers of those that name it."""
 
     title: str
     quantity: str
@@ -76,6 +76,7 @@ class Point:
     method: str
     budget: tuple[BudgetRow, ...]
     weighted: bool
+    notes: tuple[int, ...]
 
 
 def title(result: Result, words: Words) -> str:
@@ -109,8 +110,8 @@ def validity_chip(key: str, words: Words) -> Chip:
     return Chip("none", "", words(key)) if key == "VALID" else Chip("void", "⊘", words(key))
 
 
-def point(result: Result, name: str, words: Words) -> Point:
-    """Return a result as text, under the title `name`."""
+def point(result: Result, name: str, words: Words, *, notes: tuple[int, ...] = ()) -> Point:
+    """Return a result as text, under the title `name`; notes: the numbers of those that name it."""
     evaluation, decision, measurement = result.evaluation, result.decision, result.measurement
     stated = numbers.stated(evaluation.value, evaluation.expanded_uncertainty, evaluation.unit) if evaluation else None
     validity = validity_chip(result.validity.status.value, words)
@@ -155,6 +156,7 @@ def point(result: Result, name: str, words: Words) -> Point:
             not math.isclose(line.standard_uncertainty, abs(line.contribution), rel_tol=1e-6)
             for line in (evaluation.budget if evaluation else ())
         ),
+        notes=notes,
     )
 
 

@@ -65,11 +65,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A remark that qualifies values; number: its own in the whole report."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quantity:
     """One calibration, ready to be shown.
 
     partial: it was not brought to its end. definitions: with their sentence and the names that share it. groups:
     points by definition. not_decided: names of those that are not valid. loaded: points are loads. runs: by point.
+    common_notes: the numbers of those notes that are of no point alone.
     """
 
     key: str
@@ -85,7 +94,8 @@ class Quantity:
     plan: tuple[Fact, ...]
     plots: tuple[plots.Plot, ...]
     further: tuple[Beside, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
+    common_notes: tuple[int, ...]
 
 
 def quantity(
@@ -95,11 +105,20 @@ def quantity(
     partial: bool,
     measurements: Sequence[Measurement],
     series: Mapping[str, Series],
+    first_note: int = 1,
 ) -> Quantity:
-    """Return a calibration as text; measurements and series: all of the record, for the plots."""
+    """Return a calibration as text; measurements and series: all of the record, for the plots.
+
+    first_note: the number of its first note, those of the quantities before it being counted.
+    """
     results = calibration.results
     titles = [title(result, words) for result in results]
-    points = tuple(point(result, name, words) for result, name in zip(results, titles, strict=True))
+    notes = tuple(Note(number, text) for number, text in enumerate(calibration.notes, first_note))
+    of = {note.number: _points_of(note.text, [result.title for result in results]) for note in notes}
+    points = tuple(
+        point(result, name, words, notes=tuple(number for number, those in of.items() if result.title in those))
+        for result, name in zip(results, titles, strict=True)
+    )
     used = tuple(dict.fromkeys(result.definition for result in results))
     groups = tuple(
         (each, tuple(p for p, r in zip(points, results, strict=True) if r.definition == each)) for each in used
@@ -123,8 +142,22 @@ def quantity(
         plan=tuple(facts([calibration.plan], results[0].measurement.unit if results else "1", words)),
         plots=tuple(_plots(calibration, titles, words, measurements, series)),
         further=tuple(beside(measurement, words) for measurement in calibration.further),
-        notes=calibration.notes,
+        notes=notes,
+        common_notes=tuple(number for number, those in of.items() if not those),
     )
+
+
+def _points_of(note: str, titles: Sequence[str]) -> list[str]:
+    """The titles of the points that a note names before its text, as in "read; write: …"; none if it is of all."""
+    found: list[str] = []
+    while True:
+        named = [one for one in titles if note.startswith((f"{one}: ", f"{one}; "))]
+        if not named:
+            return []
+        found.append(max(named, key=len))
+        between, note = note[len(found[-1]) :][:2], note[len(found[-1]) + 2 :]
+        if between == ": ":
+            return found
 
 
 def _told_once(known: Sequence[Definition], words: Words) -> Iterator[tuple[Definition, str, tuple[str, ...]]]:

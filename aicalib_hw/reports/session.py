@@ -70,10 +70,19 @@ class Report:
 def session(contents: RecordContents, verification: Verification, words: Words) -> Report:
     """Return what the page shows of a record."""
     grouped = list(_grouped(contents))
-    quantities = tuple(
-        quantity(calibration, words, partial=partial, measurements=contents.measurements, series=contents.series)
-        for calibration, partial in grouped
-    )
+    quantities: list[Quantity] = []
+    for calibration, partial in grouped:
+        first_note = 1 + sum(len(one.notes) for one in quantities)
+        quantities.append(
+            quantity(
+                calibration,
+                words,
+                partial=partial,
+                measurements=contents.measurements,
+                series=contents.series,
+                first_note=first_note,
+            )
+        )
     missing = _without_indication(grouped)
     bench = contents.bench.get("bench", {})
     count = len(contents.results)
@@ -87,7 +96,7 @@ def session(contents: RecordContents, verification: Verification, words: Words) 
         trouble="" if contents.status == "complete" else words(f"{contents.status} banner"),
         problems=verification.problems,
         identity=tuple(_identity(contents, str(bench.get("name", "")), words)),
-        quantities=quantities,
+        quantities=tuple(quantities),
         other=tuple(beside(measurement, words) for measurement in _others(contents)),
         other_plots=tuple(_other_plots(contents, words)),
         missing=_points(missing, words),

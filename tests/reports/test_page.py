@@ -49,7 +49,7 @@ def test_nothing_comes_from_outside(which: str, request: pytest.FixtureRequest) 
 
 
 def test_links_inside_the_page_lead_somewhere(page: Page) -> None:
-    ids = [element.attributes["id"] for element in page.root.all("section") if "id" in element.attributes]
+    ids = [one.attributes["id"] for tag in ("section", "li") for one in page.root.all(tag) if "id" in one.attributes]
     assert len(ids) == len(set(ids))
     assert {link.attributes["href"][1:] for link in page.root.all("a")} <= set(ids)
 

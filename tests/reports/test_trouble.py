@@ -197,6 +197,32 @@ def test_a_session_without_valid_results_says_so_first_and_why(tmp_path: Path) -
     assert "6 项结果中 6 项无效" in chinese.text
 
 
+@pytest.mark.parametrize(("language", "one", "two"), [("en", "note1", "notes2,3"), ("zh", "说明1", "说明2、3")])
+def test_a_value_in_the_summary_leads_to_the_notes_that_qualify_it(
+    tmp_path: Path, language: str, one: str, two: str
+) -> None:
+    said = ("25% load; 50% load: the window is short", "50% load: busy host")
+    with begin(tmp_path / "a.sqlite") as record:
+        record.calibration(compute(Story()))
+        record.calibration(replace(power(Story()), notes=said))
+    page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html", language=language))
+    marked = {row.all("th")[0].text: row.all("a") for row in page.section("summary").all("tr") if row.all("a")}
+    assert [[link.attributes["href"] for link in links] for links in marked.values()] == [
+        ["#note-1"],  # of the whole quantity, in its heading
+        ["#note-2"],
+        ["#note-2", "#note-3"],
+    ]
+    shown = ["".join(head.split()) for head in marked]
+    assert [shown[0].endswith(one), shown[2].endswith(two)] == [True, True], shown
+    lists = page.root.all("ol")
+    assert [each.attributes["start"] for each in lists] == ["1", "2"]
+    assert {note.attributes["id"]: note.text for each in lists for note in each.all("li")} == {
+        "note-1": "Two physical cores.",
+        "note-2": said[0],
+        "note-3": said[1],
+    }
+
+
 def test_windows_of_runs_that_were_not_used_are_told_from_the_others(tmp_path: Path) -> None:
     page = read_page(write_report(write_session(tmp_path / "a.sqlite"), tmp_path / "a.html"))
     assert "hatched: the" in page.section("q2").text
