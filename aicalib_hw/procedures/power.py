@@ -197,10 +197,9 @@ class _Session:
         # By the runs, each; beside a GPU they do not tell of its load.
         told = self._bench.load.is_host and bool(others) and max(others) > self._plan.load_tolerance
         if achieved and not told and abs(statistics.fmean(achieved) - load) > self._plan.load_tolerance:
-            reasons.append(
-                f"the load was {statistics.fmean(achieved):.1%} where {load:.0%} was asked: something else held the "
-                "platform up"
-            )
+            reached = statistics.fmean(achieved)
+            cause = "something else held the platform up" if reached > load else "something held the load back"
+            reasons.append(f"the load was {reached:.1%} where {load:.0%} was asked: {cause}")
         noticed = {remark for one in measured for remark in one.evidence.get("remarks", ())}
         if not achieved:
             noticed.add("the load is as the operator stated it: it was neither set nor measured here")
