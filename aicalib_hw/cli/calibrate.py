@@ -71,7 +71,9 @@ def run(
         PathName | None, typer.Option(help="Which units compute, for every precision. Default: the bench's.")
     ] = None,
     rule: Annotated[RuleName | None, typer.Option(help="Decision rule instead of the bench's.")] = None,
-    sim: Annotated[bool, typer.Option("--sim", help="Use the simulator of every instrument that has one.")] = False,
+    sim: Annotated[
+        bool, typer.Option("--sim", help="Use the simulator of every instrument that declares one.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="New directory for record, report and trace.")
     ] = None,
@@ -81,6 +83,8 @@ def run(
 
     Record, report and trace land in ./aicalib-results/TIME-BENCH/. Ctrl-C stops at once and keeps what was measured.
     """
+    from rich.markup import escape
+
     from aicalib_hw.bench import load_bench, open_bench
     from aicalib_hw.cli import _screen
     from aicalib_hw.cli._interrupts import Interrupts
@@ -90,6 +94,9 @@ def run(
     if quantity:
         settings = with_needed(settings, [one.value for one in quantity], simulate=sim)
     remarks = _screen.remarks()
+    if sim and (real := [name for name, entry in settings.instruments.items() if entry.simulator is None]):
+        said = f"opened for real, as the bench file names no simulator: {', '.join(real)}"
+        remarks.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
     session: Session | None = None
     with (
         Interrupts() as interrupts,

@@ -90,6 +90,43 @@ def test_a_new_bench_file_shows_how_to_name_what_is_calibrated() -> None:
     assert bench.environment.temperature == 23.0
 
 
+@pytest.mark.parametrize(
+    ("driver", "model", "options"),
+    [
+        ("yokogawa-wt300", "WT310EH", {"model": "WT310EH"}),
+        ("yokogawa-wt1800", "WT1804E-06-50-M1", {}),  # its simulator names its own elements in what it answers
+    ],
+)
+def test_a_begun_bench_can_be_simulated(tmp_path: Path, driver: str, model: str, options: dict[str, str]) -> None:
+    finding = Finding(
+        "TCPIP::127.0.0.1,1::inst0::INSTR", "address", Identity("YOKOGAWA", model, "91K1", "1", ""), driver
+    )
+    path = tmp_path / "lab.toml"
+    path.write_text(starter("lab", [finding]), encoding="utf-8")
+    entry = load_bench(path).instruments["meter"]
+    assert (entry.simulator, entry.options, entry.identity.serial) == (driver, options, "91K1")
+    with hw.open_bench(path, simulate=True) as bench:
+        assert bench.the("power_meter").identity.simulated
+
+
+def test_what_has_no_simulator_is_begun_without_one(tmp_path: Path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(starter("lab", [Finding("cpu://local", "address", None, "cpu")]), encoding="utf-8")
+    assert load_bench(path).instruments["cpu"].simulator is None
+
+
+def test_what_sim_opens_for_real_is_named_before_it_is_opened(aicalib: Command) -> None:
+    Path("lab-3.toml").write_text(
+        '[bench]\nname = "lab-3"\n[instruments.meter]\ndriver = "yokogawa-wt300"\n'
+        'address = "TCPIP::127.0.0.1,1::inst0::INSTR"\n'
+        '[instruments.second]\ndriver = "yokogawa-wt300"\nsimulator = "yokogawa-wt300"\n'
+    )
+    ended = aicalib("calibrate", "lab-3", "--sim")
+    assert ended.status == 3
+    assert ended.err.splitlines()[0] == "opened for real, as the bench file names no simulator: meter"
+    assert "opened for real" not in aicalib("calibrate", "lab-3").err
+
+
 def test_a_stranger_is_refused_by_its_address() -> None:
     stranger = Finding("TCPIP::host::INSTR", "address", Identity("ACME", "X", "1", "1", ""), note="no driver")
     with pytest.raises(UnknownDriver) as caught:
