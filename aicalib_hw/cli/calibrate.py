@@ -38,6 +38,15 @@ class MeasuredQuantity(enum.StrEnum):
     EFFECTIVE_COMPUTE = "effective_compute"
 
 
+def _quantity(text: str) -> MeasuredQuantity:
+    """Return the quantity of this name; raises ValueError for any other."""
+    if text == "energy":
+        raise ValueError("energy is measured with power: --quantity power")
+    if text not in list(MeasuredQuantity):
+        raise ValueError(f"{text!r} is not one of {', '.join(map(repr, map(str, MeasuredQuantity)))}")
+    return MeasuredQuantity(text)
+
+
 class PathName(enum.StrEnum):
     """What computes: vector units, matrix units by our own kernels, or a library's matrix product."""
 
@@ -62,7 +71,12 @@ def run(
         typer.Option(help="How long and how often: the bench's own, or 6 runs of 60 s a point (tokens: 600 s)."),
     ] = PlanName.DEFAULT,
     quantity: Annotated[
-        list[MeasuredQuantity] | None, typer.Option(help="Measure only this; may be repeated. Default: all it can.")
+        list[MeasuredQuantity] | None,
+        typer.Option(
+            parser=_quantity,
+            metavar="|".join(MeasuredQuantity),
+            help="Measure only this; may be repeated; energy comes with power. Default: all it can.",
+        ),
     ] = None,
     precision: Annotated[
         list[str] | None, typer.Option(help="fp32, fp64, bf16, int8, …; may be repeated. Default: the bench's.")

@@ -254,6 +254,12 @@ def test_a_quantity_that_the_bench_cannot_measure(aicalib: Command) -> None:
     assert_told(ended, 2, what="compute", why="power")
 
 
+def test_energy_is_measured_with_power_and_the_refusal_says_so(aicalib: Command) -> None:
+    ended = aicalib("calibrate", "--quantity", "energy")
+    assert (ended.status, "energy is measured with power" in ended.err) == (2, True)
+    assert "'effective_compute'" in aicalib("calibrate", "--quantity", "enegry").err
+
+
 def test_a_record_that_is_not_there(aicalib: Command) -> None:
     ended = aicalib("report", "nowhere.sqlite")
     assert (ended.status, "nowhere.sqlite" in ended.screen["where"]) == (2, True)
