@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from aicalib_hw._bench_errors import nearest
-from aicalib_hw._bench_file import IndicationEntry
+from aicalib_hw._bench_file import BenchFile, IndicationEntry
 from aicalib_hw._bench_plans import Plans
 from aicalib_hw.errors import Problem
 from aicalib_hw.metrology.indications import ENGINE_COUNTER, agree, contradict
@@ -35,6 +35,21 @@ def contradictions(
             )
     for index, entry in placed:
         yield from _unapplied(index, entry, plan, drivers)
+
+
+def without_limit(settings: BenchFile) -> tuple[str, ...]:
+    """Return what is said of each indication that can bring no verdict, as its quantity has no permissible error.
+
+    That is no mistake: error and uncertainty are stated all the same. None where the rule is "none".
+    """
+    if settings.decision.rule == "none":
+        return ()
+    return tuple(
+        f"indications[{index}]: {entry.quantity} gets no verdict, as no maximum permissible error is given; "
+        f"add [permissible_errors.{entry.quantity}]"
+        for index, entry in enumerate(settings.indications)
+        if entry.quantity not in settings.permissible_errors
+    )
 
 
 def _unapplied(index: int, entry: IndicationEntry, plan: Plans, drivers: Sequence[str]) -> Iterator[Problem]:

@@ -136,17 +136,28 @@ def _permitted(result: Result) -> str:
 
 
 def _notes(calibration: Calibration) -> list[str]:
-    """What is remarked of the quantity and of its points; what is remarked of several points stands once."""
+    """What is remarked of the quantity and of its points, why a point with an indication has no verdict among it.
+
+    What is remarked of several points stands once.
+    """
     titles = sorted((result.title for result in calibration.results), key=len, reverse=True)
     said: dict[str, list[str]] = {}
     reasons = [f"{result.title}: {reason}" for result in calibration.results for reason in result.validity.reasons]
-    for note in (*calibration.notes, *reasons):
+    undecided = [f"{one.title}: not evaluated: {one.decision.reason}" for one in calibration.results if _undecided(one)]
+    for note in (*calibration.notes, *reasons, *undecided):
         of = next((title for title in titles if note.startswith(f"{title}: ")), "")
         points = said.setdefault(note.removeprefix(f"{of}: ") if of else note, [])
         if of and of not in points:
             points.append(of)
     every = {result.title for result in calibration.results}
     return [text if not points else f"{_together(points, every)}: {text}" for text, points in said.items()]
+
+
+def _undecided(result: Result) -> bool:
+    """True for a valid result that has no verdict although something is indicated, and a rule to decide by."""
+    decision = result.decision
+    judged = result.validity and result.indication is not None and decision.rule != "none"
+    return bool(judged) and decision.verdict is Verdict.NOT_EVALUATED
 
 
 def _together(points: Sequence[str], every: set[str]) -> str:

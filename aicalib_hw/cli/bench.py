@@ -66,6 +66,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a bench file, all of it, without opening any instrument."""
+    from aicalib_hw._bench_statements import without_limit
     from aicalib_hw.bench import load_bench
     from aicalib_hw.cli import _problems, _screen
     from aicalib_hw.errors import BenchError
@@ -87,7 +88,7 @@ def check(
             for name, entry in settings.instruments.items()
         }
         plain = {"bench": settings.bench.name, "file": settings.origin, "instruments": instruments}
-        _screen.print_json({**plain, "rule": settings.decision.rule})
+        _screen.print_json({**plain, "rule": settings.decision.rule, "warnings": list(without_limit(settings))})
         return
     screen = _screen.output()
     screen.print(f"[green]✓[/] {settings.origin}", soft_wrap=True)
@@ -97,3 +98,5 @@ def check(
     said = len(settings.indications)
     counted = "1 indication" if said == 1 else f"{said or 'no'} indications"
     screen.print(f"  rule {settings.decision.rule}, {counted}", markup=False)
+    for warning in without_limit(settings):
+        screen.print(warning, markup=False, soft_wrap=True, style="yellow")

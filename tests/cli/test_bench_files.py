@@ -144,6 +144,24 @@ def test_a_bench_is_checked_without_opening_anything(aicalib: Command) -> None:
     assert aicalib("bench", "check", "simulated-server").status == 0
 
 
+def test_an_indication_that_no_permissible_error_can_judge_is_warned_of_and_is_no_mistake(aicalib: Command) -> None:
+    text = (
+        '[bench]\nname = "lab-3"\n[decision]\nrule = "jjf1094"\n[instruments.meter]\ndriver = "yokogawa-wt300"\n'
+        'address = "TCPIP::127.0.0.1,1::inst0::INSTR"\n'
+        '[[indications]]\nquantity = "energy"\nvalue = 0.0172\nunit = "kWh"\nsource = "BMC"\n'
+    )
+    warning = (
+        "indications[0]: energy gets no verdict, as no maximum permissible error is given; "
+        "add [permissible_errors.energy]"
+    )
+    Path("lab-3.toml").write_text(text)
+    ended = aicalib("bench", "check", "lab-3")
+    assert (ended.status, ended.out.splitlines()[-1]) == (0, warning)
+    assert json.loads(aicalib("bench", "check", "lab-3", "--json").out)["warnings"] == [warning]
+    Path("lab-3.toml").write_text(text.replace("jjf1094", "none"))
+    assert json.loads(aicalib("bench", "check", "lab-3", "--json").out)["warnings"] == []
+
+
 def test_every_mistake_of_a_bench_file_is_told(aicalib: Command) -> None:
     Path("lab-3.toml").write_text(
         '[bench]\nname = "lab-3"\n[decision]\nrule = "jff1094"\n[instruments.meter]\ndriver = "yokogawa-wt300"\n'

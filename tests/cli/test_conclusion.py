@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from aicalib_hw.cli._results import conclusion, how_to_declare
+from rich.console import Console
+
+from aicalib_hw.cli._results import conclusion, how_to_declare, table_of
+from aicalib_hw.metrology.decision import decide
 from aicalib_hw.metrology.indications import NAMES_NO_DRIVER
-from aicalib_hw.metrology.result import Calibration, Indication
+from aicalib_hw.metrology.result import Calibration, Indication, Rule
 from aicalib_hw.readings import Validity, ValidityStatus
 from tests.records.sessions import Story, compute, power
 
@@ -47,6 +50,27 @@ def test_an_indication_is_asked_for_only_where_the_result_is_valid(tmp_path: Pat
     rate, drawn = sound()
     assert "compute" in how_to_declare([rate], "a.toml")
     assert how_to_declare([refused(rate, BUSY), refused(drawn, BUSY)], "a.toml") == ""
+
+
+def shown(calibration: Calibration) -> str:
+    screen = Console(width=80)
+    with screen.capture() as captured:
+        screen.print(table_of(calibration))
+    return " ".join(captured.get().split())
+
+
+def undecided(rule: Rule) -> Calibration:
+    (rate,) = compute(Story(invalid_load=None)).results
+    said = Indication(171.0, "GFLOP/s", "data sheet")
+    decision = decide(rate.evaluation, said, None, rule, quantity="compute")
+    return Calibration("compute", (replace(rate, indication=said, permissible_error=None, decision=decision),))
+
+
+def test_the_screen_tells_why_a_point_with_an_indication_has_no_verdict() -> None:
+    reason = "no maximum permissible error is given; add [permissible_errors.compute] to the bench file"
+    assert f"fp32, sustained: not evaluated: {reason}" in shown(undecided("jjf1094"))
+    assert "not evaluated:" not in shown(undecided("none"))
+    assert "not evaluated:" not in shown(sound()[0])
 
 
 def test_where_an_indication_names_no_driver_that_is_told_and_no_other_one_asked_for() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from aicalib_hw.errors import Aborted, ConnectionLost, RecordError, UsageError
 from aicalib_hw.identity import Certificate
+from aicalib_hw.metrology.decision import decide
 from aicalib_hw.metrology.result import Calibration
 from aicalib_hw.readings import Validity, ValidityStatus
 from aicalib_hw.records import Record
@@ -221,6 +222,18 @@ def test_a_value_in_the_summary_leads_to_the_notes_that_qualify_it(
         "note-2": said[0],
         "note-3": said[1],
     }
+
+
+def test_an_error_without_a_limit_names_no_limit(tmp_path: Path) -> None:
+    (rate,) = compute(Story(indicated_rate=171e9)).results
+    decision = decide(rate.evaluation, rate.indication, None, "jjf1094", quantity="compute")
+    with begin(tmp_path / "a.sqlite") as record:
+        record.calibration(
+            replace(compute(Story()), results=(replace(rate, permissible_error=None, decision=decision),))
+        )
+    page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html"))
+    assert "add [permissible_errors.compute] to the bench file" in page.section("q1").text
+    assert "MPE —" not in page.section("q1").text
 
 
 def test_windows_of_runs_that_were_not_used_are_told_from_the_others(tmp_path: Path) -> None:
