@@ -123,7 +123,7 @@ class Bench:
             found = self._find_load()
             self._load = Load(*found, host_is_metered=self._host_is_metered()) if found is not None else None
         except BaseException:
-            self.close()
+            self._close_and_log()
             raise
         return self
 
@@ -159,8 +159,6 @@ class Bench:
             except AicalibError as error:
                 report += ReleaseReport(failures=(f"{name}: giving the lease back: {error.why}",))
         self._held.clear()
-        for failure in report.failures:
-            _log.warning("bench %s: %s", self.name, failure)
         return report
 
     def __enter__(self) -> Self:
@@ -169,7 +167,12 @@ class Bench:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._close_and_log()
+
+    def _close_and_log(self) -> None:
+        """Close where nobody takes the report: the log says what went wrong."""
+        for failure in self.close().failures:
+            _log.warning("bench %s: %s", self.name, failure)
 
     def _entry(self, name: str) -> InstrumentEntry:
         try:

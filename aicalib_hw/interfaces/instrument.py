@@ -68,7 +68,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseReport:
-    """What `release()` did to make the device safe, and what it could not do."""
+    """What `release()` did to make the device safe, and what it could not do.
+
+    The sum of two reports says once what both say: a device that is released and then closed is made safe twice.
+    """
 
     actions: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
@@ -78,7 +81,8 @@ class ReleaseReport:
         return not self.failures
 
     def __add__(self, other: ReleaseReport) -> ReleaseReport:
-        return ReleaseReport(self.actions + other.actions, self.failures + other.failures)
+        actions, failures = self.actions + other.actions, self.failures + other.failures
+        return ReleaseReport(tuple(dict.fromkeys(actions)), tuple(dict.fromkeys(failures)))
 
 
 @dataclass(frozen=True, slots=True)

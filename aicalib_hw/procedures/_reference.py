@@ -216,12 +216,15 @@ class Reference:
                     failures.append(f"{name} differed between the elements: {', '.join(f'{one:g}' for one in ranges)}")
                 elif ranges:
                     steps.append({name: ranges[0]})
+        refused: dict[str, list[str]] = {}  # by the reason, which is one where the meter is gone
         for step in steps:
             try:
                 self.meter.configure(**step)
             except Exception as error:  # noqa: BLE001 - the way out must not hide what happened before
                 ((name, value),) = step.items()
-                failures.append(f"{name} = {value}: {error.what if isinstance(error, AicalibError) else error}")
+                reason = error.what if isinstance(error, AicalibError) else str(error)
+                refused.setdefault(reason, []).append(f"{name} = {value}")
+        failures += [f"{', '.join(settings)}: {reason}" for reason, settings in refused.items()]
         return [f"{self.name}: a setting of the meter could not be given back: {failure}" for failure in failures]
 
     def _require_direct_input(self, settings: PowerSettings) -> None:

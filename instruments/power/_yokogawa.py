@@ -190,7 +190,7 @@ class YokogawaMeter(YokogawaUpdates):
         if not self.is_open:
             return ReleaseReport()
         actions: list[str] = []
-        failures: list[str] = []
+        failed: dict[str, list[str]] = {}  # by the reason, which is one where the meter is gone
         with self._lock:
             try:
                 state = self.integration_state()
@@ -198,12 +198,13 @@ class YokogawaMeter(YokogawaUpdates):
                     self.reset_integration()
                     actions.append(f"integration was in state {state}: stopped and reset")
             except AicalibError as error:
-                failures.append(f"integration: {error.what}")
+                failed.setdefault(error.what, []).append("integration")
             try:
                 self._link.write(":COMMunicate:REMote OFF")
                 actions.append("front panel back to local")
             except AicalibError as error:
-                failures.append(f"front panel: {error.what}")
+                failed.setdefault(error.what, []).append("front panel")
+        failures = (f"{' and '.join(parts)}: {reason}" for reason, parts in failed.items())
         return ReleaseReport(tuple(actions), tuple(failures))
 
     @contextmanager

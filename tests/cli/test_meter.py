@@ -152,6 +152,11 @@ def test_release_stops_what_a_dead_program_left_running_and_says_so(
     assert LeaseBook(runtime_directory()).held() == ()
 
 
+def test_release_says_each_action_once(aicalib: Command, lab: str) -> None:
+    ended = aicalib("release", lab)
+    assert ended.out.splitlines() == ["✓ meter: front panel back to local"]
+
+
 def test_the_next_program_makes_the_meter_safe_before_it_uses_it(
     aicalib: Command, left_behind: int, lab: str, address: str
 ) -> None:

@@ -233,7 +233,8 @@ def test_the_first_error_is_the_one_that_is_raised_and_the_other_is_noted(opened
     with pytest.raises(InstrumentError) as caught:
         calibrated_while(bench, tmp_path / "record.sqlite", "100% load, run 2", bench.simulated["meter"].stop)
     assert isinstance(caught.value, ConnectionLost), caught.value
-    assert any("could not be given back" in note for note in caught.value.__notes__)
+    (note,) = caught.value.__notes__
+    assert "could not be given back: update_interval = " in note
 
 
 CT = """
