@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -18,7 +19,9 @@ settings.register_profile("judged", deadline=None, derandomize=True)
 
 
 _TRIES = 3
-_TAKEN = 0.02
+_TAKEN = 0.1
+_TAKEN_BESIDE_TIMES = 0.02
+"""Share of the processors that others may have while a test runs that judges times."""
 _AGAIN = "run again"
 
 
@@ -28,37 +31,59 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(InTurn())
     settings.load_profile("judged" if config.getoption("--no-skips") else "suite")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests marked `alone` last: among others each waits for the test beside it, and the next there for it."""
-    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    items.sort(key=_alone)
 
 
-@pytest.hookimpl(tryfirst=True)
+class InTurn:
+    """Runs a test marked `alone` with no other test beside it. The wait is no part of its time."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Wait for the turn of this test."""
+        with _turn(alone=_alone(item)):
+            return (yield)
+
+
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Run a test marked `alone` with no other test beside it. The wait is no part of its time.
+    """Run a test, and again if it failed while somebody else had the processors: no test is judged by that.
 
-    It judges times of this host, which is no judgement where somebody else had its processors meanwhile: where that is
-    what the hypervisor says, a failure is looked at again, twice at most, and the summary says so.
+    Least of all one that judges times of this host. What counts is what the hypervisor gave to others; twice at most is
+    a failure looked at again, and the summary tells.
     """
-    alone = item.get_closest_marker("alone") is not None
-    with _turn(alone=alone):
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for left in reversed(range(_TRIES if alone else 1)):
-            began = _processor_time()
-            reports = runtestprotocol(item, nextitem=nextitem, log=False)
-            taken = _taken_by_others(began, _processor_time())
-            if not left or taken < _TAKEN or not any(report.failed for report in reports):
-                break
-            item.user_properties.append((_AGAIN, f"failed while others had {taken:.0%} of the processors, run again"))
-            item._initrequest()  # type: ignore[attr-defined]  # fixtures anew, as for a test that has not run
-        for report in reports:
-            item.ihook.pytest_runtest_logreport(report=report)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    bearable = _TAKEN_BESIDE_TIMES if _alone(item) else _TAKEN
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for left in reversed(range(_TRIES)):
+        began = _processor_time()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        taken = _taken_by_others(began, _processor_time())
+        if not left or taken < bearable or not any(report.failed for report in reports):
+            break
+        item.user_properties.append((_AGAIN, f"failed while others had {taken:.0%} of the processors, run again"))
+        item._initrequest()  # type: ignore[attr-defined]  # fixtures anew, as for a test that has not run
+        _renew_time_limit(item)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def _renew_time_limit(item: pytest.Item) -> None:
+    plugin: Any = item.config.pluginmanager.get_plugin("timeout")
+    limit = plugin._get_item_settings(item)
+    if limit.timeout:
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+        item.ihook.pytest_timeout_set_timer(item=item, settings=limit)
+
+
+def _alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -212,6 +212,7 @@ def load(index: int, fraction: float, periods: list[int], debt_ns: int = 0, cont
     return status, outcome
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.6])
 def test_a_part_load_is_busy_for_its_part_of_the_time_it_took(fraction: float) -> None:
     index, _ = KERNELS[-1]

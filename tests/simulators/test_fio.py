@@ -90,6 +90,7 @@ def test_the_version_is_marked_on_the_command_line_and_in_the_results(fio: Calla
     assert json.loads(program.output.read_text())["fio version"] == "SIM-fio-3.33"
 
 
+@pytest.mark.alone
 def test_a_program_is_ready_within_a_tenth_of_a_second(fio: Callable[..., Fio]) -> None:
     program = fio()
     began = time.monotonic()
