@@ -51,12 +51,17 @@ def problems_of(
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return advice for a word that is not among `known`: the nearest ones, or all of them."""
+    """Return advice for a word that is not among `known`: the nearest one, or all of them."""
     words = sorted(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=_NEAR)
+    near = meant(word, words)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {near!r}?"
     return f"known: {', '.join(words)}" if words else ""
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return the one among `known` that `word` is most likely a slip of, "" if it is like none."""
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=_NEAR)), "")
 
 
 def key_text(location: Location) -> str:

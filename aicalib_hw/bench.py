@@ -12,12 +12,12 @@ import os
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aicalib_hw._bench_check import checked
-from aicalib_hw._bench_errors import nearest
+from aicalib_hw._bench_errors import meant, nearest
 from aicalib_hw._bench_file import BenchFile
 from aicalib_hw._bench_load import Load
 from aicalib_hw._bench_opened import Bench
@@ -108,7 +108,7 @@ def find_bench(name_or_path: str | Path) -> Path:
             f"there is no bench file {text}",
             where=str(path.absolute()),
             why="no file of that name is there",
-            advice="check the path",
+            advice=_beside(path) or "check the path",
         )
     known = known_benches()
     if text in known:
@@ -117,8 +117,32 @@ def find_bench(name_or_path: str | Path) -> Path:
         f"unknown bench {text!r}",
         where=", ".join(str(directory) for directory in bench_directories()),
         why="no file of that name there",
-        advice=f"{nearest(text, known)}; a bench file elsewhere is named by its path: ./{text}.toml",
+        advice=f"{_here(text, known) or nearest(text, known)}; a bench file elsewhere is named by its path: "
+        f"./{text}.toml",
     )
+
+
+def _beside(path: Path) -> str:
+    """Advice that names the bench file that may be meant by a path where none is, "" if none is like it there."""
+    there = _files_in(path.parent)
+    found = meant(path.stem, there)
+    return f"did you mean {_as_path(there[found])}?" if found else ""
+
+
+def _here(text: str, known: Iterable[str]) -> str:
+    """Advice that names the file of the working directory that is meant by a name, "" if a known bench is nearer."""
+    here = _files_in(Path())
+    found = meant(text, {*here, *known})
+    return f"did you mean {_as_path(here[found])}?" if found in here else ""
+
+
+def _files_in(directory: Path) -> Mapping[str, Path]:
+    return {path.stem: path for path in directory.glob("*.toml")}
+
+
+def _as_path(path: Path) -> str:
+    """A path as `find_bench` takes it and a reader tells it from a name: ./lab.toml."""
+    return f"./{path}" if path.name == str(path) else str(path)
 
 
 def load_bench(name_or_path: str | Path) -> BenchFile:

@@ -18,9 +18,18 @@ def record_in(place: str | Path) -> Path:
             "there is no record",
             where=str(path.absolute()),
             why="no such file, or no record.sqlite in that directory",
-            advice="name what `aicalib calibrate` wrote",
+            advice=_inside(given) or "name what `aicalib calibrate` wrote",
         )
     return path
+
+
+def _inside(place: Path) -> str:
+    """Advice that names the latest of the sessions that a directory holds, "" if it holds none."""
+    records = sorted(place.glob("*/record.sqlite"), key=lambda path: (path.stat().st_mtime_ns, path))
+    if not records:
+        return ""
+    several = f"the latest of the {len(records)} sessions" if len(records) > 1 else "the session"
+    return f"name {several} in it: {records[-1].parent}"
 
 
 def write_whole(path: str | Path, content: str) -> Path:

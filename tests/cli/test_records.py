@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ from .conftest import Command
 def record() -> Path:
     Path("session").mkdir()
     return write_session(Path("session") / "record.sqlite")
+
+
+def test_a_directory_of_sessions_is_answered_with_the_latest_of_them(aicalib: Command) -> None:
+    for number, name in enumerate(("20260102-lab", "20260101-lab")):
+        path = Path("aicalib-results") / name / "record.sqlite"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (number, number))
+    ended = aicalib("report", "aicalib-results")
+    assert ended.status == 2
+    latest = Path("aicalib-results/20260101-lab")
+    assert ended.screen["what to do"] == f"name the latest of the 2 sessions in it: {latest}"
 
 
 def test_results_come_out_as_a_table(aicalib: Command, record: Path) -> None:

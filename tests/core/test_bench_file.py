@@ -382,6 +382,41 @@ def test_a_path_that_leads_nowhere_is_told_in_full(tmp_path: Path) -> None:
     assert caught.value.where == str(tmp_path / "none.toml")
 
 
+def test_a_slip_in_a_path_is_answered_with_the_file_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benches").mkdir()
+    (tmp_path / "ab.toml").write_text(LEAST_TOML)
+    for place in (tmp_path, tmp_path / "benches"):
+        (place / "my-server.toml").write_text(LEAST_TOML)
+    for given_path, meant in (
+        ("./my-sever.toml", "./my-server.toml"),
+        ("./my-server", "./my-server.toml"),
+        ("benches/my-sever.toml", str(Path("benches/my-server.toml"))),
+    ):
+        with pytest.raises(BenchError) as caught:
+            find_bench(given_path)
+        assert caught.value.advice == f"did you mean {meant}?"
+    with pytest.raises(BenchError) as caught:
+        find_bench("./zz.toml")
+    assert caught.value.advice == "check the path"
+
+
+@pytest.mark.parametrize("name", ["my-server", "my-sever"])
+def test_the_name_of_a_file_in_the_working_directory_is_answered_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-server.toml").write_text(LEAST_TOML)
+    with pytest.raises(BenchError) as caught:
+        find_bench(name)
+    assert caught.value.advice.startswith("did you mean ./my-server.toml?")
+    with pytest.raises(BenchError) as caught:
+        find_bench("simulated-servr")
+    assert caught.value.advice.startswith("did you mean 'simulated-server'?")
+
+
 @given(st.text(min_size=1, max_size=20), st.lists(st.text(min_size=1, max_size=20), max_size=5))
 def test_advice_names_only_words_that_are_known(word: str, known: list[str]) -> None:
     advice = nearest(word, known)
