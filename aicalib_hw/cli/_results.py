@@ -13,7 +13,7 @@ from rich.text import Text
 from aicalib_hw import units
 from aicalib_hw.metrology import Calibration, Result, Verdict
 from aicalib_hw.metrology.budget import rounded
-from aicalib_hw.metrology.indications import NAMES_NO_DRIVER, declaration, lacks_indication
+from aicalib_hw.metrology.indications import NAMES_NO_DRIVER, declaration, declared_otherwise, lacks_indication
 
 _BUSY = ("busy host", "other programs")
 """In a reason that a point is not valid: the host was not ours alone."""
@@ -136,15 +136,20 @@ def _permitted(result: Result) -> str:
 
 
 def _notes(calibration: Calibration) -> list[str]:
-    """What is remarked of the quantity and of its points, why a point with an indication has no verdict among it.
+    """What is remarked of the quantity and of its points, among it indications in their own unit and why none decides.
 
     What is remarked of several points stands once.
     """
     titles = sorted((result.title for result in calibration.results), key=len, reverse=True)
     said: dict[str, list[str]] = {}
     reasons = [f"{result.title}: {reason}" for result in calibration.results for reason in result.validity.reasons]
+    declared = [
+        f"{one.title}: indicated as {one.indication.value:.6g} {one.indication.unit}"
+        for one in calibration.results
+        if one.indication is not None and declared_otherwise(one)
+    ]
     undecided = [f"{one.title}: not evaluated: {one.decision.reason}" for one in calibration.results if _undecided(one)]
-    for note in (*calibration.notes, *reasons, *undecided):
+    for note in (*calibration.notes, *reasons, *declared, *undecided):
         of = next((title for title in titles if note.startswith(f"{title}: ")), "")
         points = said.setdefault(note.removeprefix(f"{of}: ") if of else note, [])
         if of and of not in points:

@@ -101,6 +101,11 @@ def lacks_indication(result: Result) -> bool:
     return result.indication is None and bool(result.validity) and judged
 
 
+def declared_otherwise(result: Result) -> bool:
+    """True if the unit of an indication is no decimal multiple of the result's, as kWh beside J."""
+    return result.indication is not None and not result.indication.unit.endswith(result.measurement.unit)
+
+
 def declaration(result: Result) -> str:
     """Return the lines of a bench file that would declare what the platform says of this very point, its value left."""
     unit = result.measurement.unit

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aicalib_hw import units
+from aicalib_hw.metrology.indications import declared_otherwise
 from aicalib_hw.metrology.result import BudgetLine, Evaluation, PermissibleError, Result
 from aicalib_hw.readings import Measurement, Run
 from aicalib_hw.reports import numbers
@@ -41,7 +42,10 @@ class BudgetRow:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One calibrated point as text. style fields: see `Chip`. notes: the numbers of those that name it."""
+    """One calibrated point as text. style fields: see `Chip`. notes: the numbers of those that name it.
+
+    declared: the indication in its own unit, "" where that is a decimal multiple of the result's.
+    """
 
     title: str
     quantity: str
@@ -54,6 +58,7 @@ class Point:
     probability: str
     dof: str
     indication: str
+    declared: str
     indication_source: str
     error: str
     absolute_error: str
@@ -129,6 +134,7 @@ def point(result: Result, name: str, words: Words, *, notes: tuple[int, ...] = (
         probability=f"{evaluation.probability * 100:.4g}\u00a0%" if evaluation else NONE,
         dof=_dof(evaluation.dof) if evaluation else NONE,
         indication=_indication(result, stated.unit if stated else measurement.unit),
+        declared=_declared(result),
         indication_source=result.indication.source if result.indication else "",
         error=_error(result),
         absolute_error=_in(abs(decision.error), result) if decision.error is not None else NONE,
@@ -201,6 +207,13 @@ def _indication(result: Result, unit: str) -> str:
         return NONE
     value = units.convert(result.indication.value, result.indication.unit, unit)
     return f"{value:.6g}\u00a0{numbers.symbol(unit)}".replace("-", numbers.MINUS)
+
+
+def _declared(result: Result) -> str:
+    said = result.indication
+    if said is None or not declared_otherwise(result):
+        return ""
+    return f"{said.value:.6g}\u00a0{numbers.symbol(said.unit)}".replace("-", numbers.MINUS)
 
 
 def _limit(limit: PermissibleError | None) -> str:

@@ -73,6 +73,16 @@ def test_the_screen_tells_why_a_point_with_an_indication_has_no_verdict() -> Non
     assert "not evaluated:" not in shown(sound()[0])
 
 
+def test_the_screen_shows_an_indication_as_it_was_declared_too() -> None:
+    (rate,) = compute(Story(invalid_load=None)).results
+    energy = replace(rate.measurement, quantity="energy", definition="energy/active/meter-integrator", unit="J")
+    said = Indication(0.0172, "kWh", "BMC")
+    assert rate.evaluation is not None
+    joules = replace(rate, measurement=energy, evaluation=replace(rate.evaluation, unit="J"), indication=said)
+    assert "fp32, sustained: indicated as 0.0172 kWh" in shown(Calibration("energy", (joules,)))
+    assert "indicated as" not in shown(sound()[0])
+
+
 def test_where_an_indication_names_no_driver_that_is_told_and_no_other_one_asked_for() -> None:
     (rate,) = compute(Story(invalid_load=None)).results
     reason = f'{NAMES_NO_DRIVER}; add driver = "cpu" to it if it is said of these'

@@ -13,11 +13,21 @@ import pytest
 from aicalib_hw.errors import Aborted, ConnectionLost, RecordError, UsageError
 from aicalib_hw.identity import Certificate
 from aicalib_hw.metrology.decision import decide
-from aicalib_hw.metrology.result import Calibration
+from aicalib_hw.metrology.result import Calibration, Indication, PermissibleError
 from aicalib_hw.readings import Validity, ValidityStatus
 from aicalib_hw.records import Record
 from aicalib_hw.reports import write_report
-from tests.records.sessions import BENCH, PLAN, Story, compute, power, power_series, write_equipment, write_session
+from tests.records.sessions import (
+    BENCH,
+    PLAN,
+    Story,
+    compute,
+    decided,
+    power,
+    power_series,
+    write_equipment,
+    write_session,
+)
 from tests.records.test_seal import change
 
 from .pages import read_page
@@ -234,6 +244,20 @@ def test_an_error_without_a_limit_names_no_limit(tmp_path: Path) -> None:
     page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html"))
     assert "add [permissible_errors.compute] to the bench file" in page.section("q1").text
     assert "MPE —" not in page.section("q1").text
+
+
+def test_an_indication_in_watt_hours_is_shown_as_it_was_declared_too(tmp_path: Path) -> None:
+    (rate,) = compute(Story()).results
+    runs = tuple(replace(run, value=value) for run, value in zip(rate.measurement.runs, (60.9e3, 61.1e3), strict=False))
+    energy = replace(rate.measurement, definition="energy/active/meter-integrator", value=61e3, unit="J", runs=runs)
+    result = decided(energy, "energy", PermissibleError(0.05, "relative", "draft"), Indication(61920, "J", "BMC"))
+    declared = replace(result, quantity="energy", indication=Indication(0.0172, "kWh", "BMC"))
+    with begin(tmp_path / "a.sqlite") as record:
+        record.calibration(Calibration("energy", (declared,)))
+    page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html"))
+    (row,) = (row for row in page.section("summary").all("table")[0].rows() if row[0] == "energy")
+    assert " ".join(row[3].split()) == "61.92 kJ 0.0172 kWh"
+    assert "Indication: 0.0172\u00a0kWh, BMC; MPE" in page.section("q1").text
 
 
 def test_windows_of_runs_that_were_not_used_are_told_from_the_others(tmp_path: Path) -> None:
