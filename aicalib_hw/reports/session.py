@@ -232,21 +232,27 @@ def _declaration(result: Result, words: Words) -> str:
 
 
 def _clocks(contents: RecordContents, words: Words) -> Iterator[tuple[str, ...]]:
-    """What hosts said of their clocks, wherever results and events hold it."""
+    """What hosts said of their clocks, wherever results and events hold it, in the order of time."""
     holders = [result.measurement.evidence for result in contents.results] + [event.data for event in contents.events]
-    for holder in holders:
-        for said in (value for value in holder.values() if is_clock(value)):
-            synchronised, frequency = said["synchronised"], said.get("frequency")
-            yield (
-                iso_utc(int(said["at"]["utc_ns"]))[11:23] if isinstance(said.get("at"), Mapping) else NONE,
-                words("unknown") if synchronised is None else words("yes" if synchronised else "no"),
-                *(
-                    numbers.short_time(said[key]) if said.get(key) is not None else NONE
-                    for key in ("offset", "maximum_error")
-                ),
-                f"{frequency * 1e6:+.3f}\u00a0ppm".replace("-", numbers.MINUS) if frequency is not None else NONE,
-                str(said.get("source", "")),
-            )
+    told = [value for holder in holders for value in holder.values() if is_clock(value)]
+    for said in sorted(told, key=_told_at):
+        at, synchronised, frequency = _told_at(said), said["synchronised"], said.get("frequency")
+        yield (
+            iso_utc(at)[11:23] if at else NONE,
+            words("unknown") if synchronised is None else words("yes" if synchronised else "no"),
+            *(
+                numbers.short_time(said[key]) if said.get(key) is not None else NONE
+                for key in ("offset", "maximum_error")
+            ),
+            f"{frequency * 1e6:+.3f}\u00a0ppm".replace("-", numbers.MINUS) if frequency is not None else NONE,
+            str(said.get("source", "")),
+        )
+
+
+def _told_at(said: Mapping[str, Any]) -> int:
+    """When a host said something of its clock, in ns of UTC, 0 if that is not known."""
+    at = said.get("at")
+    return int(at["utc_ns"]) if isinstance(at, Mapping) else 0
 
 
 def _drift(contents: RecordContents) -> str:

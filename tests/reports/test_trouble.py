@@ -260,6 +260,22 @@ def test_an_indication_in_watt_hours_is_shown_as_it_was_declared_too(tmp_path: P
     assert "Indication: 0.0172\u00a0kWh, BMC; MPE" in page.section("q1").text
 
 
+def test_what_was_said_of_clocks_stands_in_the_order_of_time(tmp_path: Path) -> None:
+    def said(at: int) -> dict[str, object]:
+        return {"at": {"utc_ns": at * 10**9}, "synchronised": True, "source": f"host at {at}"}
+
+    (rate,) = compute(Story()).results
+    evidence = {**rate.measurement.evidence, "clock_after": said(30)}
+    late = replace(rate, measurement=replace(rate.measurement, evidence=evidence))
+    with begin(tmp_path / "a.sqlite") as record:
+        record.event("clock", begin=said(20))
+        record.event("clock", end=said(40), begin=said(10))
+        record.calibration(replace(compute(Story()), results=(late,)))
+    page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html"))
+    rows = page.section("environment").all("table")[0].rows()[1:]
+    assert [row[-1] for row in rows] == ["host at 10", "host at 20", "host at 30", "host at 40"]
+
+
 def test_windows_of_runs_that_were_not_used_are_told_from_the_others(tmp_path: Path) -> None:
     page = read_page(write_report(write_session(tmp_path / "a.sqlite"), tmp_path / "a.html"))
     assert "hatched: the" in page.section("q2").text
