@@ -126,7 +126,7 @@ def shown(key: str, value: Any, unit: str, words: Words) -> str:
     if isinstance(value, bool):
         return words("yes" if value else "no")
     if isinstance(value, str):
-        return value
+        return numbers.in_words(value)
     if isinstance(value, Mapping):
         return _mapping(key, value, unit, words)
     if isinstance(value, (list, tuple)):

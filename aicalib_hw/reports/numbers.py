@@ -5,6 +5,7 @@ How value and uncertainty are rounded is `metrology.budget.rounded`'s; prefixes 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aicalib_hw import units
@@ -13,6 +14,8 @@ from aicalib_hw.metrology.budget import rounded
 NONE = "—"
 MINUS = "\u2212"
 _SPACE = "\u00a0"
+_PERCENT = re.compile(r"(?<=\d) ?%(?!\w)")
+"""After a number; not that of an address, as in "a1%20b"."""
 _SYMBOLS = {"degC": "°C", "deg": "°", "us": "µs", "1": ""}
 
 
@@ -50,6 +53,11 @@ def significant(value: float, unit: str, digits: int = 5) -> str:
 def percent(ratio: float, digits: int = 2) -> str:
     """Return a ratio in per cent with so many significant digits: 0.0231 → 2.3 %."""
     return f"{_digits(ratio * 100, digits)}{_SPACE}%"
+
+
+def in_words(text: str) -> str:
+    """Return words with the space before each per cent sign that a report has everywhere: 25% load → 25 % load."""
+    return _PERCENT.sub(f"{_SPACE}%", text)
 
 
 def aligned_percent(ratio: float, uncertainty: float) -> str:

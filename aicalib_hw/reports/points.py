@@ -87,7 +87,7 @@ class Point:
 def title(result: Result, words: Words) -> str:
     """Return what a row of a table is called: in Chinese the load, where there is one, else the known parts of it."""
     if words.language == "en":
-        return result.title
+        return numbers.in_words(result.title)
     if result.asked_load is None:
         return words.title(result.title)
     load = words("under load", load=numbers.load(result.asked_load))
@@ -146,8 +146,8 @@ def point(result: Result, name: str, words: Words, *, notes: tuple[int, ...] = (
         conformance=_probability(decision.conformance_probability),
         verdict=_verdict(decision.verdict.value, words) if result.validity else validity,
         validity=validity,
-        reasons=result.validity.reasons,
-        decision=decision.reason,
+        reasons=tuple(numbers.in_words(reason) for reason in result.validity.reasons),
+        decision=numbers.in_words(decision.reason),
         load_asked=numbers.load(result.asked_load) if result.asked_load is not None else NONE,
         load_achieved=numbers.load(result.load) if result.load is not None else NONE,
         runs_used=runs_used(measurement.runs, words),

@@ -113,8 +113,11 @@ def quantity(
     """
     results = calibration.results
     titles = [title(result, words) for result in results]
-    notes = tuple(Note(number, text) for number, text in enumerate(calibration.notes, first_note))
-    of = {note.number: _points_of(note.text, [result.title for result in results]) for note in notes}
+    of = {
+        number: _points_of(note, [result.title for result in results])
+        for number, note in enumerate(calibration.notes, first_note)
+    }
+    notes = tuple(Note(number, numbers.in_words(note)) for number, note in zip(of, calibration.notes, strict=True))
     points = tuple(
         point(result, name, words, notes=tuple(number for number, those in of.items() if result.title in those))
         for result, name in zip(results, titles, strict=True)
@@ -184,7 +187,7 @@ def beside(measurement: Measurement, words: Words) -> Beside:
         repeatability=spread(measurement),
         start=_clock_time(measurement.window.start.utc_ns),
         validity=validity_chip(measurement.validity.status.value, words),
-        reasons=measurement.validity.reasons,
+        reasons=tuple(numbers.in_words(reason) for reason in measurement.validity.reasons),
         simulated=measurement.identity.simulated,
     )
 
@@ -196,7 +199,7 @@ def _run(run: Run, number: int, unit: str) -> RunRow:
         duration=numbers.seconds(run.window.duration),
         value=numbers.significant(run.value, unit, 6) if run.value is not None else NONE,
         used=run.used,
-        reasons="; ".join(run.reasons),
+        reasons=numbers.in_words("; ".join(run.reasons)),
     )
 
 

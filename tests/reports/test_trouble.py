@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -227,10 +228,10 @@ def test_a_value_in_the_summary_leads_to_the_notes_that_qualify_it(
     assert [shown[0].endswith(one), shown[2].endswith(two)] == [True, True], shown
     lists = page.root.all("ol")
     assert [each.attributes["start"] for each in lists] == ["1", "2"]
-    assert {note.attributes["id"]: note.text for each in lists for note in each.all("li")} == {
+    assert {note.attributes["id"]: " ".join(note.text.split()) for each in lists for note in each.all("li")} == {
         "note-1": "Two physical cores.",
-        "note-2": said[0],
-        "note-3": said[1],
+        "note-2": "25 % load; 50 % load: the window is short",
+        "note-3": "50 % load: busy host",
     }
 
 
@@ -274,6 +275,19 @@ def test_what_was_said_of_clocks_stands_in_the_order_of_time(tmp_path: Path) -> 
     page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html"))
     rows = page.section("environment").all("table")[0].rows()[1:]
     assert [row[-1] for row in rows] == ["host at 10", "host at 20", "host at 30", "host at 40"]
+
+
+def test_a_report_has_one_form_of_per_cent(tmp_path: Path) -> None:
+    said = ("other programs held more than 10% of this host", "50%: kept")
+    with begin(tmp_path / "a.sqlite") as record:
+        record.event("warning", message="12.5% of a core", place="http://host/a1%20b")
+        record.calibration(replace(power(Story()), notes=tuple(f"25% load: {text}" for text in said)))
+    page = read_page(write_report(tmp_path / "a.sqlite", tmp_path / "a.html"))
+    for part in ("25 % load: other programs held more than 10 % of this host", "50 %: kept", "12.5 % of a core"):
+        assert part in page.text
+    assert "http://host/a1%20b" in page.text
+    assert re.findall(r"\d%(?!\w)", page.text) == []
+    assert page.section("summary").all("a")
 
 
 def test_windows_of_runs_that_were_not_used_are_told_from_the_others(tmp_path: Path) -> None:
