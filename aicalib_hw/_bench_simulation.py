@@ -100,13 +100,22 @@ def make_instrument(kind: Any, world: Any, name: str, given: Mapping[str, Any], 
 
 
 def simulated_alone(
-    simulator: str, name: str, *, world: Mapping[str, Any], options: Mapping[str, Any], where: str
+    simulator: str,
+    name: str,
+    *,
+    world: Mapping[str, Any],
+    options: Mapping[str, Any],
+    where: str,
+    load: float | None = None,
 ) -> tuple[Any, Any]:
     """Return a world and one simulated instrument in it, neither started; raises BenchError for what they do not know.
 
-    simulator: name of its entry point. world, options: as a bench file has them. where: what the message names.
+    simulator: name of its entry point. world, options: as a bench file has them. where: what the message names. load:
+    of the platform, 0…1, before there is an instrument to see another one, None = idle.
     """
     made = make_world(world, where, registry.simulator(registry.WORLD))
+    if load is not None:
+        made.run_load(load)
     return made, make_instrument(registry.simulator(simulator), made, name, options, where)
 
 

@@ -22,13 +22,20 @@ _simulated = pytest.StashKey[list[Any]]()
 
 
 @contextmanager
-def _running(request: pytest.FixtureRequest, simulator: str, name: str, *, rate: float = 1.0) -> Iterator[Any]:
+def _running(
+    request: pytest.FixtureRequest, simulator: str, name: str, *, rate: float = 1.0, load: float | None = None
+) -> Iterator[Any]:
     """Run one simulated instrument in a world of its own, as the parameters of the request want them."""
     from aicalib_hw.bench import simulated_alone
 
     options: dict[str, Any] = {"world": {"rate": rate}, "simulator": simulator, **getattr(request, "param", {})}
     world, instrument = simulated_alone(
-        options.pop("simulator"), name, world=options.pop("world"), options=options, where=request.node.nodeid
+        options.pop("simulator"),
+        name,
+        world=options.pop("world"),
+        options=options,
+        where=request.node.nodeid,
+        load=load,
     )
     request.node.stash.setdefault(_simulated, []).append(instrument)
     world.start()
@@ -48,8 +55,7 @@ def simulated_power_meter(request: pytest.FixtureRequest) -> Iterator[Any]:
     parametrisation: a dict of the simulator's options, of the world's under "world", and under "simulator" the name
     of another meter's simulator, for example "yokogawa-wt1800".
     """
-    with _running(request, "yokogawa-wt300", "meter", rate=20) as simulated:
-        simulated.world.run_load(0.5)
+    with _running(request, "yokogawa-wt300", "meter", rate=20, load=0.5) as simulated:
         yield simulated
 
 

@@ -1,9 +1,12 @@
-"""A slip in the parameters of a fixture is told as one in a bench file is: key, value, nearest word."""
+"""A slip in the parameters of a fixture is told as one in a bench file is; and a fixture gives what it promises."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import aicalib_hw as hw
 from aicalib_hw.bench import simulated_alone
 from aicalib_hw.errors import BenchError
 
@@ -23,3 +26,12 @@ def test_an_option_that_nobody_knows(world: dict[str, object], options: dict[str
     assert text in str(caught.value)
     assert "pydantic" not in str(caught.value)
     assert "Value error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("again", range(20))
+def test_the_first_update_of_the_meter_sees_the_load_of_the_fixture_alone(
+    simulated_power_meter: Any, again: int
+) -> None:
+    with hw.open_instrument(simulated_power_meter.address) as meter:
+        first = float(meter.read().active_power)
+    assert first == pytest.approx(simulated_power_meter.truth.active_power, rel=0.01)
