@@ -55,6 +55,11 @@ def percent(ratio: float, digits: int = 2) -> str:
     return f"{_digits(ratio * 100, digits)}{_SPACE}%"
 
 
+def as_declared(value: float, unit: str) -> str:
+    """Return a value that somebody stated, in the unit that is given, to six digits at most."""
+    return f"{value:.6g}{_SPACE}{symbol(unit)}".replace("-", MINUS)
+
+
 def in_words(text: str) -> str:
     """Return words with the space before each per cent sign that a report has everywhere: 25% load → 25 % load."""
     return _PERCENT.sub(f"{_SPACE}%", text)

@@ -205,15 +205,14 @@ def _error(result: Result) -> str:
 def _indication(result: Result, unit: str) -> str:
     if result.indication is None:
         return NONE
-    value = units.convert(result.indication.value, result.indication.unit, unit)
-    return f"{value:.6g}\u00a0{numbers.symbol(unit)}".replace("-", numbers.MINUS)
+    return numbers.as_declared(units.convert(result.indication.value, result.indication.unit, unit), unit)
 
 
 def _declared(result: Result) -> str:
     said = result.indication
     if said is None or not declared_otherwise(result):
         return ""
-    return f"{said.value:.6g}\u00a0{numbers.symbol(said.unit)}".replace("-", numbers.MINUS)
+    return numbers.as_declared(said.value, said.unit)
 
 
 def _limit(limit: PermissibleError | None) -> str:

@@ -131,7 +131,7 @@ def _calibrated(bench: Mapping[str, Any], words: Words) -> Iterator[tuple[str, s
     ambient = bench.get("environment") or {}
     temperature, humidity = ambient.get("temperature"), ambient.get("humidity")
     read = (
-        f"{temperature:g}\u00a0°C".replace("-", numbers.MINUS) if temperature is not None else "",
+        numbers.as_declared(temperature, "degC") if temperature is not None else "",
         words("ambient humidity", humidity=f"{humidity:g}") if humidity is not None else "",
         words("ambient source", source=ambient.get("source", "")) if ambient else "",
     )
